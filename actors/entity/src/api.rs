@@ -1,0 +1,194 @@
+//! What a kind of entity implements, and how others reach entities.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jarvis_host::Tasks;
+use jarvis_machine::command::{Command, Fence};
+use jarvis_machine::reply::Reply;
+use jarvis_mesh::api::Answer;
+use jarvis_replica::api::{ProposeError, ReadError, Replica, View};
+use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, RequestId};
+
+/// One kind of entity: how many partitions it has, how an entity of it is made.
+pub trait EntityKind: Send + Sync + 'static {
+    /// What its entities are.
+    type Entity: Entity;
+
+    /// Its number.
+    fn id(&self) -> KindId;
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// How many partitions, for ever.
+    fn partitions(&self) -> u16;
+    /// An entity, not yet started.
+    fn create(&self, id: &EntityId) -> Self::Entity;
+    /// Keys of entities of a partition that must run at once when it is gained: those with work left undone.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError>;
+}
+
+/// An entity. Its methods run one at a time. A method that fails or panics is a crash: the entity is restarted within
+/// limits, then set aside. No correctness may depend on `on_stop`.
+#[async_trait]
+pub trait Entity: Send + Sized + 'static {
+    /// What the entity's own tasks tell it.
+    type Event: Send + 'static;
+
+    /// Loads what it needs; runs before the first message.
+    async fn on_start(&mut self, cx: &Cx<Self::Event>) -> Result<(), EntityError>;
+    /// A message. It may come a second time: after a lost connection the router sends it again.
+    async fn on_message(&mut self, cx: &Cx<Self::Event>, message: Inbound) -> Result<(), EntityError>;
+    /// News from one of its own tasks.
+    async fn on_event(&mut self, cx: &Cx<Self::Event>, event: Self::Event) -> Result<(), EntityError>;
+    /// Whether it may be passivated when nothing has come for a while.
+    fn is_idle(&self) -> bool;
+}
+
+/// What comes in for an entity.
+pub struct Inbound {
+    /// The node it was sent from.
+    pub from: NodeId,
+    /// The request it serves.
+    pub request: Option<RequestId>,
+    /// The message, in the kind's own format.
+    pub body: Bytes,
+    /// Where the answer goes.
+    pub answer: Answer,
+}
+
+/// Why an entity's method ended it.
+#[derive(Debug, thiserror::Error)]
+pub enum EntityError {
+    /// Its partition has another owner: it ends quietly.
+    #[error("the partition has moved on from epoch {0}")]
+    Deposed(Epoch),
+    /// A fault; counts towards the restart limit.
+    #[error("{0}")]
+    Fault(String),
+}
+
+/// What an entity has at hand.
+pub struct Cx<E> {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// The epoch of this node's ownership.
+    pub epoch: Epoch,
+    /// For reads; proposals go through [`Cx::propose`].
+    pub replica: Replica,
+    /// Tasks that end with this activation.
+    pub tasks: Tasks,
+    pub(crate) events: Arc<dyn Fn(E) + Send + Sync>,
+}
+
+impl<E: Send + 'static> Cx<E> {
+    /// Proposes under this ownership.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; `Refused(StaleEpoch)` means deposed.
+    pub async fn propose(
+        &self,
+        command: Command,
+        request: Option<RequestId>,
+        deadline: Duration,
+    ) -> Result<Reply, ProposeError> {
+        let fence = Some(self.fence());
+        self.replica.propose(command, jarvis_replica::api::ProposeOptions { fence, request, deadline }).await
+    }
+
+    /// What guards this entity's proposals.
+    pub fn fence(&self) -> Fence {
+        Fence { kind: self.entity.kind, partition: self.partition, epoch: self.epoch }
+    }
+
+    /// Gives the entity's own tasks a way to tell it something.
+    pub fn events(&self) -> Arc<dyn Fn(E) + Send + Sync> {
+        Arc::clone(&self.events)
+    }
+}
+
+/// Why an entity was not reached or did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// No owner answered in time. Whether the message was taken is unknown.
+    #[error("{entity} was not reached within {waited:?}; try again")]
+    Unavailable {
+        /// The entity.
+        entity: EntityId,
+        /// How long was tried.
+        waited: Duration,
+    },
+    /// Its mailbox, or the way to it, is full; it did not take the message.
+    #[error("{0} has too many messages waiting; try again")]
+    Overloaded(EntityId),
+    /// It kept crashing and was set aside.
+    #[error("{entity} was set aside after {restarts} restarts: {last_error}")]
+    Quarantined {
+        /// The entity.
+        entity: EntityId,
+        /// How often it was restarted.
+        restarts: u32,
+        /// What it died of last.
+        last_error: String,
+    },
+    /// It refused, in its own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Who owns a partition, as applied here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The owner; none until first placed.
+    pub owner: Option<NodeId>,
+    /// Its epoch.
+    pub epoch: Epoch,
+}
+
+/// (replaced by the real one)
+pub struct RouterInner;
+
+/// Reaches entities wherever they run. Clones share it.
+#[derive(Clone)]
+pub struct Router {
+    #[allow(dead_code)]
+    pub(crate) inner: Arc<RouterInner>,
+}
+
+#[allow(unused_variables)]
+impl Router {
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        unimplemented!()
+    }
+
+    /// Sends to the entity, wherever it is, and waits for its answer; follows it when it moves.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(
+        &self,
+        to: &EntityId,
+        request: Option<RequestId>,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, AskError> {
+        unimplemented!()
+    }
+
+    /// Who owns the entity's partition, as applied here.
+    pub fn ownership(&self, of: &EntityId) -> Ownership {
+        unimplemented!()
+    }
+
+    /// Completes when some partition of `kind` has changed its owner since `revision`, and gives the new revision.
+    pub fn placement_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        unimplemented!()
+    }
+}

@@ -1,0 +1,2 @@
+//! The actor framework: kinds, partitions, router, supervision, activation.
+pub mod api;

@@ -1,0 +1,45 @@
+//! What others learn of by watching the applied log.
+
+use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId};
+
+/// One thing that an applied command changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A node's row was made or changed.
+    Node(NodeId),
+    /// A node is out for good.
+    NodeRemoved(NodeId),
+    /// A partition has a new owner.
+    Placed {
+        /// The kind.
+        kind: KindId,
+        /// Its partition.
+        partition: PartitionIndex,
+        /// Who owned it.
+        from: Option<NodeId>,
+        /// Who owns it.
+        to: NodeId,
+        /// The new epoch.
+        epoch: Epoch,
+    },
+    /// A kind became known.
+    KindRegistered(KindId),
+    /// A user or its credentials changed: caches of them are void.
+    Credentials(UserId),
+    /// A session was made.
+    SessionCreated {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        user: UserId,
+    },
+    /// A transcript grew.
+    Appended {
+        /// Which.
+        session: SessionId,
+        /// The new entry.
+        seq: Seq,
+    },
+    /// Everything may have changed: a snapshot was installed.
+    Replaced,
+}

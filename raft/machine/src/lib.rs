@@ -1,0 +1,24 @@
+//! The replicated state machine. PURE: no clock, no randomness, no task, no socket, no file, no map-order.
+//!
+//! ```text
+//!  command ──► apply(meta, command) ──► (reply | refusal, changes)
+//!                    │  reads and writes
+//!                    ▼
+//!              tables: ordered key ranges behind `storage::{Read, Write}`
+//! ```
+//!
+//! Time and ids come in the command; ledger time never runs backwards. Whoever applies the same commands in the same
+//! order has the same tables, byte for byte.
+//!
+//! - [`command`]: what may be proposed. Append only: variants and fields are promises to disk and wire.
+//! - [`reply`]: what a command gives back, or why it is refused.
+//! - [`rows`]: what the tables hold.
+//! - [`change`]: what others learn of by watching the applied log.
+//! - [`storage`]: the trait that stores implement, [`memory`] the one that holds all in memory.
+//! - [`apply`]: the machine itself; [`planner`]: where partitions should be.
+pub mod change;
+pub mod command;
+pub mod query;
+pub mod reply;
+pub mod rows;
+pub mod storage;

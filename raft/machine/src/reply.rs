@@ -1,0 +1,96 @@
+//! What a command gives back, or why it is refused.
+
+use bincode::{Decode, Encode};
+use jarvis_types::{Epoch, NodeId, NodeName, Seq, UserId};
+
+/// What an applied proposal gives back to who proposed it.
+pub type Outcome = Result<Reply, Refusal>;
+
+/// What a command gives back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
+    /// Done; nothing to tell.
+    Done,
+    /// A node was admitted.
+    Joined {
+        /// Its id.
+        node: NodeId,
+    },
+    /// A user was made.
+    User {
+        /// Its id.
+        user: UserId,
+    },
+    /// A transcript has this entry.
+    Appended {
+        /// Its place.
+        seq: Seq,
+        /// Ledger time of it.
+        at_ms: u64,
+        /// True if it stood there already.
+        repeated: bool,
+    },
+}
+
+/// Why a command was refused. The state is as it was before.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+pub enum Refusal {
+    /// The partition has another epoch.
+    #[error("the partition is in epoch {current}, owned by node {owner:?}")]
+    StaleEpoch {
+        /// The epoch it is in.
+        current: Epoch,
+        /// Its owner.
+        owner: Option<NodeId>,
+    },
+    /// The plan was made from another revision.
+    #[error("the plan is based on another revision; placement is at {current}")]
+    StaleRevision {
+        /// The revision it is at.
+        current: u64,
+    },
+    /// The proposer has begun a later life.
+    #[error("proposed by an earlier life of the node")]
+    StaleIncarnation,
+    /// Answered before, and the answer is forgotten.
+    #[error("answered before")]
+    AlreadyAnswered,
+    /// The cluster exists already.
+    #[error("the cluster is initialised already")]
+    AlreadyInitialised,
+    /// Nothing of that name is there, or it belongs to another.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("the name {0:?} is taken")]
+    NameTaken(String),
+    /// No such invitation.
+    #[error("no such invitation in this cluster")]
+    InviteUnknown,
+    /// The invitation has expired.
+    #[error("the invitation expired at {expired_at_ms}")]
+    InviteExpired {
+        /// Ledger time of its end.
+        expired_at_ms: u64,
+        /// Ledger time of the attempt.
+        now_ms: u64,
+    },
+    /// The invitation was used.
+    #[error("the invitation was used by {by}")]
+    InviteUsed {
+        /// Who used it.
+        by: NodeName,
+    },
+    /// The node still owns partitions.
+    #[error("the node still owns {partitions} partitions; drain it first")]
+    NotDrained {
+        /// How many.
+        partitions: u32,
+    },
+    /// The command contradicts itself or the tables.
+    #[error("{0}")]
+    Invalid(String),
+    /// Too many of something.
+    #[error("limit reached: {0}")]
+    LimitReached(String),
+}

@@ -1,0 +1,262 @@
+//! The public face of the mesh.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jarvis_types::{NodeId, NodeName};
+use tokio::sync::watch;
+
+/// What a stream is for. Lanes cannot block one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Lane {
+    /// Votes, appends, forwarded proposals.
+    Raft = 1,
+    /// Snapshots.
+    Snapshot = 2,
+    /// Messages between entities and gateways.
+    Actors = 3,
+    /// Audio frames.
+    Audio = 4,
+    /// ractor_cluster, certificates.
+    Control = 5,
+}
+
+/// What a call asks for within its lane. Numbers are promises; each crate above defines its own.
+/// 0x01xx mesh, 0x02xx replica, 0x03xx entity, 0x04xx session, 0x05xx node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Service(pub u16);
+
+/// Why a call or cast failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// There is no connection to that node.
+    #[error("node {0} is not connected")]
+    NotConnected(NodeId),
+    /// The connection was lost while waiting: whether the other side acted is unknown.
+    #[error("the connection to node {0} was lost")]
+    ConnectionLost(NodeId),
+    /// No answer in time: whether the other side acted is unknown.
+    #[error("node {node} did not answer within {after:?}")]
+    Timeout {
+        /// The node asked.
+        node: NodeId,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The queue to that node is full; nothing was sent.
+    #[error("the queue to node {0} is full")]
+    Overloaded(NodeId),
+    /// The message exceeds the frame limit; nothing was sent.
+    #[error("{len} bytes exceed the frame limit of {max}")]
+    TooLarge {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The other side refused it.
+    #[error("node {node} refused: {message}")]
+    Refused {
+        /// The node asked.
+        node: NodeId,
+        /// Its words.
+        message: String,
+    },
+    /// The mesh is stopping.
+    #[error("the mesh is stopping")]
+    Stopping,
+}
+
+/// A call that has arrived.
+pub struct Call {
+    /// Who calls: the node id of the peer's certificate.
+    pub from: NodeId,
+    /// What is asked for.
+    pub service: Service,
+    /// The message.
+    pub body: Bytes,
+    /// Where the answer goes. Dropping it answers with a refusal; for a cast nothing is sent.
+    pub answer: Answer,
+}
+
+/// Takes calls of one service. `handle` runs in the stream's reading loop, in the stream's order: it hands the call to a
+/// queue or spawns, and returns at once.
+pub trait Handler: Send + Sync + 'static {
+    /// Takes one call.
+    fn handle(&self, call: Call);
+}
+
+impl<F: Fn(Call) + Send + Sync + 'static> Handler for F {
+    fn handle(&self, call: Call) {
+        self(call);
+    }
+}
+
+/// Where the answer to a call goes.
+pub struct Answer(pub(crate) Option<Box<dyn FnOnce(Result<Bytes, String>) + Send>>);
+
+impl Answer {
+    /// An answer that `deliver` takes: for calls that never left the node.
+    pub fn local(deliver: impl FnOnce(Result<Bytes, String>) + Send + 'static) -> Self {
+        Self(Some(Box::new(deliver)))
+    }
+
+    /// Nobody waits.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Answers.
+    pub fn send(mut self, body: Bytes) {
+        if let Some(deliver) = self.0.take() {
+            deliver(Ok(body));
+        }
+    }
+
+    /// Refuses, with words for the caller.
+    pub fn refuse(mut self, message: impl Into<String>) {
+        if let Some(deliver) = self.0.take() {
+            deliver(Err(message.into()));
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(deliver) = self.0.take() {
+            deliver(Err("dropped without an answer".to_owned()));
+        }
+    }
+}
+
+/// A member as the mesh has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id, which its certificate must carry.
+    pub node: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Where it is met, `host:port`.
+    pub address: String,
+}
+
+/// A peer as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The member.
+    pub member: Member,
+    /// Whether there is a connection.
+    pub state: PeerState,
+    /// Smoothed round trip of the connection; none while down.
+    pub rtt: Option<Duration>,
+}
+
+/// Whether there is a connection to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerState {
+    /// Connected.
+    Up,
+    /// Not connected; dialled again with back-off where it is this node's part to dial.
+    Down,
+}
+
+/// A raw pair of streams on a lane, for what is too long for one message.
+pub struct LaneStream {
+    /// The other side.
+    pub peer: NodeId,
+    /// Towards it.
+    pub send: quinn::SendStream,
+    /// From it.
+    pub recv: quinn::RecvStream,
+}
+
+/// Takes raw streams of one service; called in the accept loop, must return at once.
+pub trait StreamHandler: Send + Sync + 'static {
+    /// Takes one stream.
+    fn accept(&self, stream: LaneStream);
+}
+
+impl<F: Fn(LaneStream) + Send + Sync + 'static> StreamHandler for F {
+    fn accept(&self, stream: LaneStream) {
+        self(stream);
+    }
+}
+
+/// Answers people who want to join; runs without a client certificate, so it believes nothing but a valid secret.
+pub trait JoinHandler: Send + Sync + 'static {
+    /// `request` and the answer are the caller's own format; `from` is the joiner's address.
+    fn join(&self, from: SocketAddr, request: Bytes) -> BoxFuture<'static, Bytes>;
+}
+
+/// The mesh of one node. Clones share it.
+#[derive(Clone)]
+pub struct Mesh {
+    pub(crate) inner: Arc<crate::api::MeshInner>,
+}
+
+/// (replaced by the real one)
+pub struct MeshInner;
+
+impl Mesh {
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        unimplemented!()
+    }
+
+    /// The peers as they stand, and every change of state (round trips are refreshed at least every second).
+    pub fn peers(&self) -> watch::Receiver<Arc<Vec<Peer>>> {
+        unimplemented!()
+    }
+
+    /// Who may be connected to. Connections of nodes that are not listed are closed at once and refused afterwards.
+    pub fn set_members(&self, _members: Vec<Member>) {
+        unimplemented!()
+    }
+
+    /// Asks `to` and waits for the answer. Calls with the same `order` on the same lane reach the handler in the order
+    /// in which they were made. To itself: an error `NotConnected` (callers short-circuit).
+    ///
+    /// # Errors
+    /// [`CallError`]; after `ConnectionLost` and `Timeout` the other side may have acted.
+    pub async fn call(
+        &self,
+        _to: NodeId,
+        _lane: Lane,
+        _service: Service,
+        _order: u64,
+        _body: Bytes,
+        _timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        unimplemented!()
+    }
+
+    /// Sends without an answer and without waiting.
+    ///
+    /// # Errors
+    /// `NotConnected`, `Overloaded`, `TooLarge`, `Stopping`.
+    pub fn cast(&self, _to: NodeId, _lane: Lane, _service: Service, _order: u64, _body: Bytes) -> Result<(), CallError> {
+        unimplemented!()
+    }
+
+    /// Opens a raw stream.
+    ///
+    /// # Errors
+    /// `NotConnected`, `ConnectionLost`, `Stopping`.
+    pub async fn open(&self, _to: NodeId, _lane: Lane, _service: Service) -> Result<LaneStream, CallError> {
+        unimplemented!()
+    }
+
+    /// Registers who takes calls of `service`. Before [`Mesh::run`] or later; a call of an unknown service is refused.
+    pub fn serve(&self, _service: Service, _handler: Arc<dyn Handler>) {
+        unimplemented!()
+    }
+
+    /// Registers who takes raw streams of `service`.
+    pub fn serve_streams(&self, _service: Service, _handler: Arc<dyn StreamHandler>) {
+        unimplemented!()
+    }
+}
