@@ -1,1 +1,26 @@
-//! (under construction)
+//! Settings as data: read once, checked whole before a port opens, handed to each part as its own slice.
+//!
+//! ```text
+//!  jarvis.toml ─┐                       ┌─► Settings
+//!               ├─► Document ─► Reader ─┤
+//!  JARVIS_A__B ─┘   (text with origin)  └─► every problem at once: file:line, key, what was expected
+//! ```
+//!
+//! - [`Settings`]: what there is to set, with the defaults.
+//! - [`load`]: where settings come from.
+//! - [`Problem`], [`ConfigError`]: what is wrong with them, and where.
+//! - `document`, `reader`, `value`: how text becomes settings.
+mod document;
+mod load;
+mod problem;
+mod reader;
+mod settings;
+mod value;
+
+pub use load::{Loaded, Lookup, check_text, load};
+pub use problem::{ConfigError, Origin, Problem};
+pub use settings::{
+    LimitSettings, LogFormat, LogSettings, MeshSettings, NodeSettings, Profile, RaftSettings, ResponderKind,
+    ResponderSettings, SessionSettings, Settings,
+};
+pub use value::{Secret, format_duration, parse_duration};

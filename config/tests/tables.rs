@@ -1,0 +1,168 @@
+//! What is written, and what comes of it: tables of good and bad configurations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jarvis_config::{ConfigError, Lookup, Profile, Settings, check_text, load};
+
+fn problems(text: &str) -> String {
+    match check_text(Path::new("jarvis.toml"), text) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn nothing_set_is_the_defaults_and_the_example_says_the_same() {
+    let empty = check_text(Path::new("jarvis.toml"), "").expect("empty is fine");
+    assert_eq!(empty, Settings::default());
+    let example = check_text(Path::new("x"), include_str!("../jarvis.example.toml")).expect("the example is right");
+    assert_eq!(example, Settings::default());
+    // What is commented out must be right as well.
+    let uncommented: String = include_str!("../jarvis.example.toml")
+        .lines()
+        .map(|line| {
+            let bare = line.strip_prefix('#').unwrap_or(line);
+            let bare = bare.trim_start();
+            let is_setting = bare.starts_with('[') || bare.split_once(" = ").is_some_and(|(k, _)| !k.contains(' '));
+            if is_setting { format!("{bare}\n") } else { String::new() }
+        })
+        .collect();
+    let all = check_text(Path::new("x"), &uncommented).expect("all of the example is right");
+    assert_eq!((all.responders.len(), all.session.time_zone.as_deref()), (1, Some("Europe/Paris")));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
+    let table = [
+        ("[limits]\nmesage_chars = 5", "jarvis.toml:2: limits.mesage_chars: unknown key; did you mean \"message_chars\"?"),
+        ("[limit]\nx = 5", "jarvis.toml:1: limit: unknown section; did you mean \"limits\"?"),
+        ("message_chars = 5", "jarvis.toml:1: message_chars: a key outside its section; it belongs under [limits]"),
+        (
+            "[limits]\n\nmessage_chars = \"many\"",
+            "jarvis.toml:3: limits.message_chars: expected a whole number from 0 to 1000000, found \"many\"",
+        ),
+        (
+            "[limits]\nmessage_chars = -1",
+            "jarvis.toml:2: limits.message_chars: expected a whole number from 0 to 1000000, found the integer -1",
+        ),
+        (
+            "[node]\nlisten = \"0.0.0.0\"",
+            "jarvis.toml:2: node.listen: expected an address and port such as \"0.0.0.0:8007\", found \"0.0.0.0\"",
+        ),
+        (
+            "[node]\nadvertise = \"0.0.0.0:8007\"",
+            "jarvis.toml:2: node.advertise: expected a host and port such as \"192.168.1.10:8007\", found \"0.0.0.0:8007\"",
+        ),
+        (
+            "[mesh]\ncertificate_ttl = 5",
+            "jarvis.toml:2: mesh.certificate_ttl: expected a duration from \"1m\" to \"365d\", found the integer 5",
+        ),
+        (
+            "[mesh]\nprofile = \"fast\"",
+            "jarvis.toml:2: mesh.profile: expected one of \"lan\", \"wifi\", \"slow-disk\", found \"fast\"",
+        ),
+        (
+            "[session]\ntime_zone = \"Mars/Olympus\"",
+            "jarvis.toml:2: session.time_zone: expected an IANA time zone such as \"Europe/Paris\", found \"Mars/Olympus\"",
+        ),
+        ("node = 3", "jarvis.toml:1: node: expected a section [node], found integer"),
+        (
+            "[responder]\nkind = \"ollama\"",
+            "jarvis.toml:1: responder: expected sections [[responder]] (two brackets), found table",
+        ),
+        (
+            "[[responder]]\nkind = \"ollama\"\nurl = \"ftp://x\"\nmodel = \"m\"",
+            "jarvis.toml:3: responder[0].url: expected an address such as \"http://localhost:11434\", found \"ftp://x\"",
+        ),
+        (
+            "[[responder]]\nkind = \"ollama\"\nurl = \"http://x\"",
+            "jarvis.toml:1: responder[0].model: missing; a responder needs kind, url and model",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(problems(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "[node]\nlisten = 5\nnmae = \"x\"\n[mesh]\nprofile = true\n[nope]\n";
+    let Err(ConfigError::Problems(found)) = check_text(Path::new("jarvis.toml"), text) else { panic!("accepted") };
+    let keys: Vec<_> = found.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["node.listen", "node.nmae", "mesh.profile", "nope"]);
+}
+
+#[test]
+fn text_that_is_no_toml_is_told_with_its_line() {
+    let text = problems("[node]\nlisten = = 5\n");
+    assert!(text.starts_with("jarvis.toml:2: not valid TOML"), "{text}");
+    for hostile in ["\u{0}", "[[[", "a = \"", "é = é", &"[".repeat(10_000), &"a.".repeat(5_000)] {
+        assert!(check_text(Path::new("jarvis.toml"), hostile).is_err());
+    }
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("jarvis.toml");
+    std::fs::write(&file, "[limits]\nmessage_chars = 5\nmessages_per_minute = 6\n").expect("written");
+    let vars = env(&[
+        ("JARVIS_LIMITS__MESSAGES_PER_MINUTE", "0"),
+        ("JARVIS_MESH__PROFILE", "wifi"),
+        ("JARVIS_RESPONDER__0__KIND", "openai"),
+        ("JARVIS_RESPONDER__0__URL", "http://127.0.0.1:9"),
+        ("JARVIS_RESPONDER__0__MODEL", "m"),
+        ("JARVIS_DATA", "/not/a/setting"),
+        ("PATH", "x"),
+    ]);
+    let loaded = load(&Lookup { explicit: None, data: Some(dir.path()), env: &vars }).expect("all right");
+    let limits = &loaded.settings.limits;
+    assert_eq!((limits.message_chars, limits.messages_per_minute, limits.sockets_per_minute), (5, 0, 10));
+    assert_eq!(loaded.settings.mesh.profile, Profile::Wifi);
+    assert_eq!(loaded.settings.responders[0].first_token_timeout, Duration::from_secs(20));
+    assert_eq!(loaded.file.as_deref(), Some(file.as_path()));
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_is_named_by_its_variable() {
+    let table = [
+        ("JARVIS_LIMITS__MESAGE_CHARS", "5", "limits.mesage_chars: unknown key; did you mean \"message_chars\"?"),
+        ("JARVIS_LIMIT__X", "5", "limit: unknown section; did you mean \"limits\"?"),
+        (
+            "JARVIS_LIMITS__MESSAGE_CHARS",
+            "x",
+            "limits.message_chars: expected a whole number from 0 to 1000000, found \"x\"",
+        ),
+        ("JARVIS_RESPONDER__7__URL", "x", "responder: expected JARVIS_RESPONDER__N__KEY with N from 0 to 0, without a gap"),
+    ];
+    let empty = tempfile::tempdir().expect("a folder");
+    for (name, value, expected) in table {
+        let vars = env(&[(name, value)]);
+        let error = load(&Lookup { explicit: None, data: Some(empty.path()), env: &vars }).expect_err(name);
+        assert_eq!(error.to_string(), format!("environment variable {name}: {expected}"));
+    }
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_be_there() {
+    let missing = Path::new("/nonexistent/jarvis.toml");
+    let error = load(&Lookup { explicit: Some(missing), data: None, env: &[] }).expect_err("missing");
+    assert_eq!(error.to_string(), "the configuration /nonexistent/jarvis.toml cannot be read");
+}
+
+#[test]
+fn the_effective_settings_can_be_read_again_and_hide_secrets() {
+    let text = "[node]\nname = \"a\"\nadvertise = \"pi.local:8007\"\n[session]\nsystem_prompt = \"say \\\"hi\\\"\"\n\
+                [[responder]]\nkind = \"openai\"\nurl = \"https://api.example/v1\"\nmodel = \"m\"\napi_key = \"hunter2\"\n";
+    let settings = check_text(Path::new("jarvis.toml"), text).expect("right");
+    let shown = settings.effective();
+    assert!(!shown.contains("hunter2") && shown.contains("api_key = \"********\""), "{shown}");
+    let mut again = check_text(Path::new("jarvis.toml"), &shown).expect("can be read again");
+    again.responders[0].api_key.clone_from(&settings.responders[0].api_key);
+    assert_eq!(again, settings);
+}
