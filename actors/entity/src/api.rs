@@ -10,6 +10,9 @@ use jarvis_machine::command::{Command, Fence};
 use jarvis_machine::reply::Reply;
 use jarvis_mesh::api::Answer;
 use jarvis_replica::api::{ProposeError, ReadError, Replica, View};
+pub use crate::host::{EntityLimits, QuarantinedEntity};
+pub use crate::placement::PlacementTable;
+pub use crate::router::RouterInner;
 use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, RequestId};
 
 /// One kind of entity: how many partitions it has, how an entity of it is made.
@@ -151,44 +154,8 @@ pub struct Ownership {
     pub epoch: Epoch,
 }
 
-/// (replaced by the real one)
-pub struct RouterInner;
-
 /// Reaches entities wherever they run. Clones share it.
 #[derive(Clone)]
 pub struct Router {
-    #[allow(dead_code)]
     pub(crate) inner: Arc<RouterInner>,
-}
-
-#[allow(unused_variables)]
-impl Router {
-    /// This node.
-    pub fn node(&self) -> NodeId {
-        unimplemented!()
-    }
-
-    /// Sends to the entity, wherever it is, and waits for its answer; follows it when it moves.
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub async fn ask(
-        &self,
-        to: &EntityId,
-        request: Option<RequestId>,
-        body: Bytes,
-        deadline: Duration,
-    ) -> Result<Bytes, AskError> {
-        unimplemented!()
-    }
-
-    /// Who owns the entity's partition, as applied here.
-    pub fn ownership(&self, of: &EntityId) -> Ownership {
-        unimplemented!()
-    }
-
-    /// Completes when some partition of `kind` has changed its owner since `revision`, and gives the new revision.
-    pub fn placement_changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        unimplemented!()
-    }
 }

@@ -1,0 +1,475 @@
+//! Activation on one node: which entities run here, their mailboxes, crashes and passivation.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jarvis_host::Tasks;
+use jarvis_mesh::api::Answer;
+use jarvis_replica::api::{ReadError, Replica, View};
+use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex};
+use ractor::{Actor, ActorCell, ActorId, SpawnErr};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::api::{EntityKind, Inbound};
+use crate::metrics;
+use crate::placement::{Moved, Placement};
+use crate::shell::{self, Activation, Seat};
+use crate::supervisor::{Ended, Supervisor};
+use crate::wire::{AskFrame, AskReply};
+
+/// Bounds and times of a node's entities.
+#[derive(Debug, Clone)]
+pub struct EntityLimits {
+    /// Most messages that wait for one entity; more are refused as overloaded.
+    pub mailbox_messages: usize,
+    /// Most entities that run on a node; more are refused as overloaded.
+    pub active_entities: usize,
+    /// Crashes of one entity within `crash_window` before it is set aside.
+    pub crashes: usize,
+    /// See `crashes`.
+    pub crash_window: Duration,
+    /// Wait before the first restart; doubles with every further crash in the window.
+    pub restart_delay: Duration,
+    /// How long an entity stays aside before it is tried again.
+    pub aside_for: Duration,
+    /// An entity that nobody used for this long is passivated (at the latest after twice as long).
+    pub passivate_after: Duration,
+}
+
+impl Default for EntityLimits {
+    fn default() -> Self {
+        Self {
+            mailbox_messages: 256,
+            active_entities: 100_000,
+            crashes: 5,
+            crash_window: Duration::from_secs(60),
+            restart_delay: Duration::from_millis(50),
+            aside_for: Duration::from_secs(600),
+            passivate_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What an answer says when its holder dropped it: the mesh's own words.
+const DROPPED: &str = "dropped without an answer";
+
+/// A kind with its entity's type erased.
+trait AnyKind: Send + Sync {
+    fn activate(&self, seat: Seat, supervisor: ActorCell) -> Result<Activation, SpawnErr>;
+    fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError>;
+}
+
+impl<K: EntityKind> AnyKind for K {
+    fn activate(&self, seat: Seat, supervisor: ActorCell) -> Result<Activation, SpawnErr> {
+        shell::activate(self.create(&seat.entity), seat, supervisor)
+    }
+
+    fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError> {
+        EntityKind::unfinished(self, view, partition)
+    }
+}
+
+/// A kind as the leader registers it with the machine.
+#[derive(Debug, Clone)]
+pub(crate) struct KindSpec {
+    pub(crate) id: KindId,
+    pub(crate) name: &'static str,
+    pub(crate) partitions: u16,
+}
+
+/// The kinds of a node before it starts.
+#[derive(Default)]
+pub(crate) struct Kinds(Vec<(KindSpec, Arc<dyn AnyKind>)>);
+
+impl Kinds {
+    pub(crate) fn add<K: EntityKind>(&mut self, kind: K) {
+        let spec = KindSpec { id: kind.id(), name: kind.name(), partitions: kind.partitions() };
+        self.0.push((spec, Arc::new(kind)));
+    }
+
+    pub(crate) fn specs(&self) -> Vec<KindSpec> {
+        self.0.iter().map(|(spec, _)| spec.clone()).collect()
+    }
+}
+
+struct KindSlot {
+    name: &'static str,
+    kind: Arc<dyn AnyKind>,
+    supervisor: ActorCell,
+}
+
+/// What is known of one entity here.
+#[derive(Default)]
+struct Slot {
+    activation: Option<Activation>,
+    crashes: VecDeque<Instant>,
+    restarting: bool,
+    aside: Option<SetAside>,
+}
+
+#[derive(Clone)]
+struct SetAside {
+    since: Instant,
+    restarts: u32,
+    last_error: String,
+}
+
+#[derive(Default)]
+struct Entities {
+    slots: HashMap<EntityId, Slot>,
+    by_actor: HashMap<ActorId, EntityId>,
+}
+
+/// An entity that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedEntity {
+    /// Which.
+    pub entity: EntityId,
+    /// How often it had been restarted.
+    pub restarts: u32,
+    /// What it died of last.
+    pub last_error: String,
+}
+
+/// The entities of one node.
+pub(crate) struct Host {
+    node: NodeId,
+    replica: Replica,
+    placement: Arc<Placement>,
+    limits: EntityLimits,
+    tasks: Tasks,
+    kinds: BTreeMap<KindId, KindSlot>,
+    entities: Mutex<Entities>,
+    ready: AtomicBool,
+}
+
+/// Who waits for an answer.
+pub(crate) type ReplyTo = Box<dyn FnOnce(AskReply) + Send>;
+
+impl Host {
+    pub(crate) async fn start(
+        replica: Replica,
+        placement: Arc<Placement>,
+        kinds: Kinds,
+        limits: EntityLimits,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, SpawnErr> {
+        let (ended, mut endings) = mpsc::unbounded_channel::<Ended>();
+        let mut slots = BTreeMap::new();
+        for (spec, kind) in kinds.0 {
+            let (supervisor, _) = Supervisor::spawn(None, Supervisor, ended.clone()).await?;
+            slots.insert(spec.id, KindSlot { name: spec.name, kind, supervisor: supervisor.get_cell() });
+        }
+        let node = replica.node();
+        let entities = Mutex::default();
+        let ready = AtomicBool::new(false);
+        let host = Arc::new(Self { node, replica, placement, limits, tasks, kinds: slots, entities, ready });
+        let weak = Arc::downgrade(&host);
+        host.tasks.spawn_until_cancelled(async move {
+            while let Some(news) = endings.recv().await {
+                let Some(host) = weak.upgrade() else { return };
+                host.ended(news);
+            }
+        });
+        let weak = Arc::downgrade(&host);
+        let every = host.limits.passivate_after;
+        host.tasks.spawn_until_cancelled(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(host) = weak.upgrade() else { return };
+                host.sweep();
+            }
+        });
+        Ok(host)
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Takes a message for an entity: queues it, or says at once why not.
+    pub(crate) fn deliver(self: &Arc<Self>, from: NodeId, frame: AskFrame, reply: ReplyTo) {
+        if let Err((reply, refusal)) = self.try_deliver(from, frame, reply) {
+            reply(refusal);
+        }
+    }
+
+    fn try_deliver(
+        self: &Arc<Self>,
+        from: NodeId,
+        frame: AskFrame,
+        reply: ReplyTo,
+    ) -> Result<(), (ReplyTo, AskReply)> {
+        let AskFrame { to, request, body } = frame;
+        if !to.is_valid() {
+            return Err((reply, AskReply::Refused("the entity's key is empty or too long".to_owned())));
+        }
+        let (partition, epoch) = match self.seat_of(&to) {
+            Ok(seat) => seat,
+            Err(refusal) => return Err((reply, refusal)),
+        };
+        let mut entities = self.lock();
+        if let Err(refusal) = self.activate_in(&mut entities, &to, partition, epoch) {
+            return Err((reply, refusal));
+        }
+        let Some(activation) = entities.slots.get(&to).and_then(|slot| slot.activation.as_ref()) else {
+            return Err((reply, AskReply::NotReady));
+        };
+        if activation.pulse.depth.load(Ordering::Acquire) >= self.limits.mailbox_messages {
+            return Err((reply, AskReply::Overloaded));
+        }
+        let answer = Answer::local(move |result| {
+            reply(match result {
+                Ok(bytes) => AskReply::Answer(bytes.to_vec()),
+                // It crashed or was moved with the message in hand: whoever sent it tries again.
+                Err(words) if words == DROPPED => AskReply::NotReady,
+                Err(words) => AskReply::Refused(words),
+            });
+        });
+        // An actor that ends at this instant drops the message, and the drop is the answer.
+        let _ = activation.deliver(Inbound { from, request, body: body.into(), answer });
+        Ok(())
+    }
+
+    /// Partition and epoch under which this node may run the entity.
+    fn seat_of(&self, entity: &EntityId) -> Result<(PartitionIndex, Epoch), AskReply> {
+        let (partition, own) = self.placement.of(entity).ok_or(AskReply::NotReady)?;
+        if own.owner != Some(self.node) {
+            return Err(AskReply::NotOwner { epoch: own.epoch, owner: own.owner });
+        }
+        if !self.kinds.contains_key(&entity.kind) {
+            return Err(AskReply::Refused(format!("this build does not know the kind of {entity}")));
+        }
+        if self.ready.load(Ordering::Acquire) { Ok((partition, own.epoch)) } else { Err(AskReply::NotReady) }
+    }
+
+    fn activate_in(
+        &self,
+        entities: &mut Entities,
+        id: &EntityId,
+        partition: PartitionIndex,
+        epoch: Epoch,
+    ) -> Result<(), AskReply> {
+        let running = entities.by_actor.len();
+        let slot = match entities.slots.get_mut(id) {
+            Some(slot) => slot,
+            None => entities.slots.entry(id.clone()).or_default(),
+        };
+        if let Some(aside) = &slot.aside {
+            if aside.since.elapsed() < self.limits.aside_for {
+                let SetAside { restarts, last_error, .. } = aside.clone();
+                return Err(AskReply::Quarantined { restarts, last_error });
+            }
+            *slot = Slot::default();
+        }
+        match &slot.activation {
+            Some(activation) if activation.epoch == epoch => return Ok(()),
+            Some(outdated) => outdated.kill(),
+            None if slot.restarting => return Err(AskReply::NotReady),
+            None => {}
+        }
+        if running >= self.limits.active_entities {
+            return Err(AskReply::Overloaded);
+        }
+        let kind = self.kinds.get(&id.kind).ok_or(AskReply::NotReady)?;
+        let seat = Seat {
+            entity: id.clone(),
+            partition,
+            epoch,
+            replica: self.replica.clone(),
+            tasks: self.tasks.child(),
+        };
+        match kind.kind.activate(seat, kind.supervisor.clone()) {
+            Ok(activation) => {
+                entities.by_actor.insert(activation.cell.get_id(), id.clone());
+                slot.activation = Some(activation);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(entity = %id, %error, "entity did not start");
+                Err(AskReply::NotReady)
+            }
+        }
+    }
+
+    /// An actor has ended: forgets it, restarts it after a while, or sets it aside.
+    fn ended(self: &Arc<Self>, news: Ended) {
+        let mut entities = self.lock();
+        let Some(id) = entities.by_actor.remove(&news.actor) else { return };
+        let Some(slot) = entities.slots.get_mut(&id) else { return };
+        if slot.activation.as_ref().is_some_and(|a| a.cell.get_id() == news.actor) {
+            slot.activation = None;
+        } else {
+            // A later activation has taken its place.
+            return;
+        }
+        let Some(fault) = news.fault else {
+            entities.slots.remove(&id);
+            return;
+        };
+        let now = Instant::now();
+        slot.crashes.push_back(now);
+        while slot.crashes.front().is_some_and(|&at| now - at > self.limits.crash_window) {
+            slot.crashes.pop_front();
+        }
+        let crashes = slot.crashes.len();
+        if crashes > self.limits.crashes {
+            let restarts = u32::try_from(crashes - 1).unwrap_or(u32::MAX);
+            tracing::error!(entity = %id, restarts, error = %fault, "entity keeps crashing and is set aside; see `jarvis why`");
+            slot.aside = Some(SetAside { since: now, restarts, last_error: fault });
+            return;
+        }
+        tracing::warn!(entity = %id, crashes, error = %fault, "entity crashed and is restarted");
+        ::metrics::counter!(metrics::RESTARTS, "kind" => self.kind_name(id.kind)).increment(1);
+        slot.restarting = true;
+        drop(entities);
+        let delay = self.limits.restart_delay * 2u32.pow(u32::try_from(crashes - 1).unwrap_or(0).min(10));
+        let weak = Arc::downgrade(self);
+        self.tasks.spawn_until_cancelled(async move {
+            tokio::time::sleep(delay).await;
+            let Some(host) = weak.upgrade() else { return };
+            if let Some(slot) = host.lock().slots.get_mut(&id) {
+                slot.restarting = false;
+            }
+            host.activate(&id);
+        });
+    }
+
+    /// Starts an entity without a message, if it is this node's.
+    fn activate(&self, id: &EntityId) {
+        if let Ok((partition, epoch)) = self.seat_of(id) {
+            let mut entities = self.lock();
+            // Refusals are not news: whoever needs the entity asks again.
+            let _ = self.activate_in(&mut entities, id, partition, epoch);
+        }
+    }
+
+    /// This node has caught up with what was committed when it started: it may act.
+    pub(crate) fn open(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Stops what moved away; starts what has come with work left undone.
+    pub(crate) fn follow(&self, view: &View, moved: &[Moved]) {
+        self.stop_deposed(moved);
+        if !self.is_open() {
+            return;
+        }
+        for gained in moved.iter().filter(|m| m.now.owner == Some(self.node)) {
+            let Some(kind) = self.kinds.get(&gained.kind) else { continue };
+            match kind.kind.unfinished(view, gained.partition) {
+                Ok(keys) => {
+                    for key in keys {
+                        self.activate(&EntityId { kind: gained.kind, key });
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(kind = kind.name, partition = %gained.partition, %error, "unfinished work could not be read");
+                }
+            }
+        }
+    }
+
+    fn stop_deposed(&self, moved: &[Moved]) {
+        if moved.is_empty() {
+            return;
+        }
+        let mut entities = self.lock();
+        entities.slots.retain(|id, slot| {
+            let Some(activation) = &slot.activation else {
+                // Crashes and quarantine are of this ownership; the next owner begins anew.
+                return !moved.iter().any(|m| m.kind == id.kind) || slot.restarting;
+            };
+            let deposed = moved.iter().any(|m| {
+                m.kind == id.kind
+                    && m.partition == activation.partition
+                    && (m.now.owner != Some(self.node) || m.now.epoch != activation.epoch)
+            });
+            if deposed {
+                activation.kill();
+            }
+            !deposed
+        });
+    }
+
+    /// Passivates what nobody used since the last sweep, and counts.
+    fn sweep(&self) {
+        let mut entities = self.lock();
+        let mut active: BTreeMap<KindId, (u32, u32, usize)> =
+            self.kinds.keys().map(|&kind| (kind, (0, 0, 0))).collect();
+        let limits = &self.limits;
+        entities.slots.retain(|id, slot| {
+            let count = active.entry(id.kind).or_default();
+            if let Some(aside) = &slot.aside {
+                count.1 += 1;
+                return aside.since.elapsed() < limits.aside_for;
+            }
+            let Some(activation) = &slot.activation else { return slot.restarting };
+            let depth = activation.pulse.depth.load(Ordering::Acquire);
+            let used = activation.pulse.used.swap(false, Ordering::AcqRel);
+            if !used && depth == 0 && activation.pulse.idle.load(Ordering::Acquire) {
+                activation.stop();
+                return false;
+            }
+            *count = (count.0 + 1, count.1, count.2.max(depth));
+            true
+        });
+        drop(entities);
+        for (kind, (running, aside, depth)) in active {
+            let name = self.kind_name(kind);
+            ::metrics::gauge!(metrics::ACTIVE, "kind" => name).set(running);
+            ::metrics::gauge!(metrics::QUARANTINED, "kind" => name).set(aside);
+            ::metrics::gauge!(metrics::MAILBOX, "kind" => name).set(depth as f64);
+        }
+    }
+
+    /// Entities that were set aside here.
+    pub(crate) fn quarantined(&self) -> Vec<QuarantinedEntity> {
+        let entities = self.lock();
+        let mut all: Vec<_> = entities
+            .slots
+            .iter()
+            .filter_map(|(id, slot)| {
+                let aside = slot.aside.as_ref()?;
+                let SetAside { restarts, last_error, .. } = aside.clone();
+                Some(QuarantinedEntity { entity: id.clone(), restarts, last_error })
+            })
+            .collect();
+        all.sort_by(|a, b| a.entity.cmp(&b.entity));
+        all
+    }
+
+    /// Whether the entity runs here, how often it crashed lately.
+    pub(crate) fn activity(&self, id: &EntityId) -> (bool, usize) {
+        let entities = self.lock();
+        entities.slots.get(id).map_or((false, 0), |slot| (slot.activation.is_some(), slot.crashes.len()))
+    }
+
+    fn kind_name(&self, kind: KindId) -> &'static str {
+        self.kinds.get(&kind).map_or("unknown", |slot| slot.name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entities> {
+        self.entities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for slot in self.lock().slots.values() {
+            if let Some(activation) = &slot.activation {
+                activation.kill();
+            }
+        }
+        for kind in self.kinds.values() {
+            kind.supervisor.kill();
+        }
+    }
+}

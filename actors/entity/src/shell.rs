@@ -1,0 +1,173 @@
+//! The ractor actor around an entity: receives, hands on, and says when it has nothing to do.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use jarvis_host::Tasks;
+use jarvis_replica::api::Replica;
+use jarvis_types::{EntityId, Epoch, PartitionIndex};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+
+use crate::api::{Cx, Entity, EntityError, Inbound};
+
+/// What an entity's actor receives.
+pub(crate) enum ShellMessage<E> {
+    /// From outside, through a router.
+    Inbound(Inbound),
+    /// From one of its own tasks.
+    Event(E),
+}
+
+impl<E: Send + 'static> ractor::Message for ShellMessage<E> {}
+
+/// What host and shell share about one activation.
+pub(crate) struct Pulse {
+    /// Messages taken and not yet handled.
+    pub(crate) depth: AtomicUsize,
+    /// Whether the entity said that it may be passivated.
+    pub(crate) idle: AtomicBool,
+    /// Set by every message; the sweeper clears it.
+    pub(crate) used: AtomicBool,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { depth: AtomicUsize::new(0), idle: AtomicBool::new(false), used: AtomicBool::new(true) }
+    }
+}
+
+/// A running activation, with the entity's type erased.
+pub(crate) struct Activation {
+    pub(crate) cell: ActorCell,
+    pub(crate) epoch: Epoch,
+    pub(crate) partition: PartitionIndex,
+    pub(crate) pulse: Arc<Pulse>,
+    tasks: Tasks,
+    send: Box<dyn Fn(Inbound) -> Result<(), ()> + Send + Sync>,
+}
+
+impl Activation {
+    /// Queues a message; `Err` if the actor has ended.
+    pub(crate) fn deliver(&self, message: Inbound) -> Result<(), ()> {
+        self.pulse.depth.fetch_add(1, Ordering::AcqRel);
+        self.pulse.used.store(true, Ordering::Release);
+        (self.send)(message).inspect_err(|()| {
+            self.pulse.depth.fetch_sub(1, Ordering::AcqRel);
+        })
+    }
+
+    /// Ends the actor and its tasks where they stand; waiting messages are dropped, which their senders notice.
+    pub(crate) fn kill(&self) {
+        self.tasks.cancel();
+        self.cell.kill();
+    }
+
+    /// Ends the actor after the message at hand.
+    pub(crate) fn stop(&self) {
+        self.tasks.cancel();
+        self.cell.stop(None);
+    }
+}
+
+/// Where and as whom an entity runs.
+pub(crate) struct Seat {
+    pub(crate) entity: EntityId,
+    pub(crate) partition: PartitionIndex,
+    pub(crate) epoch: Epoch,
+    pub(crate) replica: Replica,
+    pub(crate) tasks: Tasks,
+}
+
+/// Starts an entity's actor under `supervisor`. It takes messages at once and handles them when it has started.
+pub(crate) fn activate<T: Entity>(entity: T, seat: Seat, supervisor: ActorCell) -> Result<Activation, SpawnErr> {
+    let pulse = Arc::new(Pulse::new());
+    let (epoch, partition, tasks) = (seat.epoch, seat.partition, seat.tasks.clone());
+    let start = Start { entity, seat, pulse: Arc::clone(&pulse) };
+    let (actor, _starting) = ractor::ActorRuntime::<Shell<T>>::spawn_linked_instant(None, Shell(PhantomData), start, supervisor)?;
+    let cell = actor.get_cell();
+    let send = Box::new(move |message| actor.cast(ShellMessage::Inbound(message)).map_err(|_| ()));
+    Ok(Activation { cell, epoch, partition, pulse, tasks, send })
+}
+
+struct Shell<T>(PhantomData<fn() -> T>);
+
+struct Start<T> {
+    entity: T,
+    seat: Seat,
+    pulse: Arc<Pulse>,
+}
+
+struct Running<T: Entity> {
+    entity: T,
+    cx: Cx<T::Event>,
+    pulse: Arc<Pulse>,
+}
+
+#[async_trait]
+impl<T: Entity> Actor for Shell<T>
+{
+    type Msg = ShellMessage<T::Event>;
+    type State = Running<T>;
+    type Arguments = Start<T>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        start: Start<T>,
+    ) -> Result<Running<T>, ActorProcessingErr> {
+        let Start { entity, seat, pulse } = start;
+        let events = Arc::new(move |event| {
+            // An event for an actor that has ended has nobody to tell.
+            let _ = myself.cast(ShellMessage::Event(event));
+        });
+        let Seat { entity: id, partition, epoch, replica, tasks } = seat;
+        Ok(Running { entity, cx: Cx { entity: id, partition, epoch, replica, tasks, events }, pulse })
+    }
+
+    async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut Running<T>) -> Result<(), ActorProcessingErr> {
+        let result = state.entity.on_start(&state.cx).await;
+        state.settle(&myself, result)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Running<T>,
+    ) -> Result<(), ActorProcessingErr> {
+        let result = match message {
+            ShellMessage::Inbound(inbound) => {
+                let result = state.entity.on_message(&state.cx, inbound).await;
+                state.pulse.depth.fetch_sub(1, Ordering::AcqRel);
+                result
+            }
+            ShellMessage::Event(event) => state.entity.on_event(&state.cx, event).await,
+        };
+        state.settle(&myself, result)
+    }
+}
+
+impl<T: Entity> Running<T> {
+    fn settle(
+        &self,
+        myself: &ActorRef<ShellMessage<T::Event>>,
+        result: Result<(), EntityError>,
+    ) -> Result<(), ActorProcessingErr> {
+        self.pulse.idle.store(self.entity.is_idle(), Ordering::Release);
+        match result {
+            Ok(()) => Ok(()),
+            Err(EntityError::Deposed(epoch)) => {
+                tracing::debug!(entity = %self.cx.entity, %epoch, "deposed");
+                self.cx.tasks.cancel();
+                myself.stop(None);
+                Ok(())
+            }
+            Err(fault) => {
+                self.cx.tasks.cancel();
+                Err(fault.into())
+            }
+        }
+    }
+}
