@@ -15,10 +15,20 @@
 //! - [`rows`]: what the tables hold.
 //! - [`change`]: what others learn of by watching the applied log.
 //! - [`storage`]: the trait that stores implement, [`memory`] the one that holds all in memory.
-//! - [`apply`]: the machine itself; [`planner`]: where partitions should be.
+//! - [`apply`]: the machine itself; [`query`]: typed reads of what it wrote.
+//! - [`snapshot`]: all rows as chunks and back; [`conformance`]: what every store must do.
+//! - [`planner`]: where partitions should be, and who should vote.
 pub mod change;
 pub mod command;
-pub mod query;
 pub mod reply;
 pub mod rows;
+//apply
+pub mod conformance;
+pub mod keys;
+pub mod memory;
+pub mod query;
+pub mod raft_meta;
+pub mod row_codec;
 pub mod storage;
+//snapshot
+//planner

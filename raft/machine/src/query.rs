@@ -1,106 +1,261 @@
 //! Typed reads of the tables.
 
+use std::ops::Bound;
+
+use bincode::Decode;
 use jarvis_types::{
-    ClientMessageId, Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId,
+    ClientMessageId, Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId, limits, partition_of,
 };
 
 use crate::command::SecretHash;
+use crate::keys::{self, KeyParts};
+use crate::row_codec::{decode_row, get_row};
 use crate::rows::{
-    ClusterRow, CredentialRow, KindRow, MessageRow, NodeRow, PlacementLogRow, PlacementRow, SessionRow, UserRow,
+    ClusterRow, CredentialRow, KindRow, MessageRow, NodeRow, PlacementLogRow, PlacementRow, SessionRow,
+    UserRow,
 };
-use crate::storage::{Read, StoreError};
+use crate::storage::{KeyValue, Read, StoreError, Table};
 
-/// Typed reads over any [`Read`].
+/// Typed reads over any [`Read`]. Every read fails only where the store does, or where a row does not decode.
 pub struct Query<'a>(pub &'a dyn Read);
 
-#[allow(unused_variables, missing_docs)]
+/// The partition of a session's actor.
+pub fn partition_of_session(session: SessionId) -> PartitionIndex {
+    partition_of(&session.to_string(), limits::SESSION_PARTITIONS)
+}
+
+#[allow(clippy::missing_errors_doc, reason = "said once, at the type")]
 impl Query<'_> {
     /// None before `Initialise` was applied.
     pub fn cluster(&self) -> Result<Option<ClusterRow>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::Meta, keys::META_CLUSTER)
     }
+
     /// The largest time any applied command carried, Unix milliseconds.
     pub fn ledger_ms(&self) -> Result<u64, StoreError> {
-        unimplemented!()
+        self.counter(keys::META_LEDGER_MS)
     }
+
     /// Members, by id.
     pub fn nodes(&self) -> Result<Vec<(NodeId, NodeRow)>, StoreError> {
-        unimplemented!()
+        self.all(Table::Nodes, &[], |key| Ok(NodeId(key.u64()?)))
     }
+
+    /// A member.
     pub fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::Nodes, &keys::node(node))
     }
+
+    /// The member of that name; names that differ only in case are the same name.
     pub fn node_by_name(&self, name: &str) -> Result<Option<(NodeId, NodeRow)>, StoreError> {
-        unimplemented!()
+        Ok(self
+            .nodes()?
+            .into_iter()
+            .find(|(_, row)| row.name.as_str().eq_ignore_ascii_case(name)))
     }
+
+    /// Whether the node was a member and is out for good.
     pub fn is_removed(&self, node: NodeId) -> Result<bool, StoreError> {
-        unimplemented!()
+        Ok(self.0.get(Table::RemovedNodes, &keys::node(node))?.is_some())
     }
+
+    /// Kinds, by number.
     pub fn kinds(&self) -> Result<Vec<(KindId, KindRow)>, StoreError> {
-        unimplemented!()
+        self.all(Table::Kinds, &[], |key| Ok(KindId(key.u8()?)))
     }
+
+    /// A kind.
+    pub fn kind(&self, kind: KindId) -> Result<Option<KindRow>, StoreError> {
+        get_row(self.0, Table::Kinds, &keys::kind(kind))
+    }
+
     /// Grows with every `Place`, and with every change of nodes that a plan depends on.
     pub fn placement_revision(&self) -> Result<u64, StoreError> {
-        unimplemented!()
+        self.counter(keys::META_PLACEMENT_REVISION)
     }
+
     /// All partitions of a kind, by index.
     pub fn placement(&self, kind: KindId) -> Result<Vec<PlacementRow>, StoreError> {
-        unimplemented!()
+        let rows = self.all(Table::Placement, &keys::kind(kind), |_| Ok(()))?;
+        Ok(rows.into_iter().map(|((), row)| row).collect())
     }
-    pub fn placement_of(&self, kind: KindId, partition: PartitionIndex) -> Result<Option<PlacementRow>, StoreError> {
-        unimplemented!()
+
+    /// Who owns a partition; none for a kind or partition that is not known.
+    pub fn placement_of(
+        &self,
+        kind: KindId,
+        partition: PartitionIndex,
+    ) -> Result<Option<PlacementRow>, StoreError> {
+        get_row(self.0, Table::Placement, &keys::placement(kind, partition))
     }
+
     /// The last moves of a partition, oldest first.
     pub fn placement_log(
         &self,
         kind: KindId,
         partition: PartitionIndex,
     ) -> Result<Vec<(Epoch, PlacementLogRow)>, StoreError> {
-        unimplemented!()
+        self.all(Table::PlacementLog, &keys::placement(kind, partition), |key| {
+            let _kind_and_partition = (key.u8()?, key.u16()?);
+            Ok(Epoch(key.u64()?))
+        })
     }
+
+    /// How many partitions of all kinds a node owns.
+    pub fn partitions_owned(&self, node: NodeId) -> Result<u32, StoreError> {
+        let rows: Vec<((), PlacementRow)> = self.all(Table::Placement, &[], |_| Ok(()))?;
+        let owned = rows.iter().filter(|((), row)| row.owner == Some(node)).count();
+        Ok(u32::try_from(owned).unwrap_or(u32::MAX))
+    }
+
+    /// Users, by id.
     pub fn users(&self) -> Result<Vec<(UserId, UserRow)>, StoreError> {
-        unimplemented!()
+        self.all(Table::Users, &[], |key| Ok(UserId(key.u64()?)))
     }
+
+    /// A user.
     pub fn user(&self, user: UserId) -> Result<Option<UserRow>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::Users, &keys::user(user))
     }
+
+    /// The user of that name; names that differ only in case are the same name.
     pub fn user_by_name(&self, name: &str) -> Result<Option<(UserId, UserRow)>, StoreError> {
-        unimplemented!()
+        let Some(id) = get_row::<UserId>(self.0, Table::UserNames, &keys::user_name(name))? else {
+            return Ok(None);
+        };
+        Ok(self.user(id)?.map(|row| (id, row)))
     }
+
     /// Whoever asks compares `expires_at_ms` with the time itself.
     pub fn credential(&self, secret: &SecretHash) -> Result<Option<CredentialRow>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::Credentials, secret)
     }
+
+    /// A user's credentials, expired ones that were not pruned yet included.
     pub fn credentials(&self, user: UserId) -> Result<Vec<(SecretHash, CredentialRow)>, StoreError> {
-        unimplemented!()
+        let keys = keys::scan_prefix(
+            self.0,
+            Table::UserCredentials,
+            &keys::user(user),
+            false,
+            usize::MAX,
+        )?;
+        let mut found = Vec::with_capacity(keys.len());
+        for (key, _) in keys {
+            let mut parts = KeyParts::new(&key);
+            let (_user, secret) = (parts.u64()?, parts.secret()?);
+            found.extend(self.credential(&secret)?.map(|row| (secret, row)));
+        }
+        Ok(found)
     }
+
+    /// A session.
     pub fn session(&self, session: SessionId) -> Result<Option<SessionRow>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::Sessions, &keys::session(session))
     }
+
     /// The newest first.
-    pub fn sessions_of(&self, user: UserId, limit: usize) -> Result<Vec<(SessionId, SessionRow)>, StoreError> {
-        unimplemented!()
+    pub fn sessions_of(
+        &self,
+        user: UserId,
+        limit: usize,
+    ) -> Result<Vec<(SessionId, SessionRow)>, StoreError> {
+        let keys = keys::scan_prefix(self.0, Table::UserSessions, &keys::user(user), true, limit)?;
+        let mut found = Vec::with_capacity(keys.len());
+        for (key, _) in keys {
+            let mut parts = KeyParts::new(&key);
+            let (_user, session) = (parts.u64()?, SessionId(parts.u128()?));
+            found.extend(self.session(session)?.map(|row| (session, row)));
+        }
+        Ok(found)
     }
+
     /// Entries later than `after`, in order.
-    pub fn messages(&self, session: SessionId, after: Seq, limit: usize) -> Result<Vec<(Seq, MessageRow)>, StoreError> {
-        unimplemented!()
+    pub fn messages(
+        &self,
+        session: SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<(Seq, MessageRow)>, StoreError> {
+        let (from, to) = (
+            keys::message(session, after),
+            keys::message(session, Seq(u64::MAX)),
+        );
+        let rows = self.0.scan(
+            Table::Messages,
+            Bound::Excluded(&from),
+            Bound::Included(&to),
+            false,
+            limit,
+        )?;
+        rows.iter().map(message).collect()
     }
+
     /// The last entries, in order.
-    pub fn last_messages(&self, session: SessionId, limit: usize) -> Result<Vec<(Seq, MessageRow)>, StoreError> {
-        unimplemented!()
+    pub fn last_messages(
+        &self,
+        session: SessionId,
+        limit: usize,
+    ) -> Result<Vec<(Seq, MessageRow)>, StoreError> {
+        let rows = keys::scan_prefix(self.0, Table::Messages, &keys::session(session), true, limit)?;
+        rows.iter().rev().map(message).collect()
     }
+
+    /// An entry.
     pub fn message(&self, session: SessionId, seq: Seq) -> Result<Option<MessageRow>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::Messages, &keys::message(session, seq))
     }
+
+    /// Place of the message to which the client gave that id.
     pub fn seq_of(&self, session: SessionId, id: &ClientMessageId) -> Result<Option<Seq>, StoreError> {
-        unimplemented!()
+        get_row(self.0, Table::MessageIds, &keys::message_id(session, id))
     }
+
     /// Messages of a partition's sessions that are not answered yet.
     pub fn open_turns(&self, partition: PartitionIndex) -> Result<Vec<(SessionId, Seq)>, StoreError> {
-        unimplemented!()
+        let rows = keys::scan_prefix(
+            self.0,
+            Table::OpenTurns,
+            &keys::open_turns(partition),
+            false,
+            usize::MAX,
+        )?;
+        rows.iter().map(open_turn).collect()
     }
+
     /// Messages of one session that are not answered yet, in order.
     pub fn open_turns_of(&self, session: SessionId) -> Result<Vec<Seq>, StoreError> {
-        unimplemented!()
+        let prefix = keys::open_turns_of(partition_of_session(session), session);
+        let rows = keys::scan_prefix(self.0, Table::OpenTurns, &prefix, false, usize::MAX)?;
+        rows.iter().map(|row| Ok(open_turn(row)?.1)).collect()
     }
+
+    /// A number in `Meta`; 0 until it is first set.
+    pub(crate) fn counter(&self, name: &[u8]) -> Result<u64, StoreError> {
+        Ok(get_row(self.0, Table::Meta, name)?.unwrap_or(0))
+    }
+
+    fn all<K, R: Decode<()>>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        id: impl Fn(&mut KeyParts<'_>) -> Result<K, StoreError>,
+    ) -> Result<Vec<(K, R)>, StoreError> {
+        let rows = keys::scan_prefix(self.0, table, prefix, false, usize::MAX)?;
+        rows.iter()
+            .map(|(key, row)| Ok((id(&mut KeyParts::new(key))?, decode_row(row)?)))
+            .collect()
+    }
+}
+
+fn message((key, row): &KeyValue) -> Result<(Seq, MessageRow), StoreError> {
+    let mut parts = KeyParts::new(key);
+    let _session = parts.u128()?;
+    Ok((Seq(parts.u64()?), decode_row(row)?))
+}
+
+fn open_turn((key, _): &KeyValue) -> Result<(SessionId, Seq), StoreError> {
+    let mut parts = KeyParts::new(key);
+    let _partition = parts.u16()?;
+    Ok((SessionId(parts.u128()?), Seq(parts.u64()?)))
 }
