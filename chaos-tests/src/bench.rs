@@ -1,0 +1,1 @@
+//! Benchmarks: throughput, latency, idle cost, sockets.

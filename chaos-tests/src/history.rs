@@ -1,0 +1,70 @@
+//! What one talker saw of its session, in the order in which it saw it.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+/// An entry of a transcript, as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place.
+    pub seq: u64,
+    /// The message's own id, or the id of the message that a reply answers.
+    pub about: String,
+    /// Whether it is a reply.
+    pub reply: bool,
+    /// The text.
+    pub text: String,
+}
+
+/// What one talker saw.
+#[derive(Debug, Default)]
+pub struct History {
+    /// The session.
+    pub session: String,
+    /// Every id that was sent, with its text. One that was never acknowledged is unknown, not absent.
+    pub sent: BTreeMap<String, String>,
+    /// Entries in the order of their coming, over all sockets.
+    pub seen: Vec<Entry>,
+    /// When each reply came, and to what.
+    pub answered: Vec<(Instant, String)>,
+    /// `unavailable` errors: when, and after how many milliseconds to try again.
+    pub unavailable: Vec<(Instant, Option<u64>)>,
+    /// Other errors, as they came.
+    pub errors: Vec<String>,
+    /// How often it had to reconnect.
+    pub reconnects: u64,
+    /// Per message: from the first say to its said.
+    pub said_after: Vec<std::time::Duration>,
+    /// Names of gateway and owner over time.
+    pub places: Vec<(Instant, String, String)>,
+}
+
+impl History {
+    /// Last place seen.
+    pub fn last_seq(&self) -> u64 {
+        self.seen.last().map_or(0, |entry| entry.seq)
+    }
+
+    /// Gateway and owner at an instant, as this talker knew them.
+    pub fn place_at(&self, at: Instant) -> Option<(&str, &str)> {
+        let (_, gateway, owner) = self.places.iter().rev().find(|(when, _, _)| *when <= at)?;
+        Some((gateway, owner))
+    }
+}
+
+/// Reads a `said` or `reply` frame, or an entry of the transcript over HTTP.
+pub fn entry_of(frame: &serde_json::Value) -> Option<Entry> {
+    let reply = match frame["type"].as_str()? {
+        "said" => false,
+        "reply" => true,
+        _ => return None,
+    };
+    let about = if reply { &frame["reply_to"] } else { &frame["id"] };
+    Some(Entry {
+        seq: frame["seq"].as_u64()?,
+        about: about.as_str()?.to_owned(),
+        reply,
+        text: frame["text"].as_str()?.to_owned(),
+    })
+}

@@ -1,0 +1,204 @@
+//! A client that talks without end: says, waits for the reply, says again; reconnects anywhere and resumes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::chat::Chat;
+use crate::history::{Entry, History, entry_of};
+
+/// How long a talker waits for news of its message before it takes the socket for dead.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Wait between attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(20);
+/// Longest a message may stay unanswered before the talker gives up.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// How a talker talks.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// Most messages; it stops by itself after them.
+    pub messages: usize,
+    /// Pause between an answer and the next message.
+    pub pause: Duration,
+    /// Which socket it begins with.
+    pub first_socket: usize,
+    /// Distinguishes its messages from others'.
+    pub name: String,
+}
+
+/// Talks in a session of its own until `stop` turns true or all is said, then gives what it saw.
+///
+/// # Errors
+/// Where no session can be had, or a message stays unanswered for a minute.
+pub async fn talk(
+    sockets: Vec<String>,
+    token: String,
+    manner: Manner,
+    stop: watch::Receiver<bool>,
+) -> Result<History> {
+    let mut talker = Talker { sockets, token, next: manner.first_socket, history: History::default(), chat: None };
+    talker.connect().await?;
+    for n in 0..manner.messages {
+        if *stop.borrow() {
+            break;
+        }
+        let id = format!("{}-{n}", manner.name);
+        // Something that every responder answers at once, and differently each time.
+        let text = format!("{n} + {}", n + 1);
+        talker.exchange(&id, &text).await?;
+        sleep(manner.pause).await;
+    }
+    Ok(talker.history)
+}
+
+struct Talker {
+    sockets: Vec<String>,
+    token: String,
+    next: usize,
+    history: History,
+    chat: Option<Chat>,
+}
+
+impl Talker {
+    async fn exchange(&mut self, id: &str, text: &str) -> Result<()> {
+        self.history.sent.insert(id.to_owned(), text.to_owned());
+        let started = Instant::now();
+        let mut said = false;
+        let mut say_at = Instant::now();
+        let mut to_say = true;
+        loop {
+            ensure!(started.elapsed() < GIVE_UP, "{id} stayed unanswered (said: {said})");
+            self.connect_if_needed(&mut to_say, said).await?;
+            let Some(chat) = self.chat.as_mut() else { continue };
+            if to_say && Instant::now() >= say_at {
+                if chat.say(id, text).await.is_err() {
+                    self.chat = None;
+                    continue;
+                }
+                to_say = false;
+            }
+            let wait = if to_say { say_at.saturating_duration_since(Instant::now()) } else { SILENCE };
+            let frame = match timeout(wait, chat.next()).await {
+                Ok(Ok(frame)) => frame,
+                Err(_) if to_say => continue,
+                Ok(Err(_)) | Err(_) => {
+                    self.chat = None;
+                    continue;
+                }
+            };
+            match self.take(&frame) {
+                News::Said(about) if about == id && !said => {
+                    said = true;
+                    to_say = false;
+                    self.history.said_after.push(started.elapsed());
+                }
+                News::Replied(about) if about == id => return Ok(()),
+                News::TryLater(about, after) if about.as_deref() == Some(id) && !said => {
+                    to_say = true;
+                    say_at = Instant::now() + after;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn connect_if_needed(&mut self, to_say: &mut bool, said: bool) -> Result<()> {
+        if self.chat.is_none() {
+            self.history.reconnects += 1;
+            self.connect().await?;
+            *to_say = !said;
+        }
+        Ok(())
+    }
+
+    /// Notes what a frame says.
+    fn take(&mut self, frame: &Value) -> News {
+        if let Some(entry) = entry_of(frame) {
+            // A gateway may confirm again a message that was sent again: the same entry is no news.
+            if !self.history.seen.contains_recent(&entry) {
+                self.history.seen.push(entry.clone());
+            }
+            if entry.reply {
+                self.history.answered.push((Instant::now(), entry.about.clone()));
+                return News::Replied(entry.about);
+            }
+            return News::Said(entry.about);
+        }
+        match frame["type"].as_str() {
+            Some("moved") => {
+                let owner = frame["owner"].as_str().unwrap_or_default().to_owned();
+                let gateway = self.history.places.last().map_or(String::new(), |(_, gateway, _)| gateway.clone());
+                self.history.places.push((Instant::now(), gateway, owner));
+                News::Other
+            }
+            Some("draining") => {
+                self.chat = None;
+                News::Other
+            }
+            Some("error") => self.take_error(frame),
+            _ => News::Other,
+        }
+    }
+
+    fn take_error(&mut self, frame: &Value) -> News {
+        let id = frame["id"].as_str().map(str::to_owned);
+        let after = frame["retry_after_ms"].as_u64();
+        match frame["code"].as_str() {
+            Some("unavailable") => {
+                self.history.unavailable.push((Instant::now(), after));
+                News::TryLater(id, Duration::from_millis(after.unwrap_or(100)))
+            }
+            Some("rate_limited") => News::TryLater(id, Duration::from_millis(after.unwrap_or(1_000))),
+            _ => {
+                self.history.errors.push(frame.to_string());
+                News::Other
+            }
+        }
+    }
+
+    /// Connects to the next socket that answers, resuming where this talker stands.
+    async fn connect(&mut self) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let url = self.sockets.get(self.next % self.sockets.len()).context("there are sockets")?.clone();
+            let session = (!self.history.session.is_empty()).then(|| self.history.session.clone());
+            let after = session.as_ref().map(|_| self.history.last_seq());
+            match Chat::hello(&url, &self.token, session.as_deref(), after).await {
+                Ok((chat, welcome)) => {
+                    self.history.session = welcome["session"].as_str().context("welcome names a session")?.to_owned();
+                    let name = |key: &str| welcome[key].as_str().unwrap_or_default().to_owned();
+                    self.history.places.push((Instant::now(), name("node"), name("owner")));
+                    self.chat = Some(chat);
+                    return Ok(());
+                }
+                Err(error) => {
+                    ensure!(started.elapsed() < GIVE_UP, "no socket answers: {error:#}");
+                    self.next += 1;
+                    sleep(RECONNECT).await;
+                }
+            }
+        }
+    }
+}
+
+trait Recent {
+    fn contains_recent(&self, entry: &Entry) -> bool;
+}
+
+impl Recent for Vec<Entry> {
+    /// Only a confirmation of a message sent again may come twice on one socket, and then unchanged.
+    fn contains_recent(&self, entry: &Entry) -> bool {
+        !entry.reply && self.iter().rev().take(8).any(|seen| seen == entry)
+    }
+}
+
+enum News {
+    Said(String),
+    Replied(String),
+    TryLater(Option<String>, Duration),
+    Other,
+}
