@@ -18,17 +18,24 @@
 //! - [`apply`]: the machine itself; [`query`]: typed reads of what it wrote.
 //! - [`snapshot`]: all rows as chunks and back; [`conformance`]: what every store must do.
 //! - [`planner`]: where partitions should be, and who should vote.
+
+pub mod apply;
 pub mod change;
 pub mod command;
-pub mod reply;
-pub mod rows;
-//apply
 pub mod conformance;
 pub mod keys;
 pub mod memory;
+pub mod planner;
+mod proposal_codec;
 pub mod query;
 pub mod raft_meta;
+pub mod reply;
 pub mod row_codec;
+pub mod rows;
+pub mod snapshot;
 pub mod storage;
-//snapshot
-//planner
+
+pub use apply::{Applied, apply};
+pub use memory::MemoryStore;
+pub use proposal_codec::ProposalError;
+pub use query::Query;

@@ -104,7 +104,7 @@ pub struct KindRow {
 }
 
 /// Who owns a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub struct PlacementRow {
     /// The owner; none until first placed.
     pub owner: Option<NodeId>,

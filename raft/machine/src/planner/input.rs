@@ -1,0 +1,140 @@
+//! What a plan is made from.
+
+use std::collections::BTreeSet;
+
+use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex};
+
+use crate::query::Query;
+use crate::rows::{NodeIntent, NodeRole, NodeRow};
+use crate::storage::StoreError;
+
+/// Nodes, kinds and placement as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanInput {
+    /// Members.
+    pub nodes: Vec<PlanNode>,
+    /// Kinds.
+    pub kinds: Vec<PlanKind>,
+    /// Partitions that have had an owner; those of a known kind that are not named count as never placed.
+    pub placements: Vec<PlanPlacement>,
+    /// Whether partitions may move only to spread the load. Held back while a node has only just returned.
+    pub balance: bool,
+}
+
+/// Whether a node may own partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// It answers, is active and carries actors.
+    Eligible,
+    /// It answers, but is to own nothing: it drains, joins, or is a witness.
+    Retiring,
+    /// It does not answer.
+    Lost,
+}
+
+/// A node as the planner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanNode {
+    /// Which.
+    pub id: NodeId,
+    /// Whether it may own partitions.
+    pub state: NodeState,
+    /// How much it carries compared with others; at least 1.
+    pub weight: u32,
+    /// What it has: `microphone`, `gpu`, …
+    pub capabilities: BTreeSet<String>,
+}
+
+/// A kind as the planner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanKind {
+    /// Which.
+    pub kind: KindId,
+    /// How many partitions.
+    pub partitions: u16,
+    /// What a node must have to own any of them.
+    pub needs: BTreeSet<String>,
+}
+
+/// Where a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanPlacement {
+    /// The kind.
+    pub kind: KindId,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// Its owner.
+    pub owner: Option<NodeId>,
+    /// Its epoch.
+    pub epoch: Epoch,
+}
+
+impl PlanInput {
+    /// What stands in the tables, with all nodes of equal weight and without capabilities or needs. Whoever plans adds
+    /// those, and what it knows of health beyond the tables.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(query: &Query<'_>, balance: bool) -> Result<Self, StoreError> {
+        let nodes = query
+            .nodes()?
+            .into_iter()
+            .map(|(id, row)| PlanNode::new(id, &row))
+            .collect();
+        let mut kinds = Vec::new();
+        let mut placements = Vec::new();
+        for (kind, row) in query.kinds()? {
+            kinds.push(PlanKind {
+                kind,
+                partitions: row.partitions,
+                needs: BTreeSet::new(),
+            });
+            placements.extend(
+                (0..)
+                    .zip(query.placement(kind)?)
+                    .map(|(index, row)| PlanPlacement {
+                        kind,
+                        partition: PartitionIndex(index),
+                        owner: row.owner,
+                        epoch: row.epoch,
+                    }),
+            );
+        }
+        Ok(Self {
+            nodes,
+            kinds,
+            placements,
+            balance,
+        })
+    }
+
+    /// Puts what is known of a node's health in the place of what the tables have.
+    pub fn set_health(&mut self, id: NodeId, row: &NodeRow, healthy: bool) {
+        for node in self.nodes.iter_mut().filter(|node| node.id == id) {
+            node.state = NodeState::of(row, healthy);
+        }
+    }
+}
+
+impl PlanNode {
+    /// A node as the tables have it, of weight 1.
+    pub fn new(id: NodeId, row: &NodeRow) -> Self {
+        Self {
+            id,
+            state: NodeState::of(row, row.healthy),
+            weight: 1,
+            capabilities: BTreeSet::new(),
+        }
+    }
+}
+
+impl NodeState {
+    /// What a node's role, intent and health make of it.
+    pub fn of(row: &NodeRow, healthy: bool) -> Self {
+        match (healthy, row.intent, row.role) {
+            (false, ..) => Self::Lost,
+            (true, NodeIntent::Active, NodeRole::Voter | NodeRole::Worker) => Self::Eligible,
+            (true, ..) => Self::Retiring,
+        }
+    }
+}
