@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use jarvis_types::limits::MAX_MESH_FRAME_BYTES;
 use jarvis_types::{NodeId, NodeName};
 use tokio::sync::watch;
+
+use crate::link::Link;
+use crate::mesh::MeshInner;
 
 /// What a stream is for. Lanes cannot block one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,6 +157,8 @@ pub struct Peer {
     pub state: PeerState,
     /// Smoothed round trip of the connection; none while down.
     pub rtt: Option<Duration>,
+    /// Since when the state has been as it is.
+    pub changed_at: tokio::time::Instant,
 }
 
 /// Whether there is a connection to a peer.
@@ -195,26 +201,30 @@ pub trait JoinHandler: Send + Sync + 'static {
 /// The mesh of one node. Clones share it.
 #[derive(Clone)]
 pub struct Mesh {
-    pub(crate) inner: Arc<crate::api::MeshInner>,
+    pub(crate) inner: Arc<MeshInner>,
 }
 
-/// (replaced by the real one)
-pub struct MeshInner;
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mesh(node {})", self.node())
+    }
+}
 
 impl Mesh {
     /// This node.
     pub fn node(&self) -> NodeId {
-        unimplemented!()
+        self.inner.node
     }
 
-    /// The peers as they stand, and every change of state (round trips are refreshed at least every second).
+    /// The peers as they stand, and every change of state. Round trips are refreshed every second in what `borrow` gives,
+    /// but wake nobody by themselves.
     pub fn peers(&self) -> watch::Receiver<Arc<Vec<Peer>>> {
-        unimplemented!()
+        self.inner.watch()
     }
 
     /// Who may be connected to. Connections of nodes that are not listed are closed at once and refused afterwards.
-    pub fn set_members(&self, _members: Vec<Member>) {
-        unimplemented!()
+    pub fn set_members(&self, members: Vec<Member>) {
+        self.inner.set_members(members);
     }
 
     /// Asks `to` and waits for the answer. Calls with the same `order` on the same lane reach the handler in the order
@@ -224,39 +234,66 @@ impl Mesh {
     /// [`CallError`]; after `ConnectionLost` and `Timeout` the other side may have acted.
     pub async fn call(
         &self,
-        _to: NodeId,
-        _lane: Lane,
-        _service: Service,
-        _order: u64,
-        _body: Bytes,
-        _timeout: Duration,
+        to: NodeId,
+        lane: Lane,
+        service: Service,
+        order: u64,
+        body: Bytes,
+        timeout: Duration,
     ) -> Result<Bytes, CallError> {
-        unimplemented!()
+        check_len(&body)?;
+        let (mut body, mut link) = (body, self.inner.link(to)?);
+        loop {
+            body = match link.call(lane, service, order, body, timeout).await {
+                Ok(result) => return result,
+                Err(body) => body,
+            };
+            link = self.successor(to, &link)?;
+        }
     }
 
     /// Sends without an answer and without waiting.
     ///
     /// # Errors
     /// `NotConnected`, `Overloaded`, `TooLarge`, `Stopping`.
-    pub fn cast(&self, _to: NodeId, _lane: Lane, _service: Service, _order: u64, _body: Bytes) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn cast(&self, to: NodeId, lane: Lane, service: Service, order: u64, body: Bytes) -> Result<(), CallError> {
+        check_len(&body)?;
+        let (mut body, mut link) = (body, self.inner.link(to)?);
+        loop {
+            body = match link.cast(lane, service, order, body) {
+                Ok(result) => return result,
+                Err(body) => body,
+            };
+            link = self.successor(to, &link)?;
+        }
+    }
+
+    /// The connection that has taken the place of `retired`; there is one, or none at all.
+    fn successor(&self, to: NodeId, retired: &Arc<Link>) -> Result<Arc<Link>, CallError> {
+        let link = self.inner.link(to)?;
+        if Arc::ptr_eq(&link, retired) { Err(CallError::NotConnected(to)) } else { Ok(link) }
     }
 
     /// Opens a raw stream.
     ///
     /// # Errors
     /// `NotConnected`, `ConnectionLost`, `Stopping`.
-    pub async fn open(&self, _to: NodeId, _lane: Lane, _service: Service) -> Result<LaneStream, CallError> {
-        unimplemented!()
+    pub async fn open(&self, to: NodeId, lane: Lane, service: Service) -> Result<LaneStream, CallError> {
+        self.inner.link(to)?.open(lane, service).await
     }
 
-    /// Registers who takes calls of `service`. Before [`Mesh::run`] or later; a call of an unknown service is refused.
-    pub fn serve(&self, _service: Service, _handler: Arc<dyn Handler>) {
-        unimplemented!()
+    /// Registers who takes calls of `service`, before members are set or later; a call of an unknown service is refused.
+    pub fn serve(&self, service: Service, handler: Arc<dyn Handler>) {
+        self.inner.serve(service, &handler);
     }
 
     /// Registers who takes raw streams of `service`.
-    pub fn serve_streams(&self, _service: Service, _handler: Arc<dyn StreamHandler>) {
-        unimplemented!()
+    pub fn serve_streams(&self, service: Service, handler: Arc<dyn StreamHandler>) {
+        self.inner.serve_streams(service, &handler);
     }
+}
+
+fn check_len(body: &Bytes) -> Result<(), CallError> {
+    let (len, max) = (body.len(), MAX_MESH_FRAME_BYTES);
+    if len > max { Err(CallError::TooLarge { len, max }) } else { Ok(()) }
 }

@@ -7,4 +7,23 @@
 //! ```
 //!
 //! - [`api`]: what others use: [`Mesh`](api::Mesh), calls, streams, handlers, peers.
+//! - [`mesh`]: start, members, who is let in, end.
+//! - [`identity`]: the cluster's CA and the nodes' certificates; [`store`]: their files.
+//! - [`transport`]: sockets and timers.
+//! - [`join`]: how someone without a certificate asks to become a node.
+//! - [`testing`]: several meshes in one process, for tests of this crate and those above.
 pub mod api;
+mod close;
+mod dial;
+mod frame;
+pub mod identity;
+pub mod join;
+mod link;
+pub mod mesh;
+mod metrics;
+mod outgoing;
+pub mod store;
+#[doc(hidden)]
+pub mod testing;
+mod tls;
+pub mod transport;

@@ -1,0 +1,135 @@
+//! Dialling: the node with the lower id keeps the pair connected.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jarvis_types::NodeId;
+use tokio::sync::Notify;
+
+use crate::close::CloseCode;
+use crate::link::{GreetError, Link, greet};
+use crate::mesh::{HANDSHAKE_TIMEOUT, MeshInner, peer_names};
+use crate::tls::SERVER_NAME;
+
+/// How long a name may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection that lived this long was a good one: the next pause begins anew.
+const GOOD_AFTER: Duration = Duration::from_secs(2);
+
+/// Why a peer could not be reached.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("{address} does not resolve: {why}")]
+    Resolve { address: String, why: String },
+    #[error("{address}: {source}")]
+    Connect { address: SocketAddr, source: quinn::ConnectError },
+    #[error("{address}: {source}")]
+    Connection { address: SocketAddr, source: quinn::ConnectionError },
+    #[error("{address} refuses this node: {code}")]
+    Refused { address: SocketAddr, code: CloseCode },
+    #[error("{address} is not the node looked for: {code}")]
+    NotIt { address: SocketAddr, code: CloseCode },
+    #[error("{address}: no answer in time")]
+    Timeout { address: SocketAddr },
+    #[error("{address}: {source}")]
+    Greet { address: SocketAddr, source: GreetError },
+}
+
+/// Dials `node` whenever a connection is wanted, for ever.
+pub(crate) async fn keep_connected(mesh: &Arc<MeshInner>, node: NodeId, wanted: &Notify) {
+    let timers = mesh.timers;
+    let mut pause = timers.redial_min;
+    let mut last_error = String::new();
+    let mut last_link: Option<Arc<Link>> = None;
+    loop {
+        let Some(address) = mesh.address_to_dial(node) else {
+            wanted.notified().await;
+            continue;
+        };
+        if let Some(link) = last_link.take() {
+            if link.since.elapsed() < GOOD_AFTER && link.connection.close_reason().is_some() {
+                sleep(mesh, &mut pause).await;
+            } else {
+                pause = timers.redial_min;
+            }
+        }
+        match dial(mesh, node, &address).await {
+            Ok(link) => {
+                last_error.clear();
+                last_link = Some(link);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                // Said once for each reason: an absent peer is dialled twice a second.
+                if text == last_error {
+                    tracing::debug!(peer = %node, error = %text, "still cannot connect");
+                } else if matches!(error, DialError::Refused { .. } | DialError::NotIt { .. }) {
+                    tracing::warn!(peer = %node, error = %text, "cannot connect; trying again");
+                } else {
+                    tracing::info!(peer = %node, error = %text, "cannot connect; trying again");
+                }
+                last_error = text;
+                sleep(mesh, &mut pause).await;
+            }
+        }
+    }
+}
+
+/// Between half and all of the pause, which then doubles.
+async fn sleep(mesh: &MeshInner, pause: &mut Duration) {
+    let half = *pause / 2;
+    let jitter_us = mesh.entropy.next_u64() % (half.as_micros() as u64).max(1);
+    tokio::time::sleep(half + Duration::from_micros(jitter_us)).await;
+    *pause = (*pause * 2).min(mesh.timers.redial_max);
+}
+
+async fn dial(mesh: &Arc<MeshInner>, node: NodeId, address: &str) -> Result<Arc<Link>, DialError> {
+    let unresolved = |why: String| DialError::Resolve { address: address.to_owned(), why };
+    let resolved = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(address))
+        .await
+        .map_err(|_| unresolved("no answer in time".to_owned()))?
+        .map_err(|e| unresolved(e.to_string()))?;
+    let mut last = unresolved("no address".to_owned());
+    for address in resolved {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, dial_one(mesh, node, address)).await {
+            Ok(Ok(link)) => return Ok(link),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = DialError::Timeout { address },
+        }
+    }
+    Err(last)
+}
+
+async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> Result<Arc<Link>, DialError> {
+    let own_not_after_ms = mesh.own_not_after_ms();
+    let connecting = mesh
+        .endpoint
+        .connect_with(mesh.client.clone(), address, SERVER_NAME)
+        .map_err(|source| DialError::Connect { address, source })?;
+    let connection = connecting.await.map_err(|source| DialError::Connection { address, source })?;
+    let not_it = |code: CloseCode| {
+        crate::metrics::refused(code.label());
+        code.close(&connection);
+        DialError::NotIt { address, code }
+    };
+    let names = peer_names(&connection).map_err(not_it)?;
+    mesh.admit(&names).map_err(not_it)?;
+    if names.node != node {
+        return Err(not_it(CloseCode::WrongNode));
+    }
+    // TLS lets a client believe that it is connected before the server has looked at its certificate: only the server's
+    // greeting says that it is let in.
+    let (send, recv, life) = greet(&connection, mesh.life).await.map_err(|source| match &source {
+        GreetError::Connection(error) => match CloseCode::of(error) {
+            Some(code) => DialError::Refused { address, code },
+            None => DialError::Greet { address, source },
+        },
+        _ => DialError::Greet { address, source },
+    })?;
+    let token = mesh.tasks.token().child_token();
+    let link = Link::new(connection.clone(), names, life, own_not_after_ms, token);
+    mesh.install(&link, (send, recv)).map_err(not_it)?;
+    Ok(link)
+}

@@ -1,0 +1,223 @@
+//! Meshes for tests: several in one process, on loopback, with one CA, and wires that can be cut.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use jarvis_host::{Clock, Entropy, SystemClock, SystemEntropy, Tasks};
+use jarvis_types::{ClusterId, NodeId, NodeName};
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+
+use crate::api::{Member, Mesh, PeerState};
+use crate::identity::{ClusterCa, DEFAULT_NODE_TTL, NodeIdentity};
+use crate::mesh::{MeshConfig, MeshDeps};
+use crate::transport::{MeshTimers, bind_udp};
+
+/// How long tests wait for something that should take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The cluster of all test meshes.
+pub const TEST_CLUSTER: ClusterId = ClusterId(0x0193_0000_0000_0000_0000_0000_0000_0001);
+
+/// The wires between test meshes. Clones are the same wires.
+#[derive(Debug, Clone, Default)]
+pub struct Wires(Arc<RwLock<HashSet<(SocketAddr, SocketAddr)>>>);
+
+impl Wires {
+    /// Loses every datagram between the two, silently, in both directions.
+    pub fn cut(&self, a: &Mesh, b: &Mesh) {
+        let mut cut = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        cut.extend([(address(a), address(b)), (address(b), address(a))]);
+    }
+
+    /// Loses every datagram between `a` and all of `others`.
+    pub fn isolate<'a>(&self, a: &Mesh, others: impl IntoIterator<Item = &'a Mesh>) {
+        others.into_iter().filter(|b| b.node() != a.node()).for_each(|b| self.cut(a, b));
+    }
+
+    /// Mends what was cut between the two.
+    pub fn mend(&self, a: &Mesh, b: &Mesh) {
+        let mut cut = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        cut.remove(&(address(a), address(b)));
+        cut.remove(&(address(b), address(a)));
+    }
+
+    /// Mends everything.
+    pub fn mend_all(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn is_cut(&self, from: SocketAddr, to: SocketAddr) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&(from, to))
+    }
+}
+
+fn address(mesh: &Mesh) -> SocketAddr {
+    mesh.local_addr().expect("a bound socket has an address")
+}
+
+/// A socket on such wires.
+struct Wired {
+    socket: Arc<dyn AsyncUdpSocket>,
+    own: SocketAddr,
+    wires: Wires,
+}
+
+impl fmt::Debug for Wired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wired({})", self.own)
+    }
+}
+
+impl AsyncUdpSocket for Wired {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.socket).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if self.wires.is_cut(self.own, transmit.destination) { Ok(()) } else { self.socket.try_send(transmit) }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_recv(cx, bufs, meta)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.socket.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.socket.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.socket.may_fragment()
+    }
+}
+
+/// A cluster's CA and wires, from which meshes are made one by one.
+pub struct TestBed {
+    /// The CA.
+    pub ca: Arc<ClusterCa>,
+    /// The wires.
+    pub wires: Wires,
+    /// Wall time of all nodes.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness of all nodes.
+    pub entropy: Arc<dyn Entropy>,
+    /// Timers of all nodes.
+    pub timers: MeshTimers,
+}
+
+impl Default for TestBed {
+    fn default() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+}
+
+impl TestBed {
+    /// One whose nodes' wall time is `clock`.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+        let ca = ClusterCa::create(TEST_CLUSTER, &*clock, &*entropy).expect("a CA can be made");
+        Self { ca: Arc::new(ca), wires: Wires::default(), clock, entropy, timers: MeshTimers::lan() }
+    }
+
+    /// A certificate of the CA for `node`.
+    pub fn identity(&self, node: NodeId, ttl: Duration) -> NodeIdentity {
+        let (clock, entropy) = (&*self.clock, &*self.entropy);
+        NodeIdentity::self_issued(&self.ca, TEST_CLUSTER, node, &name(node), clock, entropy, ttl)
+            .expect("an identity can be made")
+    }
+
+    /// A mesh at a port of the system's choosing, without members.
+    pub fn mesh(&self, node: NodeId) -> Mesh {
+        self.mesh_of(self.identity(node, DEFAULT_NODE_TTL), "127.0.0.1:0")
+    }
+
+    /// A mesh with a given identity and address, without members.
+    pub fn mesh_of(&self, identity: NodeIdentity, bind: &str) -> Mesh {
+        let socket = bind_udp(bind.parse().expect("an address")).expect("a port is free");
+        let own = socket.local_addr().expect("a bound socket has an address");
+        let config = MeshConfig { cluster: TEST_CLUSTER, node: identity.names().node, timers: self.timers };
+        let deps = MeshDeps {
+            identity,
+            socket: Arc::new(Wired { socket, own, wires: self.wires.clone() }),
+            runtime: Arc::new(quinn::TokioRuntime),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tasks: Tasks::new(),
+        };
+        Mesh::start(config, deps).expect("a mesh starts")
+    }
+
+    /// Nodes 1 to `n`, which know one another and are connected.
+    pub async fn cluster(&self, n: u64) -> Vec<Mesh> {
+        let meshes: Vec<Mesh> = (1..=n).map(|node| self.mesh(NodeId(node))).collect();
+        introduce(&meshes);
+        connected(&meshes).await;
+        meshes
+    }
+}
+
+fn name(node: NodeId) -> NodeName {
+    format!("node-{node}").parse().expect("a name")
+}
+
+/// How others meet `mesh`.
+pub fn member(mesh: &Mesh) -> Member {
+    Member { node: mesh.node(), name: name(mesh.node()), address: address(mesh).to_string() }
+}
+
+/// Makes all of them members.
+pub fn introduce(meshes: &[Mesh]) {
+    let members: Vec<Member> = meshes.iter().map(member).collect();
+    meshes.iter().for_each(|mesh| mesh.set_members(members.clone()));
+}
+
+/// Waits until each is connected to each other.
+///
+/// # Panics
+/// If they are not in ten seconds.
+pub async fn connected(meshes: &[Mesh]) {
+    for mesh in meshes {
+        for other in meshes.iter().filter(|m| m.node() != mesh.node()) {
+            becomes(mesh, other.node(), PeerState::Up).await;
+        }
+    }
+}
+
+/// Waits until `mesh` sees `peer` in `state`.
+///
+/// # Panics
+/// If it does not in ten seconds.
+pub async fn becomes(mesh: &Mesh, peer: NodeId, state: PeerState) {
+    let mut peers = mesh.peers();
+    let seen = peers.wait_for(|peers| peers.iter().any(|p| p.member.node == peer && p.state == state));
+    let seen = tokio::time::timeout(PATIENCE, seen).await;
+    assert!(matches!(seen, Ok(Ok(_))), "node {} does not see node {peer} {state:?}", mesh.node());
+}
+
+/// Nodes 1 to `n` on loopback, which know one another and are connected. Must be called in a tokio runtime with time that
+/// runs.
+///
+/// # Panics
+/// If they are not connected in ten seconds.
+pub async fn cluster(n: u64) -> Vec<Mesh> {
+    TestBed::default().cluster(n).await
+}
