@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jarvis_machine::command::{Command, Move, MoveReason};
-use jarvis_machine::planner::{self, Plan, PlanInput, PlanKind, PlanNode};
-use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
+use jarvis_machine::planner::{self, PlanInput};
+use jarvis_machine::rows::{NodeIntent, NodeRow};
 use jarvis_machine::storage::StoreError;
 use jarvis_mesh::api::{Mesh, PeerState};
 use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
@@ -164,15 +164,13 @@ impl Controller {
             .filter(|(_, was, is)| was != is)
             .map(|(node, _, is)| (node, is))
             .collect();
-        let mut kinds = Vec::new();
-        for (kind, row) in query.kinds()? {
-            let placements = query.placement(kind)?;
-            kinds.push(PlanKind { kind, partitions: row.partitions, needs: Vec::new(), placements });
+        let mut input = PlanInput::read(&query, self.is_calm(&nodes))?;
+        for (node, row) in &nodes {
+            input.set_health(*node, row, self.answers(*node));
         }
-        let plan_nodes = nodes.iter().map(|(node, row)| self.plan_node(*node, row)).collect();
-        let plan = planner::plan(&PlanInput { nodes: plan_nodes, kinds, balance: self.is_calm(&nodes) });
+        let plan = planner::plan(&input);
         let mut commands: Vec<(Noted, Command)> = Vec::new();
-        if let Some((reason, moves)) = first_reason(&plan) {
+        if let Some((reason, moves)) = plan.batches().into_iter().next() {
             commands.push((Noted::moves(reason, &moves, &health), Command::Place { based_on, health, moves, reason }));
         } else if !health.is_empty() {
             let reason = MoveReason::Balance;
@@ -184,17 +182,6 @@ impl Controller {
             commands.extend(drained(&nodes, &query, &self.kinds)?);
         }
         Ok(commands)
-    }
-
-    fn plan_node(&self, node: NodeId, row: &NodeRow) -> PlanNode {
-        let carries = row.role != NodeRole::Witness;
-        PlanNode {
-            node,
-            eligible: carries && row.intent == NodeIntent::Active && self.answers(node),
-            draining: matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained),
-            capacity: 1,
-            capabilities: Vec::new(),
-        }
     }
 
     async fn propose(&self, command: Command) -> Result<(), ControlError> {
@@ -244,15 +231,6 @@ impl Noted {
             Self::Drained(node) => tracing::info!(%node, "node is drained and may be stopped"),
         }
     }
-}
-
-/// Moves of the most urgent reason: one log entry moves any number of partitions.
-fn first_reason(plan: &Plan) -> Option<(MoveReason, Vec<Move>)> {
-    let urgency = [MoveReason::OwnerLost, MoveReason::FirstPlacement, MoveReason::Drain, MoveReason::Balance];
-    urgency.into_iter().find_map(|reason| {
-        let moves: Vec<Move> = plan.moves.iter().filter(|m| m.reason == reason).map(|m| m.step).collect();
-        (!moves.is_empty()).then_some((reason, moves))
-    })
 }
 
 /// Draining nodes that own nothing any more.

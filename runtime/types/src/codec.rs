@@ -10,6 +10,8 @@
 //!
 //! Decoding always has a size limit: without one, hostile lengths make a decoder ask for petabytes.
 
+#![allow(clippy::disallowed_methods, reason = "the one place that may")]
+
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
