@@ -14,5 +14,6 @@ pub mod faults;
 pub mod gaps;
 pub mod history;
 pub mod laws;
+pub mod report;
 pub mod storm;
 pub mod talker;
