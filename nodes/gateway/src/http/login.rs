@@ -1,0 +1,168 @@
+//! Logging in and out, and who one is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::Extension;
+use jarvis_host::random_token;
+use jarvis_machine::command::{Command, SecretHash};
+use jarvis_machine::rows::CredentialKind;
+use jarvis_types::{RequestId, UserId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::extract::{Caller, JsonBody, PeerAddress, ReqId, check_not_forged};
+use super::problem::Problem;
+use super::tokens::{credential_id, kind_name};
+use crate::auth::{AuthError, Credential, Identity, cookie, secret_hash};
+use crate::backend::Backend;
+use crate::metrics;
+use crate::shared::{Shared, rate_key};
+
+/// How long this node may lag behind the cluster with a change it has just made.
+const APPLY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Longest login name that is looked up, in bytes.
+const MAX_LOGIN_BYTES: usize = 256;
+
+/// Name and password, or a bearer token.
+#[derive(Deserialize)]
+pub(crate) struct LoginBody {
+    user: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+}
+
+/// `POST /api/v1/login`: a cookie for a password or a token.
+pub(crate) async fn login(
+    State(shared): State<Arc<Shared>>,
+    Extension(PeerAddress(address)): Extension<PeerAddress>,
+    headers: HeaderMap,
+    ReqId(request): ReqId,
+    JsonBody(body): JsonBody<LoginBody>,
+) -> Result<Response, Problem> {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        check_not_forged(&headers)?;
+    }
+    let identity = match (body.token, body.user, body.password) {
+        (Some(token), None, None) => shared.identify(token.trim()).await?,
+        (None, Some(user), Some(password)) => {
+            let key = (rate_key(address), user.chars().take(MAX_LOGIN_BYTES).collect::<String>());
+            limit_logins(&shared, &key)?;
+            let identity = Box::pin(by_password(&shared, &user, password)).await?;
+            shared.login_limit.give_back(&key);
+            identity
+        }
+        _ => return Err(Problem::bad_request("send either `user` and `password`, or `token`")),
+    };
+    let ttl = shared.settings.login_ttl;
+    let made = Credentials { prefix: "jcs", kind: CredentialKind::Login, label: "login".to_owned(), ttl };
+    let (secret, _, expires_at_ms) = Box::pin(made.create(&shared, identity.user, request)).await?;
+    let body = json!({
+        "user": identity.name,
+        "user_id": identity.user,
+        "admin": identity.admin,
+        "expires_at_ms": expires_at_ms,
+    });
+    Ok(([(header::SET_COOKIE, cookie::set(&secret, ttl))], Json(body)).into_response())
+}
+
+fn limit_logins(shared: &Shared, key: &(std::net::IpAddr, String)) -> Result<(), Problem> {
+    shared.login_limit.take(key.clone(), Instant::now()).map_err(|wait| {
+        metrics::rate_limit_hit("logins_per_minute");
+        Problem::rate_limited("too many log-ins were tried; wait before the next", wait)
+    })
+}
+
+async fn by_password(shared: &Shared, name: &str, password: String) -> Result<Identity, Problem> {
+    let found = shared.backend().user_by_name(name)?;
+    let phc = found.as_ref().and_then(|(_, row)| row.password.clone());
+    let right = shared.passwords.verify(password, phc).await?;
+    match found {
+        Some((user, row)) if right => {
+            Ok(Identity { user, name: row.name, admin: row.admin, credential: Credential::LocalAdmin })
+        }
+        _ if !shared.backend().replica_state().caught_up => Err(AuthError::Unavailable.into()),
+        _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "user or password is wrong")),
+    }
+}
+
+/// `POST /api/v1/logout`: ends the credential that it is called with.
+pub(crate) async fn logout(
+    State(shared): State<Arc<Shared>>,
+    ReqId(request): ReqId,
+    Caller(me): Caller,
+) -> Result<Response, Problem> {
+    let Credential::Stored { secret, .. } = me.credential else {
+        return Err(Problem::conflict("the node's own admin credential cannot be logged out"));
+    };
+    let gone = |backend: &dyn Backend| backend.credential(&secret).is_ok_and(|row| row.is_none());
+    Box::pin(propose_and_see(&shared, Command::RevokeCredential { secret }, request, gone)).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::clear())]).into_response())
+}
+
+/// `GET /api/v1/me`.
+pub(crate) async fn me(Caller(me): Caller) -> Json<Value> {
+    let credential = match me.credential {
+        Credential::LocalAdmin => json!({ "kind": "local_admin" }),
+        Credential::Stored { secret, kind, expires_at_ms } => json!({
+            "kind": kind_name(kind),
+            "id": credential_id(&secret),
+            "expires_at_ms": expires_at_ms,
+        }),
+    };
+    Json(json!({ "user": me.name, "user_id": me.user, "admin": me.admin, "credential": credential }))
+}
+
+/// A credential to be made.
+pub(crate) struct Credentials {
+    pub(crate) prefix: &'static str,
+    pub(crate) kind: CredentialKind,
+    pub(crate) label: String,
+    pub(crate) ttl: Duration,
+}
+
+impl Credentials {
+    /// Makes it, and gives its secret, hash and end. Known on this node when this returns.
+    pub(crate) async fn create(
+        self,
+        shared: &Shared,
+        user: UserId,
+        request: RequestId,
+    ) -> Result<(String, SecretHash, u64), Problem> {
+        let text = random_token(self.prefix, &*shared.deps.entropy);
+        let secret = secret_hash(&text);
+        let expires_at_ms = shared.deps.clock.now_ms().saturating_add(self.ttl.as_millis() as u64);
+        let command =
+            Command::CreateCredential { secret, user, kind: self.kind, label: self.label, expires_at_ms };
+        let there = |backend: &dyn Backend| backend.credential(&secret).is_ok_and(|row| row.is_some());
+        propose_and_see(shared, command, request, there).await?;
+        Ok((text, secret, expires_at_ms))
+    }
+}
+
+/// Has a command decided and waits until this node shows it, so that the next request here finds it.
+pub(crate) async fn propose_and_see(
+    shared: &Shared,
+    command: Command,
+    request: RequestId,
+    seen: impl Fn(&dyn Backend) -> bool,
+) -> Result<(), Problem> {
+    let mut changes = shared.backend().changes();
+    shared.backend().propose(command, Some(request), shared.settings.propose_deadline).await?;
+    let applied = async {
+        while !seen(shared.backend()) {
+            if matches!(changes.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
+                return;
+            }
+        }
+    };
+    // It is decided either way; a node that lags only shows it later.
+    let _ = tokio::time::timeout(APPLY_DEADLINE, applied).await;
+    Ok(())
+}

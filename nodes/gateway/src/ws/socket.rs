@@ -1,0 +1,330 @@
+//! One chat socket: reading and writing frames, saying hello, ending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use jarvis_session::api::SessionError;
+use jarvis_types::chat::{ClientFrame, ErrorCode, Limits, ServerFrame};
+use jarvis_types::limits::MAX_CHAT_FRAME_BYTES;
+use jarvis_types::{RequestId, Seq, SessionId, UserId};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tracing::{debug, error};
+
+use super::frames::{self, BadFrame};
+use super::live::Live;
+use super::registry::{CLOSE, DRAIN, Entry};
+use crate::accept::ConnectionGuard;
+use crate::auth::{AuthError, Credential, Identity};
+use crate::http::problem::RETRY_AFTER_MS;
+use crate::metrics::Gauged;
+use crate::shared::Shared;
+
+/// Read buffer of a socket, in bytes: the library's 128 KiB would be paid by each of ten thousand idle ones.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Most bytes that wait to be written: one frame at a time, the largest being a whole reply.
+const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// How long the other side has to answer a close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Most bytes of an oversized frame that are read and thrown away, so that the client sees why it was refused.
+const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Close code for a credential that is not, or no longer, valid.
+const CLOSE_UNAUTHORIZED: u16 = 4401;
+
+/// What an upgraded connection brings along.
+pub(crate) struct SocketStart {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) request: Option<RequestId>,
+    /// Keeps the connection counted while the socket lives.
+    pub(crate) connection: Option<Arc<ConnectionGuard>>,
+}
+
+/// Why a socket ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The other side is gone, or has said goodbye.
+    Gone,
+    /// It does not read or does not answer: there is nobody to say goodbye to.
+    Dead(&'static str),
+    /// It is closed from here.
+    Close(u16, &'static str),
+    /// It sent more than a frame may have.
+    Oversize,
+}
+
+/// What came in.
+pub(crate) enum Incoming {
+    /// A text frame.
+    Text(Utf8Bytes),
+    /// Something that is none of this protocol's; the socket stays open.
+    Bad(BadFrame),
+    /// Ping, pong: a sign of life.
+    Control,
+    /// The end.
+    End(End),
+}
+
+/// One socket.
+pub(crate) struct Socket {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ws: WebSocketStream<TcpStream>,
+    pub(crate) entry: Entry,
+    pub(crate) request: Option<RequestId>,
+    /// When something last came in.
+    pub(crate) heard: Instant,
+}
+
+/// Who uses a socket.
+#[derive(Clone, Copy)]
+pub(crate) struct SocketUser {
+    pub(crate) user: UserId,
+    pub(crate) credential: Credential,
+}
+
+/// Runs a socket to its end.
+pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketStart) {
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        error!("a connection that is no TCP stream was upgraded");
+        return;
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
+        .max_message_size(Some(MAX_CHAT_FRAME_BYTES))
+        .max_frame_size(Some(MAX_CHAT_FRAME_BYTES));
+    let (io, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    let ws = WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await;
+    let (_counted, _connection) = (Gauged::socket(), start.connection);
+    let entry = shared.sockets.enter();
+    let mut socket = Socket { shared, ws, entry, request: start.request, heard: Instant::now() };
+    let end = match Box::pin(socket.hello(start.identity)).await {
+        Ok((who, session, after)) => Live::new(session, who, after).run(&mut socket).await,
+        Err(end) => end,
+    };
+    debug!(?end, "socket ends");
+    Box::pin(socket.finish(end)).await;
+}
+
+impl Socket {
+    /// Waits for `hello` and answers with `welcome`.
+    async fn hello(&mut self, mut identity: Option<Identity>) -> Result<(SocketUser, SessionId, Seq), End> {
+        let deadline = Instant::now() + self.shared.settings.hello_deadline;
+        loop {
+            let control = Arc::clone(&self.entry.control);
+            let incoming = tokio::select! {
+                incoming = self.read() => incoming,
+                news = control.news() => {
+                    if news & (DRAIN | CLOSE) != 0 {
+                        return Err(End::Close(CloseCode::Away.into(), "this node is going away"));
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    let waited = frames::error(ErrorCode::BadFrame, "no hello came in time; the first frame must be hello");
+                    self.send(&waited).await?;
+                    return Err(End::Close(CloseCode::Policy.into(), "no hello came in time"));
+                }
+            };
+            let answer = match incoming {
+                Incoming::End(end) => return Err(end),
+                Incoming::Control => continue,
+                Incoming::Bad(bad) => bad.into(),
+                Incoming::Text(text) => match frames::parse(&text) {
+                    Ok(ClientFrame::Hello { token, session, after }) => {
+                        if let Some(token) = token {
+                            identity = Some(self.identify(&token).await?);
+                        }
+                        let who = match &identity {
+                            Some(identity) => SocketUser { user: identity.user, credential: identity.credential },
+                            None => return Err(self.refuse(AuthError::Missing).await?),
+                        };
+                        self.entry.control.belongs_to(who.user);
+                        match self.welcome(who, session, after).await? {
+                            Ok((session, after)) => return Ok((who, session, after)),
+                            Err(refusal) => refusal,
+                        }
+                    }
+                    Ok(_) => frames::error(ErrorCode::BadFrame, "the first frame must be hello"),
+                    Err(bad) => bad.into(),
+                },
+            };
+            self.send(&answer).await?;
+        }
+    }
+
+    async fn identify(&mut self, token: &str) -> Result<Identity, End> {
+        match self.shared.identify(token).await {
+            Ok(identity) => Ok(identity),
+            Err(error) => Err(self.refuse(error).await?),
+        }
+    }
+
+    /// Tells why a credential is not taken, and gives how to end.
+    pub(crate) async fn refuse(&mut self, why: AuthError) -> Result<End, End> {
+        let (code, retry_after_ms, end) = match &why {
+            AuthError::Missing | AuthError::Unknown | AuthError::Expired => {
+                (ErrorCode::Unauthorized, None, End::Close(CLOSE_UNAUTHORIZED, "unauthorized"))
+            }
+            AuthError::Unavailable => {
+                let end = End::Close(CloseCode::Again.into(), "try again");
+                (ErrorCode::Unavailable, Some(RETRY_AFTER_MS), end)
+            }
+            AuthError::Store(inside) => {
+                error!(error = %inside, "a credential could not be read");
+                (ErrorCode::Internal, None, End::Close(CloseCode::Error.into(), "internal"))
+            }
+        };
+        let message = match &why {
+            AuthError::Store(_) => "this node failed; try another".to_owned(),
+            _ => why.to_string(),
+        };
+        self.send(&ServerFrame::Error { code, message, id: None, retry_after_ms }).await?;
+        Ok(end)
+    }
+
+    /// Opens or makes the session and says welcome; the inner error is what is told instead.
+    async fn welcome(
+        &mut self,
+        who: SocketUser,
+        session: Option<String>,
+        after: Option<u64>,
+    ) -> Result<Result<(SessionId, Seq), ServerFrame>, End> {
+        let opened = self.open(who.user, session).await;
+        let (session, last_seq) = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => return Ok(Err(session_error(&refusal, None))),
+        };
+        let (settings, members) = (&self.shared.settings, self.shared.members());
+        let (owner, epoch) = self.shared.backend().owner(session);
+        let welcome = ServerFrame::Welcome {
+            session: session.to_string(),
+            node: members.this_name(),
+            owner: owner.map(|node| members.name(node)).unwrap_or_default(),
+            epoch: epoch.0,
+            last_seq: last_seq.0,
+            endpoints: members.endpoints(),
+            limits: Limits {
+                message_chars: settings.message_chars,
+                messages_per_minute: settings.messages_per_minute,
+                frame_bytes: MAX_CHAT_FRAME_BYTES as u64,
+            },
+        };
+        self.send(&welcome).await?;
+        Ok(Ok((session, Seq(after.unwrap_or(0)))))
+    }
+
+    async fn open(&self, user: UserId, session: Option<String>) -> Result<(SessionId, Seq), SessionError> {
+        let (backend, settings) = (self.shared.backend(), &self.shared.settings);
+        match session {
+            None => {
+                let session = backend.create_session(user, self.request.clone(), settings.say_deadline).await?;
+                Ok((session, Seq(0)))
+            }
+            Some(text) => {
+                let session = text.parse().map_err(|_| SessionError::NotFound)?;
+                let row = backend.open_session(user, session, settings.open_deadline).await?;
+                Ok((session, row.last_seq))
+            }
+        }
+    }
+
+    /// The next thing that comes in. Safe to drop while it waits.
+    pub(crate) async fn read(&mut self) -> Incoming {
+        let message = self.ws.next().await;
+        self.heard = Instant::now();
+        match message {
+            Some(Ok(Message::Text(text))) => Incoming::Text(text),
+            Some(Ok(Message::Binary(_))) => {
+                Incoming::Bad(BadFrame::new("binary frames are not understood; send JSON as text"))
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Control,
+            Some(Ok(Message::Close(_))) | None => Incoming::End(End::Gone),
+            Some(Err(WsError::Capacity(_))) => Incoming::End(End::Oversize),
+            Some(Err(WsError::Utf8(_))) => {
+                Incoming::End(End::Close(CloseCode::Invalid.into(), "a text frame is not UTF-8"))
+            }
+            Some(Err(WsError::Protocol(_))) => {
+                Incoming::End(End::Close(CloseCode::Protocol.into(), "not a WebSocket frame"))
+            }
+            Some(Err(_)) => Incoming::End(End::Gone),
+        }
+    }
+
+    /// Sends a frame, or finds that the other side does not read.
+    pub(crate) async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
+        let text = serde_json::to_string(frame).expect("frames are plain data with text keys");
+        self.write(Message::text(text)).await
+    }
+
+    /// Sends whatever it is.
+    pub(crate) async fn write(&mut self, message: Message) -> Result<(), End> {
+        match timeout(self.shared.settings.write_deadline, self.ws.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Dead("it does not read")),
+        }
+    }
+
+    /// Says goodbye where there is somebody to say it to.
+    async fn finish(mut self, end: End) {
+        let (code, reason) = match end {
+            End::Dead(_) => return,
+            End::Gone => {
+                // The answer to the other side's close may still be on its way out.
+                let _ = timeout(CLOSE_DEADLINE, self.ws.close(None)).await;
+                return;
+            }
+            End::Close(code, reason) => (code, reason),
+            End::Oversize => {
+                let what = format!("a frame has at most {MAX_CHAT_FRAME_BYTES} bytes");
+                let _ = self.send(&frames::error(ErrorCode::TooLong, what)).await;
+                (CloseCode::Size.into(), "the frame is too large")
+            }
+        };
+        let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
+        if self.write(Message::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        let _ = timeout(CLOSE_DEADLINE, discard(self.ws.get_mut())).await;
+    }
+}
+
+/// Reads what is still on its way: closing on unread bytes would reset the connection, and the reason with it.
+async fn discard(stream: &mut TcpStream) {
+    let (mut buffer, mut left) = ([0u8; 2_048], MAX_DISCARDED_BYTES);
+    while left > 0 {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => left = left.saturating_sub(n),
+        }
+    }
+}
+
+/// What a client is told of a session that failed it.
+pub(crate) fn session_error(error: &SessionError, id: Option<String>) -> ServerFrame {
+    let (code, message, retry_after_ms) = match error {
+        SessionError::NotFound => (ErrorCode::NotFound, "you have no session of this id".to_owned(), None),
+        SessionError::Unavailable { retry_after_ms } | SessionError::Overloaded { retry_after_ms } => {
+            (ErrorCode::Unavailable, error.to_string(), Some(*retry_after_ms))
+        }
+        SessionError::Internal(inside) => {
+            error!(error = %inside, "a session failed");
+            let message = "this node failed; send it again with the same id".to_owned();
+            (ErrorCode::Internal, message, None)
+        }
+    };
+    ServerFrame::Error { code, message, id, retry_after_ms }
+}
