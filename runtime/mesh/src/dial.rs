@@ -7,7 +7,7 @@ use std::time::Duration;
 use jarvis_types::NodeId;
 use tokio::sync::Notify;
 
-use crate::close::CloseCode;
+use crate::close::{CloseCode, tls_refusal};
 use crate::link::{GreetError, Link, greet};
 use crate::mesh::{HANDSHAKE_TIMEOUT, MeshInner, peer_names};
 use crate::tls::SERVER_NAME;
@@ -27,6 +27,8 @@ enum DialError {
     Connect { address: SocketAddr, source: quinn::ConnectError },
     #[error("{address}: {source}")]
     Connection { address: SocketAddr, source: quinn::ConnectionError },
+    #[error("{address} shows a certificate that is not good here ({reason}): {source}")]
+    NoTrust { address: SocketAddr, reason: &'static str, source: quinn::ConnectionError },
     #[error("{address} refuses this node: {code}")]
     Refused { address: SocketAddr, code: CloseCode },
     #[error("{address} is not the node looked for: {code}")]
@@ -35,6 +37,13 @@ enum DialError {
     Timeout { address: SocketAddr },
     #[error("{address}: {source}")]
     Greet { address: SocketAddr, source: GreetError },
+}
+
+impl DialError {
+    /// Whether trying again helps only once somebody has done something.
+    fn needs_someone(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NotIt { .. } | Self::NoTrust { .. })
+    }
 }
 
 /// Dials `node` whenever a connection is wanted, for ever.
@@ -65,7 +74,7 @@ pub(crate) async fn keep_connected(mesh: &Arc<MeshInner>, node: NodeId, wanted: 
                 // Said once for each reason: an absent peer is dialled twice a second.
                 if text == last_error {
                     tracing::debug!(peer = %node, error = %text, "still cannot connect");
-                } else if matches!(error, DialError::Refused { .. } | DialError::NotIt { .. }) {
+                } else if error.needs_someone() {
                     tracing::warn!(peer = %node, error = %text, "cannot connect; trying again");
                 } else {
                     tracing::info!(peer = %node, error = %text, "cannot connect; trying again");
@@ -108,7 +117,13 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
         .endpoint
         .connect_with(mesh.client.clone(), address, SERVER_NAME)
         .map_err(|source| DialError::Connect { address, source })?;
-    let connection = connecting.await.map_err(|source| DialError::Connection { address, source })?;
+    let connection = connecting.await.map_err(|source| match tls_refusal(&source) {
+        Some(reason) => {
+            crate::metrics::refused(reason);
+            DialError::NoTrust { address, reason, source }
+        }
+        None => DialError::Connection { address, source },
+    })?;
     let not_it = |code: CloseCode| {
         crate::metrics::refused(code.label());
         code.close(&connection);

@@ -9,6 +9,7 @@
 //! - [`api`]: what others use: [`Mesh`](api::Mesh), calls, streams, handlers, peers.
 //! - [`mesh`]: start, members, who is let in, end.
 //! - [`identity`]: the cluster's CA and the nodes' certificates; [`store`]: their files.
+//! - [`renew`]: how certificates stay young.
 //! - [`transport`]: sockets and timers.
 //! - [`join`]: how someone without a certificate asks to become a node.
 //! - [`testing`]: several meshes in one process, for tests of this crate and those above.
@@ -22,6 +23,7 @@ mod link;
 pub mod mesh;
 mod metrics;
 mod outgoing;
+pub mod renew;
 pub mod store;
 #[doc(hidden)]
 pub mod testing;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jarvis_host::{Clock, Entropy, Tasks};
-use jarvis_types::{ClusterId, NodeId};
+use jarvis_types::{ClusterId, NodeId, NodeName};
 use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -269,6 +269,11 @@ impl MeshInner {
         } else {
             Err(CloseCode::NotAMember)
         }
+    }
+
+    /// The name of a member that is not this node.
+    pub(crate) fn member_name(&self, node: NodeId) -> Option<NodeName> {
+        self.peers().by_id.get(&node).map(|entry| entry.peer.member.name.clone())
     }
 
     /// The address to dial `node` at, where a connection is wanted.

@@ -213,6 +213,11 @@ pub async fn becomes(mesh: &Mesh, peer: NodeId, state: PeerState) {
     assert!(matches!(seen, Ok(Ok(_))), "node {} does not see node {peer} {state:?}", mesh.node());
 }
 
+/// Until when the certificate is good that `peer` shows on its present connection to `mesh`.
+pub fn certificate_end_ms(mesh: &Mesh, peer: NodeId) -> Option<u64> {
+    mesh.inner.link(peer).ok().map(|link| link.peer_not_after_ms)
+}
+
 /// Nodes 1 to `n` on loopback, which know one another and are connected. Must be called in a tokio runtime with time that
 /// runs.
 ///

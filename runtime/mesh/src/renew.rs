@@ -1,0 +1,197 @@
+//! Renewal: a node asks for its next certificate at about half the life of the present one, without a restart.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jarvis_host::{Clock, Entropy};
+use jarvis_types::NodeName;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::Semaphore;
+
+use crate::api::{Call, CallError, Lane, Mesh, PeerState, Service};
+use crate::identity::{ClusterCa, IdentityError, NodeIdentity};
+use crate::mesh::MeshInner;
+use crate::store::TlsStoreError;
+
+/// Asks a holder of the CA's key for a certificate; the body is the signing request, the answer the certificate, both DER.
+pub const RENEW_SERVICE: Service = Service(0x0101);
+
+/// Certificates issued at a time.
+const MAX_ISSUING: usize = 8;
+
+/// How long one peer may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The task looks at the clock this many times in a certificate's life, but within the two bounds below.
+const LOOKS: u32 = 50;
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
+/// First and longest pause after a failed attempt.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// Why there is no new certificate yet.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// The certificate could not be made, or is not what was asked for.
+    #[error("the certificate is not usable")]
+    Identity(#[from] IdentityError),
+    /// No peer that holds the CA's key answered.
+    #[error("no peer issued one: {0}")]
+    NobodyIssues(String),
+    /// It could not be written down.
+    #[error("the certificate could not be stored")]
+    Store(#[from] TlsStoreError),
+}
+
+/// Where new certificates come from.
+#[async_trait]
+pub trait Renewer: Send + Sync + 'static {
+    /// A certificate for this node and the key of `csr`.
+    async fn renew(&self, csr: Vec<u8>) -> Result<CertificateDer<'static>, RenewError>;
+}
+
+/// Issues them itself, where this node holds the CA's key.
+pub struct SelfIssue {
+    /// The CA.
+    pub ca: Arc<ClusterCa>,
+    /// Whom to issue for.
+    pub identity: NodeIdentity,
+    /// Its name.
+    pub name: NodeName,
+    /// How long they are good for.
+    pub ttl: Duration,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+#[async_trait]
+impl Renewer for SelfIssue {
+    async fn renew(&self, csr: Vec<u8>) -> Result<CertificateDer<'static>, RenewError> {
+        let names = self.identity.names();
+        let (clock, entropy) = (&*self.clock, &*self.entropy);
+        Ok(self.ca.issue(names.cluster, names.node, &self.name, &csr, clock, entropy, self.ttl)?)
+    }
+}
+
+/// Asks the connected peers, one after the other.
+pub struct AskPeers(Weak<MeshInner>);
+
+impl AskPeers {
+    /// Asks the peers of `mesh`.
+    pub fn new(mesh: &Mesh) -> Self {
+        Self(Arc::downgrade(&mesh.inner))
+    }
+}
+
+#[async_trait]
+impl Renewer for AskPeers {
+    async fn renew(&self, csr: Vec<u8>) -> Result<CertificateDer<'static>, RenewError> {
+        let Some(inner) = self.0.upgrade() else {
+            return Err(RenewError::NobodyIssues("the mesh has stopped".to_owned()));
+        };
+        let mesh = Mesh { inner };
+        let peers = mesh.peers().borrow().clone();
+        let mut failures = Vec::new();
+        for peer in peers.iter().filter(|peer| peer.state == PeerState::Up) {
+            let body = Bytes::from(csr.clone());
+            match mesh.call(peer.member.node, Lane::Control, RENEW_SERVICE, 0, body, ASK_TIMEOUT).await {
+                Ok(cert) => return Ok(CertificateDer::from(cert.to_vec())),
+                Err(CallError::Stopping) => break,
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        let why = if failures.is_empty() { "no peer is connected".to_owned() } else { failures.join(", ") };
+        Err(RenewError::NobodyIssues(why))
+    }
+}
+
+/// Issues certificates for peers that ask. A peer gets one for itself and for nobody else.
+pub fn serve_renewals(mesh: &Mesh, ca: Arc<ClusterCa>, ttl: Duration) {
+    let (weak, places) = (Arc::downgrade(&mesh.inner), Arc::new(Semaphore::new(MAX_ISSUING)));
+    let handler = move |call: Call| {
+        let Some(inner) = weak.upgrade() else { return };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            return call.answer.refuse("too many renewals at a time");
+        };
+        let (ca, tasks) = (Arc::clone(&ca), inner.tasks.clone());
+        tasks.spawn_until_cancelled(async move {
+            let _place = place;
+            let Some(name) = inner.member_name(call.from) else {
+                return call.answer.refuse("not a member of this cluster");
+            };
+            let (clock, entropy) = (&*inner.clock, &*inner.entropy);
+            match ca.issue(inner.cluster, call.from, &name, &call.body, clock, entropy, ttl) {
+                Ok(cert) => {
+                    tracing::info!(peer = %call.from, "issued a new certificate");
+                    call.answer.send(Bytes::copy_from_slice(&cert));
+                }
+                Err(error) => call.answer.refuse(error.to_string()),
+            }
+        });
+    };
+    mesh.serve(RENEW_SERVICE, Arc::new(handler));
+}
+
+/// Writes a renewed identity down before it is used.
+pub type SaveIdentity = Arc<dyn Fn(&NodeIdentity) -> Result<(), TlsStoreError> + Send + Sync>;
+
+/// Keeps the certificate of `mesh` young, in a task of the mesh's own. `save` is a small synced write.
+pub fn keep_renewed(mesh: &Mesh, renewer: Arc<dyn Renewer>, save: SaveIdentity) {
+    let inner = Arc::clone(&mesh.inner);
+    mesh.inner.tasks.spawn_until_cancelled(async move {
+        let mesh = Mesh { inner };
+        let mut pause = RETRY_MIN;
+        loop {
+            let names = mesh.identity().names();
+            let life = Duration::from_millis(names.not_after_ms.saturating_sub(names.not_before_ms));
+            let left = Duration::from_millis(names.not_after_ms.saturating_sub(mesh.inner.clock.now_ms()));
+            if left > life / 2 {
+                tokio::time::sleep((life / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
+                continue;
+            }
+            match renew_once(&mesh, &*renewer, &save).await {
+                Ok(()) => pause = RETRY_MIN,
+                Err(error) => {
+                    report(&error, left, life);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX).min((life / LOOKS).max(RETRY_MIN));
+                }
+            }
+        }
+    });
+}
+
+async fn renew_once(mesh: &Mesh, renewer: &dyn Renewer, save: &SaveIdentity) -> Result<(), RenewError> {
+    let present = mesh.identity();
+    let cert = renewer.renew(present.key().signing_request()?).await?;
+    let renewed = present.with_certificate(cert)?;
+    save(&renewed)?;
+    mesh.set_identity(renewed)?;
+    tracing::info!(until_ms = mesh.identity().names().not_after_ms, "the node's certificate was renewed");
+    Ok(())
+}
+
+fn report(error: &RenewError, left: Duration, life: Duration) {
+    let hours_left = left.as_secs() / 3_600;
+    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    if left.is_zero() {
+        tracing::error!(
+            %error, source,
+            "the node's certificate has expired and could not be renewed: peers refuse this node. Start the node that \
+             holds the CA's key, or have this one join again"
+        );
+    } else if left < life / 5 {
+        tracing::warn!(
+            %error, source, hours_left,
+            "the node's certificate could not be renewed: start the node that holds the CA's key before it expires"
+        );
+    } else {
+        tracing::info!(%error, source, hours_left, "the node's certificate could not be renewed yet; trying again");
+    }
+}
