@@ -1,15 +1,28 @@
 //! The public face of the replica.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, Fence};
-use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::query::Query;
+use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::storage::Read;
 use jarvis_types::{NodeId, RequestId};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::leadership;
+pub use crate::replica::ReplicaInner;
+use crate::state::AppliedMark;
+
+/// Batches of changes that a watcher may lag behind before it is told to read the tables anew.
+pub const CHANGES_CAPACITY: usize = 4_096;
+
+/// Between two tries to learn a read index, unless a new leader is known sooner.
+const READ_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What goes with a command.
 #[derive(Debug, Clone)]
@@ -108,9 +121,6 @@ impl View {
     }
 }
 
-/// (replaced by the real one)
-pub struct ReplicaInner;
-
 /// The replica of one node. Clones share it.
 #[derive(Clone)]
 pub struct Replica {
@@ -120,15 +130,34 @@ pub struct Replica {
 impl Replica {
     /// This node.
     pub fn node(&self) -> NodeId {
-        unimplemented!()
+        self.inner.node
+    }
+
+    /// Makes this node the first of a new cluster: its only voter, and `command` (an
+    /// [`Initialise`](Command::Initialise)) the first thing decided. Again does no harm; the command is then refused.
+    ///
+    /// # Errors
+    /// [`ProposeError`].
+    pub async fn bootstrap(&self, command: Command, options: ProposeOptions) -> Result<Reply, ProposeError> {
+        use openraft::errors::{InitializeError, RaftError};
+
+        match self.inner.raft.initialize(BTreeSet::from([self.inner.node.0])).await {
+            // Some log is there already: this node, or another, did it before.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => {
+                tracing::error!(%error, "raft cannot be initialised");
+                return Err(ProposeError::Stopping);
+            }
+        }
+        self.propose(command, options).await
     }
 
     /// Has `command` decided by the majority and applied once, whichever node leads.
     ///
     /// # Errors
     /// [`ProposeError`]; only after `Unavailable` and `Stopping` is the outcome unknown.
-    pub async fn propose(&self, _command: Command, _options: ProposeOptions) -> Result<Reply, ProposeError> {
-        unimplemented!()
+    pub async fn propose(&self, command: Command, options: ProposeOptions) -> Result<Reply, ProposeError> {
+        self.inner.proposer.propose(command, options).await
     }
 
     /// The tables as applied here.
@@ -136,33 +165,71 @@ impl Replica {
     /// # Errors
     /// `ReadError::Store`.
     pub fn local(&self) -> Result<View, ReadError> {
-        unimplemented!()
+        let tables = self.inner.state.store.read().map_err(|e| ReadError::Store(io::Error::other(e)))?;
+        let mark = AppliedMark::read(&*tables).map_err(ReadError::Store)?;
+        Ok(View { applied: mark.applied.map_or(0, |log_id| log_id.index), tables })
     }
 
     /// The tables with everything that was committed before the call (read index).
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn linearizable(&self, _deadline: Duration) -> Result<View, ReadError> {
-        unimplemented!()
+    pub async fn linearizable(&self, deadline: Duration) -> Result<View, ReadError> {
+        let began = Instant::now();
+        let caught_up = tokio::time::timeout(deadline, self.wait_for_read_index()).await;
+        match caught_up {
+            Ok(true) => self.local(),
+            Ok(false) | Err(_) => Err(ReadError::Unavailable { waited: began.elapsed() }),
+        }
+    }
+
+    /// False when the replica is stopping.
+    async fn wait_for_read_index(&self) -> bool {
+        let mut leader = self.inner.leader.clone();
+        let mut applied = self.inner.state.applied.subscribe();
+        loop {
+            if leader.wait_for(Option::is_some).await.is_err() {
+                return false;
+            }
+            let (asker, index) = oneshot::channel();
+            if self.inner.reads.send(asker).await.is_err() {
+                return false;
+            }
+            match index.await {
+                Ok(index) => return applied.wait_for(|applied| *applied >= index).await.is_ok(),
+                Err(_) => {
+                    // No majority, or another leader, whose coming ends the pause.
+                    let _ = tokio::time::timeout(READ_RETRY_PAUSE, leader.changed()).await;
+                }
+            }
+        }
     }
 
     /// Every batch applied from this call on. A watcher that lags is told so (`RecvError::Lagged`) and reads the tables
     /// anew.
     pub fn changes(&self) -> broadcast::Receiver<Applied> {
-        unimplemented!()
+        self.inner.state.changes.subscribe()
     }
 
     /// Where the replica stands, and every change of that.
     pub fn state(&self) -> watch::Receiver<ReplicaState> {
-        unimplemented!()
+        self.inner.replica_state.clone()
+    }
+
+    /// How long ago each other member last answered this node, if this node leads; `None` for who never did. Empty
+    /// elsewhere.
+    pub fn acked_ago(&self) -> BTreeMap<NodeId, Option<Duration>> {
+        leadership::acked_ago(&self.inner.raft)
     }
 
     /// Hands leadership to `to`, or to the voter that is furthest along.
     ///
     /// # Errors
     /// `Unavailable` where nobody took it within `deadline`.
-    pub async fn transfer_leadership(&self, _to: Option<NodeId>, _deadline: Duration) -> Result<(), ProposeError> {
-        unimplemented!()
+    pub async fn transfer_leadership(&self, to: Option<NodeId>, deadline: Duration) -> Result<(), ProposeError> {
+        let began = Instant::now();
+        leadership::transfer(&self.inner, to, deadline)
+            .await
+            .map_err(|_| ProposeError::Unavailable { waited: began.elapsed() })
     }
 }

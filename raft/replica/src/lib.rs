@@ -1,2 +1,40 @@
 //! openraft around the machine: log store, table store, network, proposals, reads, watches.
+//!
+//! ```text
+//!  callers ─► Replica ─► proposals / read rounds ─► openraft ─► log (redb, synced) ─► majority ─► machine ─► tables (redb)
+//!                                                     │ ▲                                            │
+//!                                                     ▼ │                                            └─► changes, state
+//!                                                 the other replicas, over the mesh
+//! ```
+//!
+//! - [`api`]: what others use: [`Replica`](api::Replica), views, watches.
+//! - [`config`], [`error`]: how one is started, and why it does not.
+//! - [`transport`]: what it asks of the network; [`testing`] has one in memory.
+//! - `log`, `state`: the two stores; `snapshot`: from one node's tables to another's.
+//! - `proposer`, `reads`, `server`, `network`: both sides of every exchange between replicas.
+//! - `leadership`, `members`: who leads, who votes.
 pub mod api;
+pub mod config;
+pub mod error;
+mod files;
+mod leadership;
+mod log;
+mod members;
+mod metrics;
+mod network;
+mod proposer;
+mod reads;
+mod replica;
+mod server;
+mod snapshot;
+mod state;
+pub mod testing;
+mod threads;
+pub mod transport;
+mod types;
+
+pub use api::{Applied, ProposeError, ProposeOptions, ReadError, Replica, ReplicaState, View};
+pub use config::{MemoryDisk, RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
+pub use error::StartError;
+pub use log::MemoryLog;
+pub use proposer::MAX_PROPOSALS;

@@ -1,0 +1,163 @@
+//! What a replica is started with.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jarvis_host::{Clock, Tasks};
+use jarvis_machine::memory::MemoryStore;
+use jarvis_types::NodeId;
+
+use crate::log::MemoryLog;
+use crate::transport::Transport;
+
+/// Log entries between two snapshots, unless told otherwise.
+pub const DEFAULT_SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
+
+/// Log entries that stay behind a snapshot, unless told otherwise: a follower that was away for a moment is served from
+/// the log.
+pub const DEFAULT_KEEP_ENTRIES: u64 = 1_000;
+
+/// Settings of one replica.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// This node.
+    pub node: NodeId,
+    /// How fast failures are noticed.
+    pub timers: RaftTimers,
+    /// Log entries between two snapshots.
+    pub snapshot_every_entries: u64,
+    /// Log entries that stay behind a snapshot.
+    pub keep_entries: u64,
+    /// Where log and tables are kept.
+    pub store: StoreChoice,
+    /// Whether this node took part before: then an empty store is an error, for a node that forgot its votes may not
+    /// come back under its old id.
+    pub expect_existing: bool,
+}
+
+impl ReplicaConfig {
+    /// The usual settings.
+    pub fn new(node: NodeId, store: StoreChoice) -> Self {
+        Self {
+            node,
+            timers: RaftTimers::lan(),
+            snapshot_every_entries: DEFAULT_SNAPSHOT_EVERY_ENTRIES,
+            keep_entries: DEFAULT_KEEP_ENTRIES,
+            store,
+            expect_existing: false,
+        }
+    }
+}
+
+/// Where log and tables are kept.
+#[derive(Debug, Clone)]
+pub enum StoreChoice {
+    /// `raft/log.redb` and `state/state.redb` in this folder.
+    Redb(PathBuf),
+    /// In memory, for tests and simulation.
+    Memory(MemoryDisk),
+}
+
+/// A disk in memory that outlives the replica on it. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct MemoryDisk {
+    pub(crate) log: MemoryLog,
+    pub(crate) state: Arc<Mutex<MemoryStore>>,
+    /// How long each sync takes, on the runtime's time.
+    pub sync_takes: Duration,
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Loses what was not synced, as a power cut does. The replica on it must have been dropped.
+    pub fn crash(&self) {
+        self.log.crash();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).crash();
+    }
+}
+
+impl std::fmt::Debug for MemoryDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryDisk").field("sync_takes", &self.sync_takes).finish_non_exhaustive()
+    }
+}
+
+/// What a replica is given.
+pub struct ReplicaDeps {
+    /// Carries its calls: the mesh.
+    pub transport: Arc<dyn Transport>,
+    /// The time that goes with proposals.
+    pub clock: Arc<dyn Clock>,
+    /// Its tasks are a child of this group.
+    pub tasks: Tasks,
+}
+
+/// How fast failures are noticed, and what it costs.
+///
+/// A follower stands for election after the leader was silent for `election_max` (its lease) and a random time between
+/// `election_min` and `election_max` more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftTimers {
+    /// Between two heartbeats of the leader.
+    pub heartbeat: Duration,
+    /// Shortest wait before standing for election.
+    pub election_min: Duration,
+    /// Longest wait, and the leader's lease.
+    pub election_max: Duration,
+}
+
+impl RaftTimers {
+    /// Wired, disks that sync in a millisecond: a dead leader is replaced after 600 to 800 ms of silence.
+    pub const fn lan() -> Self {
+        Self::from_ms(100, 200, 400)
+    }
+
+    /// Radio links that stall for a moment: 1.5 to 2 s.
+    pub const fn wifi() -> Self {
+        Self::from_ms(250, 500, 1_000)
+    }
+
+    /// SD cards that sync in tens of milliseconds and stall for more: 3 to 4 s.
+    pub const fn slow_disk() -> Self {
+        Self::from_ms(500, 1_000, 2_000)
+    }
+
+    const fn from_ms(heartbeat: u64, election_min: u64, election_max: u64) -> Self {
+        Self {
+            heartbeat: Duration::from_millis(heartbeat),
+            election_min: Duration::from_millis(election_min),
+            election_max: Duration::from_millis(election_max),
+        }
+    }
+}
+
+impl ReplicaConfig {
+    pub(crate) fn openraft(&self) -> Result<openraft::Config, openraft::ConfigError> {
+        let ms = |d: Duration| d.as_millis() as u64;
+        openraft::Config {
+            cluster_name: "jarvis".to_owned(),
+            heartbeat_interval: ms(self.timers.heartbeat),
+            election_timeout_min: ms(self.timers.election_min),
+            election_timeout_max: ms(self.timers.election_max),
+            enable_pre_vote: Some(true),
+            // A leader that restarts stands for election like everyone else.
+            enable_leader_restore: Some(false),
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries),
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            // Purging is a write of its own: not for a handful of entries.
+            purge_batch_size: (self.keep_entries / 4).max(1),
+            replication_lag_threshold: self.snapshot_every_entries.saturating_mul(2).max(self.keep_entries),
+            max_payload_entries: 1_024,
+            api_channel_size: Some(4_096),
+            notification_channel_size: Some(4_096),
+            backoff: "50ms 100ms 200ms ...500ms".to_owned(),
+            ..openraft::Config::default()
+        }
+        .validate()
+    }
+}

@@ -1,0 +1,201 @@
+//! Who leads: what this node knows of it, as a watch, and handing it over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jarvis_mesh::api::Lane;
+use jarvis_types::{NodeId, codec};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Instant as _, RaftMetrics, ServerState};
+use tokio::sync::watch;
+
+use crate::api::ReplicaState;
+use crate::metrics;
+use crate::replica::ReplicaInner;
+use crate::state::StateShared;
+use crate::transport::{orders, services};
+use crate::types::{LogId, RPC_VERSION, Raft, TypeConfig};
+
+/// Between two looks at whether the majority still answers the leader, as a part of its lease.
+const LOOKS_A_LEASE: u32 = 4;
+
+/// A leader that did not hand over in this time is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// At most this often are changes told that are only of indexes: under load they come with every entry.
+const INDEX_CHANGES_APART: Duration = Duration::from_millis(5);
+
+/// Keeps the watches current.
+pub(crate) struct StateWatcher {
+    pub(crate) node: NodeId,
+    pub(crate) raft: Raft,
+    pub(crate) shared: Arc<StateShared>,
+    pub(crate) lease: Duration,
+    pub(crate) state: watch::Sender<ReplicaState>,
+    pub(crate) leader: watch::Sender<Option<NodeId>>,
+}
+
+impl StateWatcher {
+    /// Until openraft ends.
+    pub(crate) async fn run(self) {
+        let mut raft_metrics = self.raft.metrics();
+        let mut applied = self.shared.applied.subscribe();
+        let mut catch_up_to: Option<u64> = None;
+        loop {
+            let now = raft_metrics.borrow_watched().clone();
+            let mut state = self.state_of(&now, *applied.borrow_and_update());
+            if catch_up_to.is_none() {
+                catch_up_to = confirmed_commit(&now).map(|log_id| log_id.index);
+            }
+            state.caught_up = catch_up_to.is_some_and(|index| state.applied >= index);
+            let more_than_indexes = self.publish(state);
+            if now.running_state.is_err() {
+                tracing::error!(state = ?now.running_state, "raft has ended on this node");
+                return;
+            }
+            if !more_than_indexes {
+                tokio::time::sleep(INDEX_CHANGES_APART).await;
+            }
+            // Losing the majority changes nothing that could be watched, so a leader looks now and then.
+            let look = async {
+                if now.state == ServerState::Leader {
+                    tokio::time::sleep(self.lease / LOOKS_A_LEASE).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = look => {}
+                changed = raft_metrics.changed() => if changed.is_err() { return },
+                changed = applied.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn state_of(&self, now: &RaftMetrics<TypeConfig>, applied: u64) -> ReplicaState {
+        let members = now.membership_config.membership();
+        let voters: Vec<NodeId> = members.voter_ids().map(NodeId).collect();
+        let alone = voters == [self.node];
+        let confirmed = now.last_quorum_acked.is_some_and(|at| at.elapsed() < self.lease);
+        let index = |log_id: Option<LogId>| log_id.map_or(0, |l| l.index);
+        ReplicaState {
+            leader: now.current_leader.map(NodeId),
+            term: now.current_term,
+            committed: index(now.cluster_committed.max(now.local_committed)).max(applied),
+            applied,
+            leads: now.state == ServerState::Leader && (alone || confirmed),
+            learners: members.learner_ids().map(NodeId).collect(),
+            voters,
+            caught_up: false,
+        }
+    }
+
+    /// Tells who watches. True where more than indexes changed.
+    fn publish(&self, state: ReplicaState) -> bool {
+        let changed_leader = self.leader.send_if_modified(|leader| {
+            let changed = *leader != state.leader;
+            *leader = state.leader;
+            changed
+        });
+        if changed_leader && state.leader.is_some() {
+            metrics::leader_changed();
+            tracing::info!(leader = ?state.leader, term = state.term, "a leader is known");
+        }
+        let mut more = changed_leader;
+        self.state.send_if_modified(|old| {
+            if *old == state {
+                return false;
+            }
+            metrics::state(&state);
+            let same_indexes = ReplicaState { committed: state.committed, applied: state.applied, ..old.clone() };
+            more |= same_indexes != state;
+            *old = state;
+            true
+        });
+        more
+    }
+}
+
+/// What is committed as far as a leader of this term has said: everything that was committed before it is included,
+/// which an earlier leader's word would not assure.
+fn confirmed_commit(now: &RaftMetrics<TypeConfig>) -> Option<LogId> {
+    now.current_leader?;
+    now.cluster_committed.filter(|committed| committed.leader_id.term == now.current_term)
+}
+
+/// How long ago each other node last answered this one, if this one leads.
+pub(crate) fn acked_ago(raft: &Raft) -> BTreeMap<NodeId, Option<Duration>> {
+    let heartbeat = raft.metrics().borrow_watched().heartbeat.clone();
+    let own = *raft.node_id();
+    heartbeat
+        .into_iter()
+        .flatten()
+        .filter(|(node, _)| *node != own)
+        .map(|(node, at)| (NodeId(node), at.map(|at| at.elapsed())))
+        .collect()
+}
+
+/// Asks `to`, or the voter that is furthest along, to stand. Only the leader can.
+pub(crate) async fn hand_over_here(raft: &Raft, to: Option<NodeId>) -> Result<(), String> {
+    let to = match to {
+        Some(to) => to.0,
+        None => furthest_voter(raft).ok_or("there is no other voter")?,
+    };
+    if !raft.is_leader() {
+        return Err("this node does not lead".to_owned());
+    }
+    raft.trigger().transfer_leader(to).await.map_err(|e| e.to_string())
+}
+
+/// Has whoever leads hand over to `to`, and waits until it has. An error where nobody took it in time.
+pub(crate) async fn transfer(
+    replica: &ReplicaInner,
+    to: Option<NodeId>,
+    deadline: Duration,
+) -> Result<(), tokio::time::error::Elapsed> {
+    let mut leader = replica.leader.clone();
+    let from = *leader.borrow();
+    let done = move |now: &Option<NodeId>| match to {
+        Some(_) => *now == to,
+        None => now.is_some() && *now != from,
+    };
+    tokio::time::timeout(deadline, async {
+        while !done(&leader.borrow_and_update()) {
+            if let Err(error) = ask_to_hand_over(replica, to).await {
+                tracing::debug!(%error, "leadership is not handed over yet");
+            }
+            // The successor may have been behind: asked again until it stands.
+            let _ = tokio::time::timeout(ASK_AGAIN, leader.wait_for(|now| done(now))).await;
+        }
+    })
+    .await
+}
+
+async fn ask_to_hand_over(replica: &ReplicaInner, to: Option<NodeId>) -> Result<(), String> {
+    let leader = *replica.leader.borrow();
+    match leader {
+        None => Err("no leader is known".to_owned()),
+        Some(leader) if leader == replica.node => hand_over_here(&replica.raft, to).await,
+        Some(leader) => {
+            let body = codec::encode_serde(RPC_VERSION, &to.map(|node| node.0)).map_err(|e| e.to_string())?;
+            let (body, order) = (Bytes::from(body), orders::READ);
+            let call =
+                replica.transport.call(leader, Lane::Raft, services::HAND_OVER, order, body, ASK_AGAIN);
+            call.await.map(drop).map_err(|e| e.to_string())
+        }
+    }
+}
+
+fn furthest_voter(raft: &Raft) -> Option<u64> {
+    let now = raft.metrics().borrow_watched().clone();
+    let own = *raft.node_id();
+    let voters: Vec<u64> = now.membership_config.membership().voter_ids().filter(|voter| *voter != own).collect();
+    let matched = now.replication.unwrap_or_default();
+    // Of equals the one that answered last: a dead node may be as far along as a live one.
+    let answered = now.heartbeat.unwrap_or_default();
+    voters.into_iter().max_by_key(|voter| {
+        (answered.get(voter).copied().flatten().map(|at| at.into_inner()), matched.get(voter).copied().flatten())
+    })
+}

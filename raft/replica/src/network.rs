@@ -1,0 +1,144 @@
+//! openraft's requests to other nodes, over the transport.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jarvis_mesh::api::{CallError, Lane, Service};
+use jarvis_types::{NodeId, codec};
+use openraft::OptionalSend;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::snapshot;
+use crate::state::SnapshotData;
+use crate::transport::{Transport, orders, services};
+use crate::types::{RPC_VERSION, Snapshot, TypeConfig, Vote};
+
+/// Makes a client for each peer.
+pub(crate) struct Network {
+    pub(crate) node: NodeId,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// How long an append may take, the follower's sync included. Longer than openraft's own limit: a slow card must
+    /// not look like a lost message.
+    pub(crate) append_timeout: Duration,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: u64, (): &()) -> Client {
+        self.client(target, orders::APPEND, Some(self.append_timeout))
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, (): &()) -> Client {
+        self.client(target, orders::VOTE, None)
+    }
+}
+
+impl Network {
+    fn client(&self, target: u64, append_order: u64, append_timeout: Option<Duration>) -> Client {
+        Client {
+            node: self.node,
+            target: NodeId(target),
+            transport: Arc::clone(&self.transport),
+            append_order,
+            append_timeout,
+        }
+    }
+}
+
+/// Talks to one peer.
+pub(crate) struct Client {
+    node: NodeId,
+    target: NodeId,
+    transport: Arc<dyn Transport>,
+    append_order: u64,
+    append_timeout: Option<Duration>,
+}
+
+impl Client {
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        action: RPCTypes,
+        service: Service,
+        order: u64,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<A, RPCError<TypeConfig>> {
+        let body = codec::encode_serde(RPC_VERSION, request).map_err(|e| NetworkError::new(&e))?;
+        let call = self.transport.call(self.target, Lane::Raft, service, order, Bytes::from(body), timeout);
+        let answer = call.await.map_err(|e| match e {
+            CallError::Timeout { after, .. } => {
+                RPCError::Timeout(Timeout { action, id: self.node.0, target: self.target.0, timeout: after })
+            }
+            CallError::Overloaded(_) | CallError::ConnectionLost(_) => RPCError::Network(NetworkError::new(&e)),
+            other => RPCError::Unreachable(Unreachable::new(&other)),
+        })?;
+        codec::decode_serde(RPC_VERSION, &answer).map_err(|e| RPCError::Unreachable(Unreachable::new(&e)))
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Client {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let timeout = self.append_timeout.unwrap_or(option.soft_ttl());
+        self.call(RPCTypes::AppendEntries, services::APPEND, self.append_order, &rpc, timeout).await
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.call(RPCTypes::Vote, services::VOTE, orders::VOTE, &rpc, option.soft_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.call(RPCTypes::Vote, services::PRE_VOTE, orders::VOTE, &rpc, option.soft_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let sending = async {
+            let pipe = self.transport.open(self.target, Lane::Snapshot, services::SNAPSHOT).await;
+            let pipe = pipe.map_err(|e| Unreachable::<TypeConfig>::new(&e))?;
+            // No limit on the whole: what matters is that bytes go on flowing, which `send` watches.
+            snapshot::send(pipe, vote, snapshot).await.map_err(|e| {
+                tracing::warn!(peer = %self.target, error = %e, "a snapshot was not taken; it is sent again");
+                StreamingError::Unreachable(Unreachable::<TypeConfig>::new(&e))
+            })
+        };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.call(RPCTypes::TransferLeader, services::TRANSFER_LEADER, orders::VOTE, &req, option.soft_ttl()).await
+    }
+}

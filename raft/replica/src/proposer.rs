@@ -1,0 +1,334 @@
+//! Proposals of this node, on their way to the leader and retried under their own names until answered.
+//!
+//! ```text
+//!  propose() ──► queue ──► batches, a few under way at once ──► this node's openraft, or the leader's over the mesh
+//!      ▲                                                              │
+//!      └─────────────── answered, or: try again ◄─────────────────────┘
+//! ```
+//!
+//! Whoever proposes waits in their own future and decides about another try; there is no task for each proposal. What
+//! waits while all places are taken goes in one batch, so the busier the node, the larger its batches.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jarvis_host::Clock;
+use jarvis_machine::ProposalError;
+use jarvis_machine::command::{Command, Origin, Proposal};
+use jarvis_machine::reply::{Outcome, Reply};
+use jarvis_mesh::api::Lane;
+use jarvis_types::limits::MAX_COMMAND_BYTES;
+use jarvis_types::{Incarnation, NodeId, codec};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{ProposeError, ProposeOptions};
+use crate::metrics;
+use crate::transport::{Transport, orders, services};
+use crate::types::{Blob, RPC_VERSION, Raft};
+
+/// Proposals that may be under way on one node.
+pub const MAX_PROPOSALS: usize = 1_024;
+
+/// Batches under way at once.
+const MAX_BATCHES: usize = 16;
+
+/// Most bytes of proposals in one batch, below the mesh's frame limit by far.
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// First pause before another try; doubles up to [`LONGEST_PAUSE`]. A change of leader ends it.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Longest pause before another try.
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
+
+/// One try of one proposal.
+struct Item {
+    body: Bytes,
+    deadline: Instant,
+    /// Dropped without an answer: try again.
+    answer: oneshot::Sender<Bytes>,
+}
+
+/// Names this life's proposals.
+#[derive(Debug, Default)]
+struct Numbers {
+    last: u64,
+    open: BTreeSet<u64>,
+}
+
+/// The proposing side of one node.
+pub(crate) struct Proposer {
+    node: NodeId,
+    incarnation: Incarnation,
+    clock: Arc<dyn Clock>,
+    numbers: Mutex<Numbers>,
+    places: Semaphore,
+    queue: mpsc::Sender<Item>,
+    leader: watch::Receiver<Option<NodeId>>,
+    stopping: CancellationToken,
+}
+
+/// What the batches need.
+pub(crate) struct Forwarder {
+    pub(crate) node: NodeId,
+    pub(crate) raft: Raft,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) leader: watch::Receiver<Option<NodeId>>,
+    queue: mpsc::Receiver<Item>,
+}
+
+impl Proposer {
+    /// The two halves; [`Forwarder::run`] is to be spawned.
+    pub(crate) fn new(
+        node: NodeId,
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+        raft: Raft,
+        transport: Arc<dyn Transport>,
+        leader: watch::Receiver<Option<NodeId>>,
+        stopping: CancellationToken,
+    ) -> (Self, Forwarder) {
+        let (queue, items) = mpsc::channel(MAX_PROPOSALS);
+        let forwarder = Forwarder { node, raft, transport, leader: leader.clone(), queue: items };
+        let proposer = Self {
+            node,
+            incarnation,
+            clock,
+            numbers: Mutex::default(),
+            places: Semaphore::new(MAX_PROPOSALS),
+            queue,
+            leader,
+            stopping,
+        };
+        (proposer, forwarder)
+    }
+
+    /// As [`crate::api::Replica::propose`].
+    pub(crate) async fn propose(&self, command: Command, options: ProposeOptions) -> Result<Reply, ProposeError> {
+        let began = Instant::now();
+        let result = self.try_until_answered(command, options, began).await;
+        let outcome = match &result {
+            Ok(_) => "applied",
+            Err(ProposeError::Refused(_)) => "refused",
+            Err(ProposeError::Unavailable { .. }) => "unavailable",
+            Err(_) => "rejected",
+        };
+        metrics::proposal(began.elapsed(), outcome);
+        result
+    }
+
+    async fn try_until_answered(
+        &self,
+        command: Command,
+        options: ProposeOptions,
+        began: Instant,
+    ) -> Result<Reply, ProposeError> {
+        let unavailable = || ProposeError::Unavailable { waited: began.elapsed() };
+        let _place = self.places.try_acquire().map_err(|_| ProposeError::Overloaded)?;
+        // Open until answered or given up; what is given up is never applied later than that: the machine refuses
+        // numbers below the lowest that is open.
+        let number = OpenNumber::take(&self.numbers);
+        let body = self.encode(command, &options, &number)?;
+        let deadline = began + options.deadline;
+        let mut leader = self.leader.clone();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if self.stopping.is_cancelled() {
+                return Err(ProposeError::Stopping);
+            }
+            let known = leader.wait_for(Option::is_some);
+            if timeout_at(deadline, known).await.map_err(|_| unavailable())?.is_err() {
+                return Err(ProposeError::Stopping);
+            }
+            let (answer, answered) = oneshot::channel();
+            let item = Item { body: body.clone(), deadline, answer };
+            let sent = timeout_at(deadline, self.queue.send(item)).await.map_err(|_| unavailable())?;
+            if sent.is_err() {
+                return Err(ProposeError::Stopping);
+            }
+            if let Ok(outcome) = timeout_at(deadline, answered).await.map_err(|_| unavailable())? {
+                return match codec::decode::<Outcome>(RPC_VERSION, &outcome) {
+                    Ok(outcome) => outcome.map_err(ProposeError::Refused),
+                    Err(error) => {
+                        tracing::warn!(%error, "the leader's answer does not decode; upgrade this node");
+                        Err(unavailable())
+                    }
+                };
+            }
+            // Not answered: the leader changed, or cannot be reached. A new one ends the pause.
+            let _ = tokio::time::timeout(pause, leader.changed()).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if Instant::now() >= deadline {
+                return Err(unavailable());
+            }
+        }
+    }
+
+    fn encode(
+        &self,
+        command: Command,
+        options: &ProposeOptions,
+        number: &OpenNumber<'_>,
+    ) -> Result<Bytes, ProposeError> {
+        let origin = Origin {
+            node: self.node,
+            incarnation: self.incarnation,
+            sequence: number.sequence,
+            answered_below: number.answered_below,
+        };
+        let proposal = Proposal {
+            origin: Some(origin),
+            at_ms: self.clock.now_ms(),
+            fence: options.fence,
+            request: options.request.clone(),
+            command,
+        };
+        match proposal.encode() {
+            Ok(body) => Ok(Bytes::from(body)),
+            Err(ProposalError::TooLarge { len, max }) => Err(ProposeError::TooLarge { len, max }),
+            // The codec's own limit is far above the log's.
+            Err(ProposalError::Codec(_)) => {
+                Err(ProposeError::TooLarge { len: codec::DECODE_LIMIT_BYTES, max: MAX_COMMAND_BYTES })
+            }
+        }
+    }
+}
+
+/// A number that is open until this is dropped.
+struct OpenNumber<'p> {
+    numbers: &'p Mutex<Numbers>,
+    sequence: u64,
+    answered_below: u64,
+}
+
+impl<'p> OpenNumber<'p> {
+    fn take(numbers: &'p Mutex<Numbers>) -> Self {
+        let mut held = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        held.last += 1;
+        let sequence = held.last;
+        held.open.insert(sequence);
+        let answered_below = held.open.first().copied().unwrap_or(sequence);
+        drop(held);
+        Self { numbers, sequence, answered_below }
+    }
+}
+
+impl Drop for OpenNumber<'_> {
+    fn drop(&mut self) {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.sequence);
+    }
+}
+
+impl Forwarder {
+    /// Sends batches until the proposing side is gone.
+    pub(crate) async fn run(mut self) {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(()) = under_way.next(), if !under_way.is_empty() => {}
+                first = self.queue.recv(), if under_way.len() < MAX_BATCHES => {
+                    let Some(first) = first else { return };
+                    let batch = gather(first, &mut self.queue);
+                    under_way.push(send(
+                        self.node,
+                        self.raft.clone(),
+                        Arc::clone(&self.transport),
+                        self.leader.clone(),
+                        batch,
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn gather(first: Item, queue: &mut mpsc::Receiver<Item>) -> Vec<Item> {
+    let mut bytes = first.body.len();
+    let mut batch = vec![first];
+    while bytes < MAX_BATCH_BYTES {
+        let Ok(item) = queue.try_recv() else { break };
+        bytes += item.body.len();
+        batch.push(item);
+    }
+    // Whoever gave up meanwhile need not be served.
+    batch.retain(|item| !item.answer.is_closed());
+    batch
+}
+
+/// Has one batch decided by whoever leads. Items without an answer are dropped, which tells their callers to try again.
+async fn send(
+    node: NodeId,
+    raft: Raft,
+    transport: Arc<dyn Transport>,
+    mut leader: watch::Receiver<Option<NodeId>>,
+    batch: Vec<Item>,
+) {
+    let Some(to) = *leader.borrow_and_update() else { return };
+    let deadline = batch.iter().map(|item| item.deadline).max().unwrap_or_else(Instant::now);
+    let deciding = async {
+        if to == node { decide_here(&raft, batch).await } else { decide_there(&*transport, to, batch, deadline).await }
+    };
+    tokio::select! {
+        _ = tokio::time::sleep_until(deadline) => {}
+        // A new leader answers sooner than an old one that was cut off, and dedupes what the old one still managed.
+        _ = leader.wait_for(|now| *now != Some(to)) => {}
+        () = deciding => {}
+    }
+}
+
+async fn decide_here(raft: &Raft, batch: Vec<Item>) {
+    let bodies: Vec<Blob> = batch.iter().map(|item| Blob(item.body.clone())).collect();
+    let Ok(mut answers) = raft.client_write_many(bodies).await else { return };
+    for item in batch {
+        if let Some(Ok(Ok(written))) = answers.next().await {
+            // The caller may have given up.
+            let _ = item.answer.send(written.response.0);
+        }
+    }
+}
+
+async fn decide_there(transport: &dyn Transport, to: NodeId, batch: Vec<Item>, deadline: Instant) {
+    let bodies: Vec<Blob> = batch.iter().map(|item| Blob(item.body.clone())).collect();
+    let Ok(body) = codec::encode_serde(RPC_VERSION, &bodies) else { return };
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    let call = transport.call(to, Lane::Raft, services::PROPOSE, orders::PROPOSE, Bytes::from(body), timeout);
+    let answers: Vec<Option<Blob>> = match call.await {
+        Ok(answer) => codec::decode_serde(RPC_VERSION, &answer).unwrap_or_default(),
+        Err(error) => {
+            tracing::debug!(leader = %to, %error, "proposals did not reach the leader");
+            return;
+        }
+    };
+    for (item, answer) in batch.into_iter().zip(answers) {
+        if let Some(outcome) = answer {
+            let _ = item.answer.send(outcome.0);
+        }
+    }
+}
+
+/// The leader's side of [`decide_there`]: `None` for what it did not decide.
+pub(crate) async fn decide_for(raft: &Raft, from: NodeId, body: &[u8]) -> Result<Vec<Option<Blob>>, String> {
+    let bodies: Vec<Blob> = codec::decode_serde(RPC_VERSION, body).map_err(|e| e.to_string())?;
+    for body in &bodies {
+        let proposal = Proposal::decode(&body.0).map_err(|e| e.to_string())?;
+        if proposal.origin.is_some_and(|origin| origin.node != from) {
+            return Err(format!("node {from} proposes under another node's name"));
+        }
+    }
+    let mut decided = Vec::with_capacity(bodies.len());
+    let count = bodies.len();
+    let mut answers = raft.client_write_many(bodies).await.map_err(|e| e.to_string())?;
+    for _ in 0..count {
+        decided.push(match answers.next().await {
+            Some(Ok(Ok(written))) => Some(written.response),
+            _ => None,
+        });
+    }
+    Ok(decided)
+}

@@ -1,0 +1,236 @@
+//! Starting and stopping a replica, and what stands behind its public face.
+//!
+//! ```text
+//!  Replica ─► ReplicaInner ─┬─ openraft ─┬─ LogStore ─► redb
+//!                           │            ├─ StateMachine ─► tables
+//!                           │            └─ Network ─► Transport (mesh)
+//!                           ├─ Proposer / Forwarder     proposals, retried until answered
+//!                           ├─ ReadRounds               read indexes
+//!                           ├─ StateWatcher             who leads, how far we are
+//!                           └─ Reconciler               the membership, on the leader
+//! ```
+//!
+//! Tasks hold openraft's handle but never [`ReplicaInner`]: dropping the last [`Replica`] cancels them, which ends openraft
+//! and lets go of the files. That is a crash; [`Replica::stop`] is the clean end.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jarvis_host::{StopReport, Tasks};
+use jarvis_types::{Incarnation, NodeId};
+use tokio::sync::{mpsc, watch};
+
+use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState};
+use crate::config::{ReplicaConfig, ReplicaDeps, StoreChoice};
+use crate::error::StartError;
+use crate::files::OpenError;
+use crate::leadership::StateWatcher;
+use crate::log::disk::LogDisk;
+use crate::log::{LogStore, RedbLog, Runner};
+use crate::members::Reconciler;
+use crate::network::Network;
+use crate::proposer::Proposer;
+use crate::reads::{MAX_WAITING_READS, ReadRounds, Waiting};
+use crate::state::{StateMachine, StateShared, StateStore};
+use crate::transport::Transport;
+use crate::types::Raft;
+use crate::{metrics, server};
+
+const LOG_FILE: &str = "raft/log.redb";
+const STATE_FOLDER: &str = "state";
+
+/// A node that was killed lets go of its files in its own time; whoever starts it again waits this long for that.
+const UNLOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two looks whether a file was let go of.
+const UNLOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a clean stop waits for each of its parts.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An append may take this many leases before it counts as lost.
+const APPEND_TIMEOUT_LEASES: u32 = 3;
+
+/// What stands behind a [`Replica`].
+pub struct ReplicaInner {
+    pub(crate) node: NodeId,
+    pub(crate) raft: Raft,
+    pub(crate) state: Arc<StateShared>,
+    pub(crate) proposer: Proposer,
+    pub(crate) reads: mpsc::Sender<Waiting>,
+    pub(crate) replica_state: watch::Receiver<ReplicaState>,
+    pub(crate) leader: watch::Receiver<Option<NodeId>>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) tasks: Tasks,
+    log: LogStore,
+}
+
+impl Drop for ReplicaInner {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
+}
+
+/// Log and tables, opened.
+struct Stores {
+    disk: Arc<dyn LogDisk>,
+    runner: Runner,
+    state: StateStore,
+}
+
+impl Replica {
+    /// Opens the stores and starts taking part. A fresh node waits to be bootstrapped or to be found by a leader.
+    ///
+    /// # Errors
+    /// [`StartError`], which says what to do.
+    pub async fn start(config: ReplicaConfig, deps: ReplicaDeps) -> Result<Self, StartError> {
+        metrics::describe();
+        let tasks = deps.tasks.child();
+        let raft_config = config.openraft().map_err(|e| StartError::Timers(e.to_string()))?;
+        let stores = open_stores(&config, &tasks).await?;
+        let log_path = log_path(&config.store);
+        let log_error = |error| StartError::from_io(&log_path, error);
+        let incarnation = stores.disk.next_incarnation(deps.clock.now_ms()).map_err(log_error)?;
+        let log = LogStore::open(stores.disk, &stores.runner).map_err(log_error)?;
+        if config.expect_existing && log.is_empty() {
+            log.close().await;
+            return Err(StartError::LogMissing { node: config.node, path: log_path });
+        }
+        let state_error = |error| StartError::from_io(&state_path(&config.store), error);
+        let state = Arc::new(StateShared::new(stores.state, CHANGES_CAPACITY).map_err(state_error)?);
+        let machine = StateMachine::new(Arc::clone(&state)).map_err(state_error)?;
+        let network = Network {
+            node: config.node,
+            transport: Arc::clone(&deps.transport),
+            append_timeout: config.timers.election_max * APPEND_TIMEOUT_LEASES,
+        };
+        let raft = match Raft::build(config.node.0, Arc::new(raft_config), network, log.clone(), machine).await {
+            Ok(raft) => raft,
+            Err(error) => {
+                log.close().await;
+                state.store.close();
+                return Err(StartError::Raft(error.to_string()));
+            }
+        };
+
+        let (state_sender, replica_state) = watch::channel(ReplicaState::default());
+        let (leader_sender, leader) = watch::channel(None);
+        let (proposer, forwarder) = Proposer::new(
+            config.node,
+            Incarnation(incarnation),
+            deps.clock,
+            raft.clone(),
+            Arc::clone(&deps.transport),
+            leader.clone(),
+            tasks.token().clone(),
+        );
+        let (reads, read_queue) = mpsc::channel(MAX_WAITING_READS);
+        let rounds = ReadRounds {
+            node: config.node,
+            raft: raft.clone(),
+            transport: Arc::clone(&deps.transport),
+            leader: leader.clone(),
+            queue: read_queue,
+        };
+        let watcher = StateWatcher {
+            node: config.node,
+            raft: raft.clone(),
+            shared: Arc::clone(&state),
+            lease: config.timers.election_max,
+            state: state_sender,
+            leader: leader_sender,
+        };
+        let reconciler =
+            Reconciler { raft: raft.clone(), shared: Arc::clone(&state), state: replica_state.clone() };
+
+        let inner = Arc::new(ReplicaInner {
+            node: config.node,
+            raft: raft.clone(),
+            state,
+            proposer,
+            reads,
+            replica_state,
+            leader,
+            transport: Arc::clone(&deps.transport),
+            tasks: tasks.clone(),
+            log,
+        });
+        server::serve(&inner, &*deps.transport);
+        raft.run();
+        tasks.spawn_until_cancelled(forwarder.run());
+        tasks.spawn_until_cancelled(rounds.run());
+        tasks.spawn_until_cancelled(watcher.run());
+        tasks.spawn_until_cancelled(reconciler.run());
+        tracing::info!(node = %config.node, incarnation, "the replica has started");
+        Ok(Self { inner })
+    }
+
+    /// Ends it in order: nothing more is taken on, everything applied is synced, the files are let go of.
+    pub async fn stop(&self) {
+        let inner = &self.inner;
+        if let StopReport::Late { still_running } = inner.tasks.stop(STOP_TIMEOUT).await {
+            tracing::warn!(still_running, "tasks of the replica did not end in time");
+        }
+        match tokio::time::timeout(STOP_TIMEOUT, inner.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "raft ended with an error"),
+            Err(_) => tracing::warn!("raft did not end in time"),
+        }
+        if let Err(error) = inner.state.sync().await {
+            tracing::warn!(%error, "the tables were not synced; the log will be replayed");
+        }
+        inner.log.close().await;
+        inner.state.store.close();
+    }
+}
+
+async fn open_stores(config: &ReplicaConfig, tasks: &Tasks) -> Result<Stores, StartError> {
+    let folder = match &config.store {
+        StoreChoice::Memory(disk) => {
+            return Ok(Stores {
+                disk: Arc::new(disk.log.clone()),
+                runner: Runner::Task(tasks.clone(), disk.sync_takes),
+                state: StateStore::memory(Arc::clone(&disk.state)),
+            });
+        }
+        StoreChoice::Redb(folder) => folder,
+    };
+    let log_path = folder.join(LOG_FILE);
+    if config.expect_existing && !log_path.exists() {
+        return Err(StartError::LogMissing { node: config.node, path: log_path });
+    }
+    let log = when_unlocked(&log_path, || RedbLog::open(&log_path)).await?;
+    let state_folder = folder.join(STATE_FOLDER);
+    let state = when_unlocked(&state_folder, || StateStore::open(&state_folder)).await?;
+    Ok(Stores { disk: Arc::new(log), runner: Runner::Thread, state })
+}
+
+async fn when_unlocked<T>(path: &Path, open: impl Fn() -> Result<T, OpenError>) -> Result<T, StartError> {
+    let give_up = tokio::time::Instant::now() + UNLOCK_TIMEOUT;
+    loop {
+        match open() {
+            Err(OpenError::Locked) if tokio::time::Instant::now() < give_up => tokio::time::sleep(UNLOCK_PAUSE).await,
+            result => return result.map_err(|error| StartError::from_open(path, error)),
+        }
+    }
+}
+
+fn log_path(store: &StoreChoice) -> std::path::PathBuf {
+    match store {
+        StoreChoice::Redb(folder) => folder.join(LOG_FILE),
+        StoreChoice::Memory(_) => "memory".into(),
+    }
+}
+
+fn state_path(store: &StoreChoice) -> std::path::PathBuf {
+    match store {
+        StoreChoice::Redb(folder) => folder.join(STATE_FOLDER),
+        StoreChoice::Memory(_) => "memory".into(),
+    }
+}
+
+/// Locks a mutex whose holders never leave it half changed.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

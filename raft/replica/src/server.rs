@@ -1,0 +1,148 @@
+//! Requests of other nodes' replicas to this one.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jarvis_host::Tasks;
+use jarvis_mesh::api::{Call, Service};
+use jarvis_types::{NodeId, codec};
+use openraft::raft::TransferLeaderRequest;
+use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::replica::ReplicaInner;
+use crate::snapshot;
+use crate::state::StateShared;
+use crate::transport::{Pipe, Transport, services};
+use crate::types::{RPC_VERSION, Raft, TypeConfig};
+use crate::{proposer, reads};
+
+/// Requests served at once. openraft has one append and one vote a peer under way; the rest are forwarded batches.
+const MAX_REQUESTS: usize = 512;
+
+/// How long a forwarded batch may take: whoever sent it has given up by then.
+const FORWARDED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What serving needs. Nothing of it keeps the replica alive once its tasks are cancelled.
+struct Server {
+    /// Dropped replicas serve nobody.
+    replica: Weak<ReplicaInner>,
+    tasks: Tasks,
+    places: Arc<Semaphore>,
+}
+
+/// Registers everything that other replicas ask for.
+pub(crate) fn serve(replica: &Arc<ReplicaInner>, transport: &dyn Transport) {
+    let server = Arc::new(Server {
+        replica: Arc::downgrade(replica),
+        tasks: replica.tasks.clone(),
+        places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+    });
+    for service in [
+        services::APPEND,
+        services::VOTE,
+        services::PRE_VOTE,
+        services::TRANSFER_LEADER,
+        services::PROPOSE,
+        services::READ_INDEX,
+        services::HAND_OVER,
+    ] {
+        let server = Arc::clone(&server);
+        transport.serve(service, Arc::new(move |call: Call| server.take(call)));
+    }
+    let one_at_a_time = Arc::new(Semaphore::new(1));
+    transport.serve_pipes(
+        services::SNAPSHOT,
+        Arc::new(move |pipe| server.take_snapshot(pipe, Arc::clone(&one_at_a_time))),
+    );
+}
+
+impl Server {
+    fn take(&self, call: Call) {
+        let Some(replica) = self.replica.upgrade() else {
+            return call.answer.refuse("the replica has stopped");
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return call.answer.refuse("too many requests are being served");
+        };
+        let raft = replica.raft.clone();
+        drop(replica);
+        self.tasks.spawn_until_cancelled(async move {
+            match answer(&raft, call.service, call.from, &call.body).await {
+                Ok(body) => call.answer.send(Bytes::from(body)),
+                Err(why) => call.answer.refuse(why),
+            }
+            drop(place);
+        });
+    }
+
+    fn take_snapshot(&self, pipe: Pipe, one_at_a_time: Arc<Semaphore>) {
+        let Some(replica) = self.replica.upgrade() else { return };
+        let (raft, state) = (replica.raft.clone(), Arc::clone(&replica.state));
+        drop(replica);
+        self.tasks.spawn_until_cancelled(async move {
+            // A second stream replaces no first one: its sender tries again later.
+            let Ok(_place) = one_at_a_time.try_acquire() else { return };
+            receive_snapshot(&raft, &state, pipe).await;
+        });
+    }
+}
+
+async fn receive_snapshot(raft: &Raft, state: &StateShared, mut pipe: Pipe) {
+    let peer = pipe.peer;
+    tracing::info!(%peer, "receiving a snapshot");
+    let install = |vote, snapshot| async move {
+        let installed = raft.install_full_snapshot(vote, snapshot).await;
+        installed.map(|answer| answer.vote).map_err(|e| e.to_string())
+    };
+    match snapshot::receive(&mut pipe, || state.store.stage(), install).await {
+        Ok(()) => tracing::info!(%peer, "the snapshot is installed"),
+        Err(error) => tracing::warn!(%peer, %error, "the snapshot was not installed; it will be sent again"),
+    }
+}
+
+async fn answer(raft: &Raft, service: Service, from: NodeId, body: &[u8]) -> Result<Vec<u8>, String> {
+    match service {
+        services::APPEND => {
+            let request: AppendEntriesRequest<TypeConfig> = decode(body)?;
+            encode(&raft.append_entries(request).await.map_err(|e| e.to_string())?)
+        }
+        services::VOTE => {
+            let request: VoteRequest<TypeConfig> = decode(body)?;
+            encode(&raft.vote(request).await.map_err(|e| e.to_string())?)
+        }
+        services::PRE_VOTE => {
+            let request: VoteRequest<TypeConfig> = decode(body)?;
+            encode(&raft.pre_vote(request).await.map_err(|e| e.to_string())?)
+        }
+        services::TRANSFER_LEADER => {
+            let request: TransferLeaderRequest<TypeConfig> = decode(body)?;
+            encode(&raft.handle_transfer_leader(request).await.map_err(|e| e.to_string())?)
+        }
+        services::PROPOSE => {
+            let deciding = proposer::decide_for(raft, from, body);
+            let decided = tokio::time::timeout(FORWARDED_TIMEOUT, deciding).await;
+            encode(&decided.map_err(|_| "no majority answered".to_owned())??)
+        }
+        services::READ_INDEX => {
+            let index = reads::index_here(raft).await?;
+            codec::encode(RPC_VERSION, &index).map_err(|e| e.to_string())
+        }
+        services::HAND_OVER => {
+            let to: Option<u64> = decode(body)?;
+            crate::leadership::hand_over_here(raft, to.map(NodeId)).await?;
+            encode(&())
+        }
+        Service(other) => Err(format!("unknown service {other:#06x}")),
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    codec::decode_serde(RPC_VERSION, body).map_err(|e| e.to_string())
+}
+
+fn encode<T: Serialize>(answer: &T) -> Result<Vec<u8>, String> {
+    codec::encode_serde(RPC_VERSION, answer).map_err(|e| e.to_string())
+}

@@ -1,0 +1,225 @@
+//! The state machine as openraft sees it: applies entries to the tables, gives and takes snapshots.
+//!
+//! ```text
+//!  committed entries ──► StateMachine ── one batch ──► tables, applied mark, membership
+//!                             │
+//!                             └──► answers to proposers, applied index, changes
+//! ```
+
+mod redb;
+mod store;
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use jarvis_machine::apply;
+use jarvis_machine::change::Change;
+use jarvis_machine::command::Proposal;
+use jarvis_machine::storage::{Read, StoreError, Write};
+use jarvis_types::codec;
+use openraft::entry::RaftEntry;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::{Mutex, broadcast, watch};
+
+pub(crate) use self::store::{AppliedMark, Staged, StateStore};
+use crate::api::Applied;
+use crate::metrics;
+use crate::snapshot;
+use crate::types::{Blob, Entry, LogId, RPC_VERSION, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// Entries applied in one batch: bounds how long a batch holds the runtime's thread.
+const APPLY_BATCH_ENTRIES: usize = 256;
+
+/// What a snapshot is made of.
+pub(crate) enum SnapshotData {
+    /// This node's tables, to be sent.
+    Picture(Box<dyn Read + Send + Sync>),
+    /// Another node's, received.
+    Staged(Staged),
+}
+
+/// What the state machine shares with the replica.
+pub(crate) struct StateShared {
+    /// The tables.
+    pub(crate) store: StateStore,
+    /// Index of the last applied entry.
+    pub(crate) applied: watch::Sender<u64>,
+    /// What was changed.
+    pub(crate) changes: broadcast::Sender<Applied>,
+    /// Held by whoever writes: redb lets one write at a time, and a sync may take long, so waiting must not block.
+    writing: Mutex<()>,
+}
+
+impl StateShared {
+    /// Around `store`, whose watchers may lag by `capacity` batches.
+    pub(crate) fn new(store: StateStore, capacity: usize) -> io::Result<Self> {
+        let mark = store.read().map_err(io::Error::other).and_then(|tables| AppliedMark::read(&*tables))?;
+        Ok(Self {
+            store,
+            applied: watch::Sender::new(mark.applied.map_or(0, |l| l.index)),
+            changes: broadcast::Sender::new(capacity),
+            writing: Mutex::new(()),
+        })
+    }
+
+    /// Makes everything applied durable.
+    pub(crate) async fn sync(&self) -> io::Result<()> {
+        let _writing = self.writing.lock().await;
+        self.store.sync().await
+    }
+
+    fn snapshot(&self) -> io::Result<Option<Snapshot>> {
+        let tables = self.store.read().map_err(io::Error::other)?;
+        let mark = AppliedMark::read(&*tables)?;
+        Ok(mark.applied.map(|applied| Snapshot {
+            meta: SnapshotMeta { last_log_id: Some(applied), last_membership: mark.membership },
+            snapshot: SnapshotData::Picture(tables),
+        }))
+    }
+}
+
+/// openraft's state machine. Clones share the tables; only the one that openraft holds applies.
+pub(crate) struct StateMachine {
+    shared: Arc<StateShared>,
+    mark: AppliedMark,
+}
+
+impl StateMachine {
+    /// Over what `shared` holds.
+    pub(crate) fn new(shared: Arc<StateShared>) -> io::Result<Self> {
+        let mark = shared.store.read().map_err(io::Error::other).and_then(|tables| AppliedMark::read(&*tables))?;
+        Ok(Self { shared, mark })
+    }
+
+    async fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let Some((last, _)) = batch.last() else { return Ok(()) };
+        let last = last.log_id();
+        let mut mark = AppliedMark { applied: Some(last), membership: self.mark.membership.clone() };
+        let with_membership = batch.iter().any(|(entry, _)| matches!(entry.payload, EntryPayload::Membership(_)));
+        for (entry, _) in &batch {
+            if let EntryPayload::Membership(members) = &entry.payload {
+                mark.membership = StoredMembership::new(Some(entry.log_id()), members.clone());
+            }
+        }
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut changes = Vec::new();
+        {
+            let _writing = self.shared.writing.lock().await;
+            self.shared
+                .store
+                .write(&mut |tables| {
+                    for (entry, _) in &batch {
+                        outcomes.push(apply_entry(tables, entry, &mut changes)?);
+                    }
+                    mark.write(tables, with_membership)
+                })
+                .map_err(io::Error::other)?;
+        }
+        self.mark = mark;
+        self.shared.applied.send_replace(last.index);
+        for ((_, responder), outcome) in batch.into_iter().zip(outcomes) {
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        self.announce(last, changes);
+        Ok(())
+    }
+
+    fn announce(&self, last: LogId, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            // Nobody may watch.
+            let _ = self.shared.changes.send(Applied { index: last.index, changes: changes.into() });
+        }
+    }
+}
+
+fn apply_entry(tables: &mut dyn Write, entry: &Entry, changes: &mut Vec<Change>) -> Result<Blob, StoreError> {
+    let EntryPayload::Normal(proposal) = &entry.payload else { return Ok(Blob::default()) };
+    let proposal = Proposal::decode(&proposal.0).map_err(|e| {
+        let index = entry.index();
+        StoreError(format!("log entry {index} cannot be applied by this version of jarvis ({e}); upgrade this node"))
+    })?;
+    let applied = apply(tables, &proposal)?;
+    changes.extend(applied.changes);
+    let outcome = codec::encode(RPC_VERSION, &applied.outcome).map_err(|e| StoreError(e.to_string()))?;
+    Ok(Blob(Bytes::from(outcome)))
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.mark.applied, self.mark.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        loop {
+            let mut batch = Vec::new();
+            while batch.len() < APPLY_BATCH_ENTRIES {
+                match entries.next().await {
+                    Some(entry) => batch.push(entry?),
+                    None => return self.apply_batch(batch).await,
+                }
+            }
+            self.apply_batch(batch).await?;
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder(Arc::clone(&self.shared))
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+        let staged = match data {
+            SnapshotData::Staged(staged) => staged,
+            SnapshotData::Picture(tables) => {
+                let staged = self.shared.store.stage()?;
+                snapshot::copy(&*tables, &staged)?;
+                staged
+            }
+        };
+        let mark = AppliedMark { applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        staged.store().write(false, &mut |tables| mark.write(tables, true)).map_err(io::Error::other)?;
+        {
+            let _writing = self.shared.writing.lock().await;
+            self.shared.store.promote(staged).await?;
+        }
+        self.mark = mark;
+        if let Some(last) = meta.last_log_id {
+            self.shared.applied.send_replace(last.index);
+            self.announce(last, vec![Change::Replaced]);
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        self.shared.snapshot()
+    }
+}
+
+/// Makes snapshots, which are pictures of durable tables.
+pub(crate) struct Builder(Arc<StateShared>);
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let _writing = self.0.writing.lock().await;
+        // openraft drops log entries up to the snapshot: what they did must be on the disk first.
+        self.0.store.sync().await?;
+        metrics::snapshot("built");
+        let empty = || Snapshot {
+            meta: SnapshotMeta::default(),
+            snapshot: SnapshotData::Picture(Box::new(snapshot::Nothing)),
+        };
+        Ok(self.0.snapshot()?.unwrap_or_else(empty))
+    }
+}

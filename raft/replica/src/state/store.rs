@@ -1,0 +1,191 @@
+//! Where the applied tables stand, and how a received snapshot takes their place.
+//!
+//! ```text
+//!  DATA/state/state.redb      the tables
+//!  DATA/state/staging.redb    a snapshot being received; renamed over the other when it is whole, dropped at start
+//! ```
+//!
+//! A crash before the rename leaves the old tables, one after it the new ones; both are consistent.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
+use jarvis_machine::memory::MemoryStore;
+use jarvis_machine::raft_meta::{get_meta, put_meta};
+use jarvis_machine::storage::{Read, StoreError, TableStore, Write};
+
+use super::redb::RedbTables;
+use crate::files::OpenError;
+use crate::replica::lock;
+use crate::threads;
+use crate::types::{LogId, StoredMembership, open_record, seal_record};
+
+const STATE_FILE: &str = "state.redb";
+const STAGING_FILE: &str = "staging.redb";
+
+/// Names of the replica's own rows in the tables.
+const APPLIED: &str = "applied";
+const MEMBERSHIP: &str = "membership";
+
+/// What is applied, and who the members were then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AppliedMark {
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+impl AppliedMark {
+    /// Reads it from one picture of the tables.
+    pub(crate) fn read(tables: &dyn Read) -> io::Result<Self> {
+        let get = |name| get_meta(tables, name).map_err(io::Error::other);
+        Ok(Self {
+            applied: get(APPLIED)?.map(|row| open_record("the applied mark", &row)).transpose()?,
+            membership: get(MEMBERSHIP)?
+                .map(|row| open_record("the membership", &row))
+                .transpose()?
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Writes it in the batch of the rows it speaks of; the membership only where it changed.
+    pub(crate) fn write(&self, tables: &mut dyn Write, with_membership: bool) -> Result<(), StoreError> {
+        let seal = |record: io::Result<Vec<u8>>| record.map_err(|e| StoreError(e.to_string()));
+        if let Some(applied) = &self.applied {
+            put_meta(tables, APPLIED, &seal(seal_record(applied))?)?;
+        }
+        if with_membership {
+            put_meta(tables, MEMBERSHIP, &seal(seal_record(&self.membership))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tables of one of the two kinds.
+enum Tables {
+    Redb(RedbTables),
+    Memory(MemoryStore),
+}
+
+impl Tables {
+    fn store(&self) -> &dyn TableStore {
+        match self {
+            Tables::Redb(tables) => tables,
+            Tables::Memory(tables) => tables,
+        }
+    }
+}
+
+/// Where tables are found again.
+enum Place {
+    Folder(PathBuf),
+    Memory(Arc<Mutex<MemoryStore>>),
+}
+
+/// The applied tables.
+pub(crate) struct StateStore {
+    place: Place,
+    /// None: closed.
+    current: ArcSwapOption<Tables>,
+}
+
+/// Tables that a snapshot is received into.
+pub(crate) struct Staged(Tables);
+
+impl Staged {
+    /// To write into.
+    pub(crate) fn store(&self) -> &dyn TableStore {
+        self.0.store()
+    }
+}
+
+impl StateStore {
+    /// Tables in memory, which outlive this.
+    pub(crate) fn memory(memory: Arc<Mutex<MemoryStore>>) -> Self {
+        let tables = lock(&memory).clone();
+        Self { place: Place::Memory(memory), current: ArcSwapOption::from_pointee(Tables::Memory(tables)) }
+    }
+
+    /// Tables in `folder`.
+    pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(folder)?;
+        remove_if_there(&folder.join(STAGING_FILE))?;
+        let tables = RedbTables::open(&folder.join(STATE_FILE))?;
+        Ok(Self {
+            place: Place::Folder(folder.to_owned()),
+            current: ArcSwapOption::from_pointee(Tables::Redb(tables)),
+        })
+    }
+
+    fn current(&self) -> Result<Arc<Tables>, StoreError> {
+        self.current.load_full().ok_or_else(|| StoreError("closed".to_owned()))
+    }
+
+    /// One consistent picture.
+    pub(crate) fn read(&self) -> Result<Box<dyn Read + Send + Sync>, StoreError> {
+        self.current()?.store().read()
+    }
+
+    /// Writes one batch.
+    pub(crate) fn write(
+        &self,
+        batch: &mut dyn FnMut(&mut dyn Write) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.current()?.store().write(false, batch)
+    }
+
+    /// Makes all batches so far durable, without holding up the caller's thread.
+    pub(crate) async fn sync(&self) -> io::Result<()> {
+        let tables = self.current().map_err(io::Error::other)?;
+        sync(tables).await
+    }
+
+    /// Tables to receive a snapshot into.
+    pub(crate) fn stage(&self) -> io::Result<Staged> {
+        match &self.place {
+            Place::Memory(_) => Ok(Staged(Tables::Memory(MemoryStore::new()))),
+            Place::Folder(folder) => {
+                let path = folder.join(STAGING_FILE);
+                remove_if_there(&path)?;
+                RedbTables::open(&path).map(|tables| Staged(Tables::Redb(tables))).map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// Makes what was staged the tables. Pictures of the old ones stay as they were.
+    pub(crate) async fn promote(&self, staged: Staged) -> io::Result<()> {
+        let tables = Arc::new(staged.0);
+        sync(Arc::clone(&tables)).await?;
+        match (&self.place, &*tables) {
+            (Place::Folder(folder), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
+            (Place::Memory(memory), Tables::Memory(staged)) => *lock(memory) = staged.clone(),
+            _ => return Err(io::Error::other("staged in another kind of store")),
+        }
+        self.current.store(Some(tables));
+        Ok(())
+    }
+
+    /// Lets go of the file once nobody reads it.
+    pub(crate) fn close(&self) {
+        self.current.store(None);
+    }
+}
+
+async fn sync(tables: Arc<Tables>) -> io::Result<()> {
+    match &*tables {
+        Tables::Memory(tables) => tables.write(true, &mut |_| Ok(())).map_err(io::Error::other),
+        Tables::Redb(_) => {
+            threads::run("jarvis-state", move || tables.store().write(true, &mut |_| Ok(())).map_err(io::Error::other))
+                .await
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
