@@ -56,7 +56,8 @@ pub type SecretHash = [u8; 32];
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Command {
-    /// First command of a cluster: names it and makes its first node and its administrator. Refused if done before.
+    /// First command of a cluster: names it and makes its first node and its administrator: reply
+    /// [`crate::reply::Reply::Joined`]. Refused if done before.
     Initialise {
         /// The cluster's id.
         cluster: ClusterId,

@@ -26,7 +26,8 @@ pub(super) enum Seen {
     Before(Outcome),
 }
 
-/// Looks a proposal up; changes nothing.
+/// Looks a proposal up; changes nothing. What is still remembered is answered even where the mark says that nobody should
+/// ask for it any more: a true answer is better than a refusal.
 pub(super) fn look(tables: &dyn Write, origin: Origin) -> Result<Seen, StoreError> {
     let key = keys::proposal(origin.node, origin.incarnation, origin.sequence);
     if let Some(outcome) = get_row(tables, Table::Proposals, &key)? {

@@ -28,7 +28,7 @@ pub fn desired_voters(nodes: &[(NodeId, NodeRow)], current: &BTreeSet<NodeId>) -
         .collect();
     able.sort_unstable();
     let most = able.len().min(MAX_VOTERS);
-    let wanted = if most % 2 == 0 {
+    let wanted = if most.is_multiple_of(2) {
         most.saturating_sub(1)
     } else {
         most

@@ -1,0 +1,15 @@
+//! The machine as its users meet it: commands in, outcomes, changes and rows out.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails as it should")]
+
+mod cluster;
+mod dedupe;
+mod golden;
+mod invites;
+mod nodes;
+mod placement;
+mod planner;
+mod properties;
+mod sessions;
+mod snapshot;
+mod users;
+mod world;

@@ -1,0 +1,457 @@
+//! Plans and voters: golden cases, then properties.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use jarvis_machine::command::{Command, MoveReason};
+use jarvis_machine::planner::{
+    MAX_VOTERS, NodeState, Plan, PlanInput, PlanKind, PlanNode, PlanPlacement, desired_voters, plan,
+};
+use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
+use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex};
+use proptest::prelude::*;
+
+use crate::world::{World, set_intent};
+
+fn node(id: u64, state: NodeState) -> PlanNode {
+    PlanNode {
+        id: NodeId(id),
+        state,
+        weight: 1,
+        capabilities: BTreeSet::new(),
+    }
+}
+
+fn kind(kind: u8, partitions: u16) -> PlanKind {
+    PlanKind {
+        kind: KindId(kind),
+        partitions,
+        needs: BTreeSet::new(),
+    }
+}
+
+/// Kind 1 with these owners; 0 is none.
+fn input(nodes: Vec<PlanNode>, owners: &[u64], balance: bool) -> PlanInput {
+    let placements = placed(1, owners);
+    PlanInput {
+        nodes,
+        kinds: vec![kind(1, owners.len() as u16)],
+        placements,
+        balance,
+    }
+}
+
+fn placed(kind: u8, owners: &[u64]) -> Vec<PlanPlacement> {
+    let row = |(partition, &owner): (u16, &u64)| PlanPlacement {
+        kind: KindId(kind),
+        partition: PartitionIndex(partition),
+        owner: (owner > 0).then_some(NodeId(owner)),
+        epoch: Epoch(1),
+    };
+    (0..).zip(owners).map(row).collect()
+}
+
+fn show(plan: &Plan) -> String {
+    let mut out = String::new();
+    for m in &plan.moves {
+        let from = m.from.map_or("-".to_owned(), |id| id.to_string());
+        writeln!(
+            out,
+            "{}/{}: {from} -> {} {:?}",
+            m.kind, m.partition, m.to, m.reason
+        )
+        .unwrap();
+    }
+    for (kind, partition) in &plan.stranded {
+        writeln!(out, "{kind}/{partition}: stranded").unwrap();
+    }
+    out
+}
+
+fn after(input: &PlanInput, plan: &Plan) -> PlanInput {
+    let mut owners: BTreeMap<_, _> = input
+        .placements
+        .iter()
+        .map(|p| ((p.kind, p.partition), *p))
+        .collect();
+    for m in &plan.moves {
+        let (kind, partition, owner) = (m.kind, m.partition, Some(m.to));
+        owners.insert(
+            (kind, partition),
+            PlanPlacement {
+                kind,
+                partition,
+                owner,
+                epoch: Epoch(2),
+            },
+        );
+    }
+    PlanInput {
+        placements: owners.into_values().collect(),
+        ..input.clone()
+    }
+}
+
+use NodeState::{Eligible, Lost, Retiring};
+
+#[test]
+fn first_placement_deals_out_evenly() {
+    let all = input(
+        vec![node(1, Eligible), node(2, Eligible), node(3, Eligible)],
+        &[0; 7],
+        true,
+    );
+    insta::assert_snapshot!(show(&plan(&all)), @r"
+    session/0: - -> 1 FirstPlacement
+    session/1: - -> 2 FirstPlacement
+    session/2: - -> 3 FirstPlacement
+    session/3: - -> 1 FirstPlacement
+    session/4: - -> 2 FirstPlacement
+    session/5: - -> 3 FirstPlacement
+    session/6: - -> 1 FirstPlacement
+    ");
+}
+
+#[test]
+fn only_a_lost_nodes_partitions_move() {
+    let lost = input(
+        vec![node(1, Eligible), node(2, Lost), node(3, Eligible)],
+        &[1, 2, 3, 1, 2, 3],
+        true,
+    );
+    insta::assert_snapshot!(show(&plan(&lost)), @r"
+    session/1: 2 -> 1 OwnerLost
+    session/4: 2 -> 3 OwnerLost
+    ");
+}
+
+#[test]
+fn a_node_that_is_no_member_is_lost_and_one_that_drains_is_not() {
+    let gone = input(vec![node(1, Eligible), node(3, Retiring)], &[1, 2, 3], true);
+    insta::assert_snapshot!(show(&plan(&gone)), @r"
+    session/1: 2 -> 1 OwnerLost
+    session/2: 3 -> 1 Drain
+    ");
+}
+
+#[test]
+fn a_new_node_gets_its_share_and_no_more_moves() {
+    let joined = input(
+        vec![node(1, Eligible), node(2, Eligible), node(3, Eligible)],
+        &[1, 2, 1, 2, 1, 2],
+        true,
+    );
+    insta::assert_snapshot!(show(&plan(&joined)), @r"
+    session/4: 1 -> 3 Balance
+    session/5: 2 -> 3 Balance
+    ");
+    let held_back = PlanInput {
+        balance: false,
+        ..joined
+    };
+    assert_eq!(plan(&held_back), Plan::default());
+}
+
+#[test]
+fn needs_are_met_or_partitions_are_stranded() {
+    let with = |id, capability: &str| PlanNode {
+        capabilities: BTreeSet::from([capability.to_owned()]),
+        ..node(id, Eligible)
+    };
+    let needs = |id, need: &str| PlanKind {
+        needs: BTreeSet::from([need.to_owned()]),
+        ..kind(id, 2)
+    };
+    let mut input = PlanInput {
+        nodes: vec![with(1, "mqtt"), with(2, "microphone")],
+        kinds: vec![needs(2, "microphone"), needs(3, "gpu")],
+        placements: placed(2, &[1, 2]),
+        balance: true,
+    };
+    input.placements.extend(placed(3, &[1, 0]));
+    insta::assert_snapshot!(show(&plan(&input)), @r"
+    kind-2/0: 1 -> 2 Drain
+    kind-3/0: stranded
+    kind-3/1: stranded
+    ");
+}
+
+#[test]
+fn a_heavier_node_carries_more() {
+    let heavy = PlanNode {
+        weight: 3,
+        ..node(1, Eligible)
+    };
+    let first = input(vec![heavy, node(2, Eligible)], &[0; 8], true);
+    let placed = after(&first, &plan(&first));
+    let of = |id| {
+        placed
+            .placements
+            .iter()
+            .filter(|p| p.owner == Some(NodeId(id)))
+            .count()
+    };
+    assert_eq!((of(1), of(2)), (6, 2));
+}
+
+#[test]
+fn odd_partitions_of_several_kinds_are_spread_over_the_nodes() {
+    let kinds = vec![kind(1, 3), kind(2, 3)];
+    let mut placements = placed(1, &[1, 1, 2]);
+    placements.extend(placed(2, &[1, 2, 1]));
+    let input = PlanInput {
+        nodes: vec![node(1, Eligible), node(2, Eligible)],
+        kinds,
+        placements,
+        balance: true,
+    };
+    insta::assert_snapshot!(show(&plan(&input)), @"session/1: 1 -> 2 Balance");
+}
+
+#[test]
+fn batches_have_one_reason_each_and_the_most_urgent_first() {
+    let nodes = vec![
+        node(1, Eligible),
+        node(2, Lost),
+        node(3, Retiring),
+        node(4, Eligible),
+    ];
+    let mixed = input(nodes, &[1, 1, 1, 1, 1, 1, 1, 2, 3, 0], true);
+    let batches = plan(&mixed).batches();
+    let reasons: Vec<_> = batches
+        .iter()
+        .map(|(reason, moves)| (*reason, moves.len()))
+        .collect();
+    use MoveReason::{Balance, Drain, FirstPlacement, OwnerLost};
+    assert_eq!(
+        reasons,
+        [(OwnerLost, 1), (Drain, 1), (FirstPlacement, 1), (Balance, 2)]
+    );
+}
+
+#[test]
+fn what_is_read_from_tables_is_planned_and_placed() {
+    let mut world = World::with_nodes(3);
+    world.join(4, NodeRole::Witness);
+    let place = |world: &mut World| {
+        let input = world.read(|q| PlanInput::read(q, true).unwrap());
+        for (reason, moves) in plan(&input).batches() {
+            let based_on = world.revision();
+            world
+                .run(Command::Place {
+                    based_on,
+                    health: vec![],
+                    moves,
+                    reason,
+                })
+                .unwrap();
+        }
+    };
+    let owned =
+        |world: &World| [1, 2, 3, 4].map(|id| world.read(|q| q.partitions_owned(NodeId(id)).unwrap()));
+    place(&mut world);
+    assert_eq!(owned(&world), [20, 20, 20, 0]);
+    world.run(set_intent(2, NodeIntent::Draining)).unwrap();
+    place(&mut world);
+    assert_eq!(owned(&world), [30, 0, 30, 0]);
+    let mut input = world.read(|q| PlanInput::read(q, true).unwrap());
+    let row = world.read(|q| q.node(NodeId(1)).unwrap().unwrap());
+    input.set_health(NodeId(1), &row, false);
+    assert_eq!(
+        plan(&input).batches(),
+        [(MoveReason::OwnerLost, plan(&input).batches()[0].1.clone())]
+    );
+    assert_eq!(plan(&input).moves.len(), 30, "all go to node 3");
+}
+
+#[derive(Debug, Clone)]
+struct Cluster {
+    input: PlanInput,
+}
+
+fn clusters(all_fit: bool) -> impl Strategy<Value = Cluster> {
+    let node = (1u8..4, 0u8..4, 0u8..4);
+    let nodes = proptest::collection::vec(node, 1..7);
+    let kinds = proptest::collection::vec((proptest::collection::vec(0u64..9, 0..40), 0u8..4), 1..4);
+    (nodes, kinds, any::<bool>()).prop_map(move |(nodes, kinds, balance)| {
+        let names = |bits: u8| -> BTreeSet<String> {
+            (0..2)
+                .filter(|bit| bits & (1 << bit) != 0 && !all_fit)
+                .map(|bit| format!("c{bit}"))
+                .collect()
+        };
+        let state = |number| match number {
+            0 if !all_fit => Lost,
+            1 if !all_fit => Retiring,
+            _ => Eligible,
+        };
+        let plan_node = |(index, &(weight, number, capabilities)): (usize, &(u8, u8, u8))| PlanNode {
+            id: NodeId(index as u64 + 1),
+            state: state(number),
+            weight: if all_fit { 1 } else { u32::from(weight) },
+            capabilities: names(capabilities),
+        };
+        let placements = (1..)
+            .zip(&kinds)
+            .flat_map(|(id, (owners, _))| placed(id, owners))
+            .collect();
+        let kinds = (1..).zip(&kinds).map(|(id, (owners, needs))| PlanKind {
+            kind: KindId(id),
+            partitions: owners.len() as u16,
+            needs: names(*needs),
+        });
+        let input = PlanInput {
+            nodes: nodes.iter().enumerate().map(plan_node).collect(),
+            kinds: kinds.collect(),
+            placements,
+            balance: balance || all_fit,
+        };
+        Cluster { input }
+    })
+}
+
+fn fit(input: &PlanInput, kind: KindId, id: NodeId) -> bool {
+    let needs = &input.kinds.iter().find(|k| k.kind == kind).unwrap().needs;
+    input
+        .nodes
+        .iter()
+        .any(|n| n.id == id && n.state == Eligible && needs.is_subset(&n.capabilities))
+}
+
+fn within_one(counts: impl Iterator<Item = usize> + Clone) -> bool {
+    counts.clone().max().unwrap_or(0) - counts.min().unwrap_or(0) <= 1
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_serves_all_it_can_and_leaves_nothing_to_do(cluster in clusters(false)) {
+        let input = cluster.input;
+        let first = plan(&input);
+        for m in &first.moves {
+            prop_assert!(fit(&input, m.kind, m.to), "{m:?} goes to an unfit node");
+            prop_assert_ne!(m.from, Some(m.to));
+            let was_fine = m.from.is_some_and(|from| fit(&input, m.kind, from));
+            prop_assert_eq!(was_fine, m.reason == MoveReason::Balance);
+            prop_assert!(input.balance || !was_fine, "{m:?} was not needed");
+        }
+        let result = after(&input, &first);
+        for p in &result.placements {
+            let served = p.owner.is_some_and(|owner| fit(&input, p.kind, owner));
+            prop_assert_eq!(served, !first.stranded.contains(&(p.kind, p.partition)));
+        }
+        prop_assert_eq!(plan(&result).moves, vec![], "a second plan finds something to do");
+        prop_assert_eq!(&plan(&input), &first, "the same input gives the same plan");
+    }
+
+    #[test]
+    fn balanced_within_one_per_kind_and_in_all(cluster in clusters(true)) {
+        let result = after(&cluster.input, &plan(&cluster.input));
+        let nodes = &cluster.input.nodes;
+        for kind in &cluster.input.kinds {
+            let of = |id| result.placements.iter().filter(|p| p.kind == kind.kind && p.owner == Some(id)).count();
+            prop_assert!(within_one(nodes.iter().map(|n| of(n.id))), "{result:?}");
+        }
+        let all = |id| result.placements.iter().filter(|p| p.owner == Some(id)).count();
+        prop_assert!(within_one(nodes.iter().map(|n| all(n.id))), "{result:?}");
+    }
+
+    #[test]
+    fn the_loss_of_a_node_moves_only_its_partitions(partitions in 1u16..80, count in 2u64..7, lost in 0u64..7) {
+        let nodes: Vec<_> = (1..=count).map(|id| node(id, Eligible)).collect();
+        let first = input(nodes, &vec![0; usize::from(partitions)], true);
+        let mut placed = after(&first, &plan(&first));
+        let lost = lost % count + 1;
+        placed.nodes[lost as usize - 1].state = Lost;
+        let rescue = plan(&placed);
+        let owned = placed.placements.iter().filter(|p| p.owner == Some(NodeId(lost))).count();
+        prop_assert_eq!(rescue.moves.len(), owned);
+        prop_assert!(rescue.moves.iter().all(|m| m.from == Some(NodeId(lost)) && m.reason == MoveReason::OwnerLost));
+        // When it returns, it is given its share back and nothing else moves.
+        let mut back = after(&placed, &rescue);
+        back.nodes[lost as usize - 1].state = Eligible;
+        let returned = plan(&back);
+        prop_assert!(returned.moves.iter().all(|m| m.to == NodeId(lost)));
+        let share = usize::from(partitions) / count as usize;
+        prop_assert!((share..=share + 1).contains(&returned.moves.len()), "{} of {share}", returned.moves.len());
+    }
+
+    #[test]
+    fn voters_are_odd_and_few(
+        members in proptest::collection::btree_map(1u64..12, (0u8..3, 0u8..4, any::<bool>()), 1..10),
+        current in proptest::collection::btree_set(1u64..12, 0..6),
+    ) {
+        let rows: Vec<_> = members.iter().map(|(&id, &(role, intent, healthy))| {
+            (NodeId(id), row(
+                [NodeRole::Voter, NodeRole::Worker, NodeRole::Witness][usize::from(role)],
+                [NodeIntent::Active, NodeIntent::Joining, NodeIntent::Draining, NodeIntent::Drained][usize::from(intent)],
+                healthy,
+            ))
+        }).collect();
+        let current: BTreeSet<_> = current.into_iter().map(NodeId).collect();
+        let wanted = desired_voters(&rows, &current);
+        prop_assert!(!wanted.is_empty());
+        prop_assert!(wanted.len() <= MAX_VOTERS.max(current.len()));
+        let able = |id: &NodeId| rows.iter().any(|(member, row)| {
+            member == id && row.role != NodeRole::Worker && row.intent != NodeIntent::Joining
+                && (row.healthy || current.contains(id))
+        });
+        if rows.iter().any(|(id, _)| able(id)) {
+            prop_assert!(wanted.len() % 2 == 1 && wanted.iter().all(able));
+            prop_assert_eq!(&desired_voters(&rows, &wanted), &wanted, "it settles");
+        }
+    }
+}
+
+fn row(role: NodeRole, intent: NodeIntent, healthy: bool) -> NodeRow {
+    NodeRow {
+        name: "n".parse().unwrap(),
+        role,
+        intent,
+        healthy,
+        mesh_address: String::new(),
+        http_url: String::new(),
+        version: String::new(),
+        level: 1,
+        joined_at_ms: 0,
+    }
+}
+
+#[test]
+fn who_should_vote() {
+    use NodeIntent::{Active, Draining, Joining};
+    use NodeRole::{Voter, Witness, Worker};
+    let check = |members: &[(NodeRole, NodeIntent, bool)], current: &[u64], expected: &[u64]| {
+        let rows: Vec<_> = (1..)
+            .zip(members)
+            .map(|(id, m)| (NodeId(id), row(m.0, m.1, m.2)))
+            .collect();
+        let current = current.iter().copied().map(NodeId).collect();
+        let wanted: Vec<_> = desired_voters(&rows, &current)
+            .into_iter()
+            .map(|id| id.0)
+            .collect();
+        assert_eq!(wanted, expected, "{members:?} {current:?}");
+    };
+    let (ok, down, joining) = (
+        (Voter, Active, true),
+        (Voter, Active, false),
+        (Voter, Joining, false),
+    );
+    check(&[ok], &[1], &[1]);
+    check(&[ok, ok], &[1], &[1]);
+    check(&[ok, ok, joining], &[1], &[1]);
+    check(&[ok, ok, ok], &[1], &[1, 2, 3]);
+    check(&[ok, ok, (Witness, Active, true)], &[1], &[1, 2, 3]);
+    check(&[ok, ok, (Worker, Active, true)], &[1], &[1]);
+    check(&[ok, ok, ok, ok], &[1, 2, 4], &[1, 2, 4]);
+    check(&[ok, ok, ok, ok, ok, ok], &[1, 2, 3], &[1, 2, 3, 4, 5]);
+    check(&[ok, down, ok, ok], &[1, 2, 3], &[1, 2, 3]);
+    check(&[ok, ok, down], &[1], &[1]);
+    check(&[ok, (Voter, Draining, true), ok], &[1, 2, 3], &[1, 2, 3]);
+    check(&[down, ok], &[1, 2, 3], &[2]);
+    check(&[down, down], &[], &[1]);
+    check(&[(Worker, Active, true), joining], &[], &[2]);
+    check(&[joining], &[4], &[4]);
+}
