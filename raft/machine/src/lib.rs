@@ -16,7 +16,7 @@
 //! - [`change`]: what others learn of by watching the applied log.
 //! - [`keys`], [`row_codec`]: how rows stand in the tables as bytes.
 //! - [`storage`]: the trait that stores implement, [`memory`] the one that holds all in memory.
-//! - [`apply`]: the machine itself; [`query`]: typed reads of what it wrote.
+//! - [`mod@apply`]: the machine itself; [`query`]: typed reads of what it wrote.
 //! - [`raft_meta`]: the replica's own rows, which change in the same batches and are no part of the state.
 //! - [`snapshot`]: all rows as chunks and back; [`conformance`]: what every store must do.
 //! - [`planner`]: where partitions should be, and who should vote.
