@@ -94,26 +94,24 @@ impl StateWatcher {
 
     /// Tells who watches. True where more than indexes changed.
     fn publish(&self, state: ReplicaState) -> bool {
-        let changed_leader = self.leader.send_if_modified(|leader| {
-            let changed = *leader != state.leader;
-            *leader = state.leader;
-            changed
-        });
-        if changed_leader && state.leader.is_some() {
-            metrics::leader_changed();
-            tracing::info!(leader = ?state.leader, term = state.term, "a leader is known");
-        }
-        let mut more = changed_leader;
+        let (leader, term) = (state.leader, state.term);
+        let mut more = false;
         self.state.send_if_modified(|old| {
             if *old == state {
                 return false;
             }
             metrics::state(&state);
             let same_indexes = ReplicaState { committed: state.committed, applied: state.applied, ..old.clone() };
-            more |= same_indexes != state;
+            more = same_indexes != state;
             *old = state;
             true
         });
+        // After the state, so that whoever waited for a leader finds it there.
+        let changed = self.leader.send_if_modified(|old| std::mem::replace(old, leader) != leader);
+        if let (true, Some(leader)) = (changed, leader) {
+            metrics::leader_changed();
+            tracing::info!(%leader, term, "a leader is known");
+        }
         more
     }
 }

@@ -129,3 +129,11 @@ impl Transport for Port {
         lock(&self.network.0.nodes).entry(self.node).or_default().pipes.insert(service.0, handler);
     }
 }
+
+/// A number that is the same where two views hold the same rows.
+///
+/// # Errors
+/// Where the store fails.
+pub fn fingerprint(view: &crate::api::View) -> Result<u64, jarvis_machine::storage::StoreError> {
+    jarvis_machine::snapshot::fingerprint(&*view.tables)
+}

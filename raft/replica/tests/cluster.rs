@@ -3,16 +3,23 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jarvis_machine::change::Change;
 use jarvis_machine::command::Command;
 use jarvis_machine::reply::Reply;
-use jarvis_replica::{ProposeError, ReadError};
+use jarvis_replica::{ProposeError, ReadError, View};
 use jarvis_types::{NodeId, Seq, SessionId};
 use tokio::time::Instant;
 
 use support::{Cluster, PATIENCE, create_session, options, say, until, within};
+
+/// How many messages these sessions have.
+fn count(view: &View, sessions: std::ops::RangeInclusive<u128>) -> usize {
+    sessions.map(|session| view.query().messages(SessionId(session), Seq(0), usize::MAX).unwrap().len()).sum()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_proposes_and_all_nodes_apply() {
@@ -30,5 +37,212 @@ async fn a_follower_proposes_and_all_nodes_apply() {
     }
     let refused = replica.propose(say(2, "a"), options()).await;
     assert!(matches!(refused, Err(ProposeError::Refused(_))), "{refused:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_there_once_after_the_leader_crashed() {
+    const CLIENTS: usize = 8;
+    const EACH: usize = 40;
+    let mut cluster = Cluster::in_memory().three().await;
+    for session in 1..=CLIENTS {
+        cluster.propose(create_session(session as u128)).await.unwrap();
+    }
+    let leader = cluster.leader().await;
+    let others: Vec<_> = cluster.replicas.iter().filter(|(node, _)| **node != leader).map(|(_, r)| r.clone()).collect();
+    let said = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (1..=CLIENTS)
+        .map(|client| {
+            let (replica, said) = (others[client % others.len()].clone(), Arc::clone(&said));
+            tokio::spawn(async move {
+                for n in 1..=EACH {
+                    // A retry that were applied again would come back as a repeated message.
+                    match replica.propose(say(client as u128, &format!("m-{n}")), options()).await {
+                        Ok(Reply::Appended { seq, repeated: false, .. }) => assert_eq!(seq, Seq(n as u64)),
+                        other => panic!("{other:?}"),
+                    }
+                    said.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let began = Instant::now();
+    while said.load(Ordering::SeqCst) < CLIENTS * EACH / 4 {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    cluster.kill(leader);
+    for client in clients {
+        client.await.unwrap();
+    }
+    for replica in &others {
+        let view = replica.linearizable(PATIENCE).await.unwrap();
+        for session in 1..=CLIENTS {
+            let found = view.query().messages(SessionId(session as u128), Seq(0), usize::MAX).unwrap();
+            assert!(found.iter().map(|(seq, _)| seq.0).eq(1..=EACH as u64), "each message has its own place");
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minority_is_unavailable_and_comes_back() {
+    let mut cluster = Cluster::in_memory().three().await;
+    let leader = cluster.leader().await;
+    let others: Vec<_> = cluster.replicas.keys().copied().filter(|node| *node != leader).collect();
+    cluster.network.cut(others.clone());
+    let replica = cluster.replicas[&leader].clone();
+    let deadline = Duration::from_millis(800);
+    let began = Instant::now();
+    let (write, read) =
+        tokio::join!(replica.propose(create_session(9), within(deadline)), replica.linearizable(deadline));
+    assert!(matches!(write, Err(ProposeError::Unavailable { .. })), "{write:?}");
+    assert!(matches!(read.err(), Some(ReadError::Unavailable { .. })));
+    assert!(began.elapsed() < deadline + Duration::from_millis(500), "{:?}", began.elapsed());
+    until(&replica, "a leader without followers says so", |state| !state.leads).await;
+
+    cluster.network.heal();
+    cluster.leader().await;
+    replica.propose(create_session(10), options()).await.unwrap();
+    let view = cluster.replicas[&others[0]].linearizable(PATIENCE).await.unwrap();
+    assert!(view.query().session(SessionId(10)).unwrap().is_some());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_off_leader_is_replaced_and_its_clients_are_served() {
+    let mut cluster = Cluster::in_memory().three().await;
+    cluster.propose(create_session(1)).await.unwrap();
+    let old = cluster.leader().await;
+    cluster.network.cut([old]);
+    let follower = *cluster.replicas.keys().find(|node| **node != old).unwrap();
+    // Proposed while the old leader is still believed in.
+    cluster.replicas[&follower].propose(say(1, "a"), options()).await.unwrap();
+    let new = cluster.replicas[&follower].state().borrow().leader;
+    assert!(new.is_some() && new != Some(old), "{new:?}");
+    cluster.network.heal();
+    until(&cluster.replicas[&old], "the old leader follows", |state| state.leader == new).await;
+    let view = cluster.replicas[&old].linearizable(PATIENCE).await.unwrap();
+    assert_eq!(view.query().messages(SessionId(1), Seq(0), 10).unwrap().len(), 1);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_entry_survives_a_restart_of_all() {
+    let mut cluster = Cluster::in_files();
+    cluster.snapshot_every = 50;
+    let mut cluster = cluster.three().await;
+    cluster.propose(create_session(1)).await.unwrap();
+    for n in 0..120 {
+        cluster.propose(say(1, &format!("m-{n}"))).await.unwrap();
+    }
+    let nodes: Vec<_> = cluster.replicas.keys().copied().collect();
+    // Killed, not stopped: nothing is synced on the way out.
+    for node in &nodes {
+        cluster.kill(*node);
+    }
+    for node in &nodes {
+        cluster.start(*node, true).await.unwrap();
+    }
+    cluster.propose(say(1, "after")).await.unwrap();
+    for (node, replica) in &cluster.replicas {
+        let view = replica.linearizable(PATIENCE).await.unwrap();
+        let found = view.query().messages(SessionId(1), Seq(0), usize::MAX).unwrap();
+        assert_eq!(found.len(), 121, "at node {node}");
+        until(replica, "caught up", |state| state.caught_up).await;
+    }
+    cluster.stop().await;
+    // And after a clean stop.
+    for node in &nodes {
+        cluster.start(*node, true).await.unwrap();
+    }
+    let view = cluster.replicas[&NodeId(2)].linearizable(PATIENCE).await.unwrap();
+    assert_eq!(view.query().messages(SessionId(1), Seq(0), usize::MAX).unwrap().len(), 121);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_learner_gets_a_snapshot_while_writes_go_on() {
+    let mut cluster = Cluster::in_files();
+    cluster.snapshot_every = 100;
+    cluster.bootstrap().await;
+    for session in 1..=5 {
+        cluster.propose(create_session(session)).await.unwrap();
+    }
+    for n in 0..300 {
+        cluster.propose(say(1 + n % 2, &format!("before-{n}"))).await.unwrap();
+    }
+    let first = cluster.replicas[&NodeId(1)].clone();
+    let writer = tokio::spawn(async move {
+        for n in 0..200 {
+            first.propose(say(3, &format!("during-{n}")), options()).await.unwrap();
+        }
+    });
+    let node = cluster.admit().await;
+    cluster.start(node, false).await.unwrap();
+    let replica = cluster.replicas[&node].clone();
+    let mut changes = replica.changes();
+    until(&replica, "is a learner", |state| state.learners.contains(&node)).await;
+    writer.await.unwrap();
+    let view = replica.linearizable(PATIENCE).await.unwrap();
+    assert_eq!(count(&view, 1..=3), 500);
+    let first = cluster.replicas[&NodeId(1)].local().unwrap();
+    assert_eq!(first.applied, view.applied);
+    assert_eq!(
+        jarvis_replica::testing::fingerprint(&first).unwrap(),
+        jarvis_replica::testing::fingerprint(&view).unwrap()
+    );
+    let replaced = changes.recv().await.unwrap();
+    assert_eq!(replaced.changes[..], [Change::Replaced], "the first it sees is the snapshot");
+
+    // What was installed is there after a crash of the new node.
+    cluster.kill(node);
+    drop((replica, view));
+    cluster.start(node, true).await.unwrap();
+    cluster.propose(say(4, "after")).await.unwrap();
+    let view = cluster.replicas[&node].linearizable(PATIENCE).await.unwrap();
+    assert_eq!(count(&view, 1..=4), 501);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_and_a_removed_leader_steps_down() {
+    let mut cluster = Cluster::in_memory().three().await;
+    let fourth = cluster.join().await;
+    until(&cluster.replicas[&fourth], "a fourth stays a learner", |state| {
+        state.voters.len() == 3 && state.learners == [fourth]
+    })
+    .await;
+    let fifth = cluster.join().await;
+    cluster.until_all("five voters", |state| state.voters.len() == 5 && state.learners.is_empty()).await;
+
+    let leader = cluster.leader().await;
+    cluster.replicas[&fifth].propose(Command::RemoveNode { node: leader, force: true }, options()).await.unwrap();
+    let gone = cluster.replicas.remove(&leader).unwrap();
+    cluster
+        .until_all("the removed leader is out and another leads", |state| {
+            state.leader.is_some_and(|now| now != leader) && !state.voters.contains(&leader) && state.voters.len() == 3
+        })
+        .await;
+    gone.stop().await;
+    cluster.propose(create_session(5)).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_on_request() {
+    let mut cluster = Cluster::in_memory().three().await;
+    let old = cluster.leader().await;
+    let to = cluster.follower().await;
+    cluster.replicas[&old].transfer_leadership(Some(to), PATIENCE).await.unwrap();
+    until(&cluster.replicas[&to], "the successor leads", |state| state.leads).await;
+    // Asked at a node that does not lead.
+    cluster.replicas[&old].transfer_leadership(Some(old), PATIENCE).await.unwrap();
+    until(&cluster.replicas[&old], "leads again", |state| state.leads).await;
+    cluster.replicas[&old].transfer_leadership(None, PATIENCE).await.unwrap();
+    assert_ne!(cluster.leader().await, old);
+    let leader = cluster.leader().await;
+    let acked = cluster.replicas[&leader].acked_ago();
+    assert_eq!(acked.len(), 2, "{acked:?}");
     cluster.stop().await;
 }

@@ -12,6 +12,8 @@
 pub(crate) mod disk;
 mod memory;
 mod redb;
+#[cfg(test)]
+mod suite_tests;
 mod writer;
 
 use std::collections::VecDeque;
@@ -62,8 +64,8 @@ struct Tail {
     /// The last entries, without a gap, with the size of their records.
     entries: VecDeque<(Entry, usize)>,
     bytes: usize,
-    /// Everything up to here is on the disk.
-    synced: u64,
+    /// Everything below this index is on the disk.
+    synced_below: u64,
     vote: Option<Vote>,
     purged: Option<LogId>,
     last: Option<LogId>,
@@ -87,7 +89,7 @@ impl Tail {
     fn trim(&mut self) {
         while self.bytes > TAIL_BYTES {
             match self.entries.front() {
-                Some((entry, size)) if entry.index() <= self.synced => {
+                Some((entry, size)) if entry.index() < self.synced_below => {
                     self.bytes -= size;
                     self.entries.pop_front();
                 }
@@ -133,10 +135,10 @@ impl LogStore {
             Some((index, record)) => Some(open_entry(index, &record)?.log_id()),
             None => purged,
         };
-        let synced = last.map_or(0, |l: LogId| l.index);
+        let synced_below = last.map_or(0, |l: LogId| l.index + 1);
         let committed_written = committed.map_or(0, |c: LogId| c.index);
-        let tail =
-            Tail { entries: VecDeque::new(), bytes: 0, synced, vote, purged, last, committed, committed_written };
+        let entries = VecDeque::new();
+        let tail = Tail { entries, bytes: 0, synced_below, vote, purged, last, committed, committed_written };
         let shared = Arc::new(Shared { disk: Arc::clone(&disk), tail: Mutex::new(tail) });
         let weak = Arc::downgrade(&shared);
         let queue = writer::start(disk, runner, move |writes| {
@@ -177,10 +179,10 @@ impl LogStore {
 
     /// Entries of `from..to` that exist, until their bytes exceed `max_bytes`.
     fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        let (held_from, held, last) = {
+        let (held_from, held, next) = {
             let tail = self.shared.tail();
-            let last = tail.last.map_or(0, |last| last.index);
-            let first = tail.first().unwrap_or(last + 1);
+            let next = tail.last.map_or(0, |last| last.index + 1);
+            let first = tail.first().unwrap_or(next);
             // Entries stand at `index - first`; what lies before comes from the disk.
             let skip = usize::try_from(from.max(first) - first).unwrap_or(usize::MAX);
             let mut held = Vec::new();
@@ -192,9 +194,9 @@ impl LogStore {
                 }
                 held.push(entry.clone());
             }
-            (first, held, last)
+            (first, held, next)
         };
-        let end = to.min(last + 1);
+        let end = to.min(next);
         if from >= end.min(held_from) {
             return Ok(held);
         }
@@ -204,11 +206,12 @@ impl LogStore {
             bytes += record.len();
             found.push(open_entry(index, &record)?);
         }
-        // Only if the disk gave all it was asked for does what is held follow without a gap.
-        if found.last().is_some_and(|entry| entry.index() + 1 == held_from) && bytes <= max_bytes {
+        // What is held follows without a gap only if the disk gave all it had below: it gives nothing only where it has
+        // nothing.
+        if found.last().is_none_or(|entry| entry.index() + 1 == held_from) {
             for entry in held {
                 bytes += size_of_entry(&entry);
-                if bytes > max_bytes {
+                if bytes > max_bytes && !found.is_empty() {
                     break;
                 }
                 found.push(entry);
@@ -229,10 +232,10 @@ impl Shared {
             match write {
                 LogWrite::Append(records) => {
                     if let Some((index, _)) = records.last() {
-                        tail.synced = *index;
+                        tail.synced_below = index + 1;
                     }
                 }
-                LogWrite::TruncateFrom(from) => tail.synced = tail.synced.min(from.saturating_sub(1)),
+                LogWrite::TruncateFrom(from) => tail.synced_below = tail.synced_below.min(*from),
                 _ => {}
             }
         }
@@ -373,6 +376,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = last_log_id.map_or(0, |last| last.index + 1);
         {
             let mut tail = self.shared.tail();
+            if tail.last <= last_log_id {
+                return Ok(());
+            }
             tail.pop_back_from(from);
             tail.last = last_log_id.or(tail.purged);
         }
