@@ -100,8 +100,11 @@ impl<F: Fn(Call) + Send + Sync + 'static> Handler for F {
     }
 }
 
+/// Takes the answer, or the words of a refusal, to where it is waited for.
+pub(crate) type Deliver = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
+
 /// Where the answer to a call goes.
-pub struct Answer(pub(crate) Option<Box<dyn FnOnce(Result<Bytes, String>) + Send>>);
+pub struct Answer(pub(crate) Option<Deliver>);
 
 impl Answer {
     /// An answer that `deliver` takes: for calls that never left the node.

@@ -19,7 +19,7 @@ use crate::close::{CloseCode, tls_refusal};
 use crate::identity::{CertificateNames, IdentityError, NodeIdentity};
 use crate::link::{Gates, Link, greet, new_gates};
 use crate::tls::{self, ALPN_JOIN, ALPN_MESH, IdentityCell, TlsSetupError, WallTime};
-use crate::transport::{MeshTimers, endpoint_config, transport_config};
+use crate::transport::{MeshTimers, Nowhere, endpoint_config, transport_config};
 use crate::{dial, join, metrics};
 
 /// Handshakes under way at a time; more than that are turned away unanswered.
@@ -574,6 +574,12 @@ impl MeshInner {
         let links = self.links.swap(Arc::default());
         links.values().for_each(|link| link.end());
         let _late = tokio::time::timeout(FAREWELL_TIMEOUT, self.endpoint.wait_idle()).await;
+        if let Ok(address) = self.endpoint.local_addr() {
+            // Twice, because an endpoint keeps the socket it had before until something arrives at the new one.
+            for _ in 0..2 {
+                let _kept = self.endpoint.rebind_abstract(Arc::new(Nowhere(address)));
+            }
+        }
         // Handlers hold what they serve, which may hold the mesh: the circle is cut here.
         self.handlers.store(Arc::default());
         self.stream_handlers.store(Arc::default());

@@ -112,6 +112,8 @@ impl AsyncUdpSocket for Wired {
 
 /// A cluster's CA and wires, from which meshes are made one by one.
 pub struct TestBed {
+    /// The cluster.
+    pub cluster_id: ClusterId,
     /// The CA.
     pub ca: Arc<ClusterCa>,
     /// The wires.
@@ -133,15 +135,20 @@ impl Default for TestBed {
 impl TestBed {
     /// One whose nodes' wall time is `clock`.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::of(TEST_CLUSTER, clock)
+    }
+
+    /// One of a given cluster.
+    pub fn of(cluster_id: ClusterId, clock: Arc<dyn Clock>) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
-        let ca = ClusterCa::create(TEST_CLUSTER, &*clock, &*entropy).expect("a CA can be made");
-        Self { ca: Arc::new(ca), wires: Wires::default(), clock, entropy, timers: MeshTimers::lan() }
+        let ca = ClusterCa::create(cluster_id, &*clock, &*entropy).expect("a CA can be made");
+        Self { cluster_id, ca: Arc::new(ca), wires: Wires::default(), clock, entropy, timers: MeshTimers::lan() }
     }
 
     /// A certificate of the CA for `node`.
     pub fn identity(&self, node: NodeId, ttl: Duration) -> NodeIdentity {
         let (clock, entropy) = (&*self.clock, &*self.entropy);
-        NodeIdentity::self_issued(&self.ca, TEST_CLUSTER, node, &name(node), clock, entropy, ttl)
+        NodeIdentity::self_issued(&self.ca, self.cluster_id, node, &name(node), clock, entropy, ttl)
             .expect("an identity can be made")
     }
 
@@ -154,7 +161,7 @@ impl TestBed {
     pub fn mesh_of(&self, identity: NodeIdentity, bind: &str) -> Mesh {
         let socket = bind_udp(bind.parse().expect("an address")).expect("a port is free");
         let own = socket.local_addr().expect("a bound socket has an address");
-        let config = MeshConfig { cluster: TEST_CLUSTER, node: identity.names().node, timers: self.timers };
+        let config = MeshConfig { cluster: self.cluster_id, node: identity.names().node, timers: self.timers };
         let deps = MeshDeps {
             identity,
             socket: Arc::new(Wired { socket, own, wires: self.wires.clone() }),

@@ -1,12 +1,15 @@
 //! Sockets, timers and QUIC's settings.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jarvis_host::Entropy;
-use quinn::{AsyncUdpSocket, Runtime};
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 
 /// Bytes a peer may send ahead of what was read, over all streams of a connection.
 const RECEIVE_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
@@ -114,6 +117,37 @@ pub fn bind_udp(address: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, BindErro
             _ => BindError::Other { address, source },
         }
     })
+}
+
+/// The socket of an endpoint that has ended: frees the port of the one before, though the endpoint lives on in clones.
+#[derive(Debug)]
+pub(crate) struct Nowhere(pub(crate) SocketAddr);
+
+impl AsyncUdpSocket for Nowhere {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(AlwaysReady)
+    }
+
+    fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll_recv(&self, _: &mut Context<'_>, _: &mut [IoSliceMut<'_>], _: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+}
+
+#[derive(Debug)]
+struct AlwaysReady;
+
+impl UdpPoller for AlwaysReady {
+    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Connection ids out of the handed-in randomness. Unlike quinn's own they carry no key that a restart would change, so

@@ -1,4 +1,5 @@
 //! Asking to join: the answer, and each way in which there is none.
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

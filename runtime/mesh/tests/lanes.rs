@@ -1,4 +1,5 @@
 //! Calls, casts and raw streams between meshes of one process.
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jarvis_mesh::api::{Call, CallError, Lane, LaneStream, PeerState, Service};
 use jarvis_mesh::testing::{self, TestBed};
+use jarvis_mesh::transport::MeshTimers;
 use jarvis_types::NodeId;
 use jarvis_types::limits::MAX_MESH_FRAME_BYTES;
 use tokio::sync::mpsc;
@@ -151,31 +153,44 @@ async fn the_largest_message_passes_and_a_larger_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_is_told_and_other_lanes_go_on() {
+async fn a_full_queue_is_told() {
+    let bed = TestBed { timers: MeshTimers::slow_disk(), ..TestBed::default() };
+    let meshes = bed.cluster(2).await;
+    bed.wires.cut(&meshes[0], &meshes[1]);
+    let body = Bytes::from(vec![0; 1024 * 1024]);
+    let mut queued = 0;
+    let error = loop {
+        match meshes[0].cast(NodeId(2), Lane::Snapshot, NEVER, 0, body.clone()) {
+            Ok(()) => queued += 1,
+            Err(error) => break error,
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(error, CallError::Overloaded(NodeId(2)));
+    assert!(queued <= 100, "{queued} MiB wait for a peer that is not there");
+    // Another lane has room of its own.
+    assert_eq!(meshes[0].cast(NodeId(2), Lane::Raft, NEVER, 0, body), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_stands_still_does_not_hold_up_the_others() {
     let meshes = testing::cluster(2).await;
     meshes[1].serve(ECHO, Arc::new(echo));
-    // The receiver's handler stands still on one lane, so that everything before it fills up.
-    let (release, blocked) = std::sync::mpsc::channel::<()>();
-    let blocked = Mutex::new(blocked);
-    meshes[1].serve(
-        NEVER,
-        Arc::new(move |_: Call| {
-            let blocked = blocked.lock().unwrap();
-            let _ended = blocked.recv();
-        }),
-    );
-    let body = Bytes::from(vec![0; 1024 * 1024]);
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        match meshes[0].cast(NodeId(2), Lane::Snapshot, NEVER, 0, body.clone()) {
-            Ok(()) => tokio::time::sleep(Duration::from_micros(200)).await,
-            Err(error) => break assert_eq!(error, CallError::Overloaded(NodeId(2))),
-        }
-        assert!(tokio::time::Instant::now() < deadline, "the queue has no bound");
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    // A receiver that reads nothing.
+    meshes[1].serve_streams(COLLECT, Arc::new(move |stream: LaneStream| keeper.lock().unwrap().push(stream)));
+    let mut stream = meshes[0].open(NodeId(2), Lane::Snapshot, COLLECT).await.unwrap();
+    let piece = vec![0; 1024 * 1024];
+    let mut written = 0;
+    while tokio::time::timeout(Duration::from_millis(300), stream.send.write_all(&piece)).await.is_ok() {
+        written += 1;
+        assert!(written < 100, "nothing holds back the sender");
     }
-    let answer = meshes[0].call(NodeId(2), Lane::Raft, ECHO, 0, number(1), PATIENCE).await;
-    assert_eq!(answer, Ok(number(1)));
-    drop(release);
+    for lane in [Lane::Raft, Lane::Actors, Lane::Control] {
+        let answer = meshes[0].call(NodeId(2), lane, ECHO, 0, number(1), PATIENCE).await;
+        assert_eq!(answer, Ok(number(1)), "{lane:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,4 +251,48 @@ async fn calls_under_way_end_with_their_connection() {
     meshes[1].serve(ECHO, Arc::new(echo));
     let answer = meshes[0].call(NodeId(2), Lane::Actors, ECHO, 0, number(3), PATIENCE).await;
     assert_eq!(answer, Ok(number(3)));
+}
+
+/// One of two nodes dies without a farewell and is back at once, under a profile that misses a silent peer only after
+/// three seconds.
+async fn restarted(which: usize) {
+    let bed = TestBed { timers: MeshTimers::slow_disk(), ..TestBed::default() };
+    let meshes = bed.cluster(2).await;
+    let (stays, dies) = (&meshes[1 - which], &meshes[which]);
+    let (address, identity) = (dies.local_addr().unwrap().to_string(), dies.identity());
+    bed.wires.cut(stays, dies);
+    dies.stop().await;
+    let began = tokio::time::Instant::now();
+    bed.wires.mend_all();
+    let back = bed.mesh_of(identity, &address);
+    back.serve(ECHO, Arc::new(echo));
+    back.set_members(meshes.iter().map(testing::member).collect());
+    loop {
+        let call = stays.call(dies.node(), Lane::Actors, ECHO, 0, number(1), Duration::from_millis(200));
+        match call.await {
+            Ok(answer) => break assert_eq!(answer, number(1)),
+            Err(CallError::TooLarge { .. } | CallError::Refused { .. }) => panic!("not what was sent"),
+            Err(_) => assert!(began.elapsed() < PATIENCE),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    testing::becomes(&back, stays.node(), PeerState::Up).await;
+    // With a farewell it is known at once.
+    let began = tokio::time::Instant::now();
+    back.stop().await;
+    testing::becomes(stays, dies.node(), PeerState::Down).await;
+    assert!(began.elapsed() < Duration::from_millis(1_000), "{:?}", began.elapsed());
+    let call = back.call(stays.node(), Lane::Actors, ECHO, 0, number(1), PATIENCE).await;
+    assert_eq!(call, Err(CallError::Stopping));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dialer_that_restarts_is_met_again_long_before_the_idle_timeout() {
+    restarted(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dialed_node_that_restarts_is_met_again_long_before_the_idle_timeout() {
+    restarted(1).await;
 }
