@@ -179,8 +179,10 @@ impl LogStore {
 
     /// Entries of `from..to` that exist, until their bytes exceed `max_bytes`.
     fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        let (held_from, held, next) = {
+        let (from, held_from, held, next) = {
             let tail = self.shared.tail();
+            // What is purged is gone at once, even where the disk still has it.
+            let from = from.max(tail.purged.map_or(0, |purged| purged.index + 1));
             let next = tail.last.map_or(0, |last| last.index + 1);
             let first = tail.first().unwrap_or(next);
             // Entries stand at `index - first`; what lies before comes from the disk.
@@ -194,7 +196,7 @@ impl LogStore {
                 }
                 held.push(entry.clone());
             }
-            (first, held, next)
+            (from, first, held, next)
         };
         let end = to.min(next);
         if from >= end.min(held_from) {

@@ -138,7 +138,7 @@ impl Batch {
             flushed(&self.writes);
         }
         for done in self.done {
-            let result = result.as_ref().map(|()| ()).map_err(|e| io::Error::new(e.kind(), e.to_string()));
+            let result = result.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()));
             match done {
                 Done::Nobody => {}
                 Done::Flushed(callback) => callback.io_completed(result),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jarvis_host::{SystemClock, Tasks};
 use jarvis_machine::command::{Command, NewNode};
 use jarvis_machine::reply::Reply;
-use jarvis_machine::rows::{NodeIntent, NodeRole};
+use jarvis_machine::rows::NodeRole;
 use jarvis_replica::testing::MemoryNetwork;
 use jarvis_replica::{
     MemoryDisk, ProposeError, ProposeOptions, RaftTimers, Replica, ReplicaConfig, ReplicaDeps, ReplicaState, StartError,
@@ -101,15 +101,7 @@ impl Cluster {
 
     /// Has a node report for work.
     pub async fn announce(&self, node: NodeId) {
-        let announce = Command::AnnounceNode {
-            node,
-            mesh_address: format!("127.0.0.1:{}", 8000 + node.0),
-            http_url: format!("http://127.0.0.1:{}", 8000 + node.0),
-            version: "0.1.0".to_owned(),
-            level: 1,
-        };
-        self.propose(announce).await.expect("announces");
-        self.propose(Command::SetIntent { node, intent: NodeIntent::Active }).await.expect("reports for work");
+        self.propose(announce(node)).await.expect("reports for work");
     }
 
     /// Starts a node on its disk.
@@ -210,6 +202,17 @@ pub fn new_node(name: &str) -> NewNode {
         role: NodeRole::Voter,
         mesh_address: "127.0.0.1:8007".to_owned(),
         http_url: "http://127.0.0.1:8007".to_owned(),
+        version: "0.1.0".to_owned(),
+        level: 1,
+    }
+}
+
+/// A node reports for work.
+pub fn announce(node: NodeId) -> Command {
+    Command::AnnounceNode {
+        node,
+        mesh_address: format!("127.0.0.1:{}", 8000 + node.0),
+        http_url: format!("http://127.0.0.1:{}", 8000 + node.0),
         version: "0.1.0".to_owned(),
         level: 1,
     }
