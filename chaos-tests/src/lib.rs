@@ -8,6 +8,7 @@
 //! - [`history`]: what talkers saw. [`laws`]: what must hold of it, one file each.
 //! - [`faults`]: kills, by pid. [`gaps`]: how long a client was without answers. [`storm`]: all of it together.
 pub mod bench;
+pub mod bench_calls;
 pub mod chat;
 pub mod cluster;
 pub mod faults;

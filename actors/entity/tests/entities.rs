@@ -309,7 +309,7 @@ async fn one_that_keeps_crashing_is_set_aside_and_its_neighbours_go_on() {
     cluster.ask(1, &neighbour, "count").await.expect("answers");
     let started = Instant::now();
     let aside = loop {
-        let body = if started.elapsed().as_millis() % 2 == 0 { "crash" } else { "panic" };
+        let body = if started.elapsed().as_millis().is_multiple_of(2) { "crash" } else { "panic" };
         // A crash leaves the message unanswered; the router sends it again until the entity is set aside.
         match cluster.ask(1, &bad, body).await {
             Err(AskError::Quarantined { restarts, last_error, .. }) => break (restarts, last_error),

@@ -10,7 +10,7 @@ use jarvis_chaos::faults::Victim;
 use jarvis_chaos::gaps::percentile;
 use jarvis_chaos::report::{keep, say};
 use jarvis_chaos::storm::{self, Plan};
-use jarvis_chaos::bench;
+use jarvis_chaos::{bench, bench_calls};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -36,6 +36,18 @@ enum What {
         /// Seconds of each measurement.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+    },
+    /// Entity calls between two nodes: one after the other, and from 64 callers.
+    Calls {
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// The other process of `calls`.
+    #[command(hide = true)]
+    CallNode {
+        /// Its folder.
+        folder: PathBuf,
     },
     /// Memory, CPU and disk of nodes that nobody talks to; time to ready.
     Idle {
@@ -75,6 +87,9 @@ enum What {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let What::CallNode { folder } = &arguments.what {
+        return bench_calls::child(folder).await;
+    }
     let jarvis = match &arguments.jarvis {
         Some(path) => path.canonicalize().with_context(|| format!("{} is not there", path.display()))?,
         None => find_jarvis()?,
@@ -84,8 +99,11 @@ async fn main() -> Result<()> {
         What::All => {
             tool.idle(Duration::from_secs(30)).await?;
             tool.messages(Duration::from_secs(10)).await?;
+            tool.calls(Duration::from_secs(5)).await?;
             tool.sockets(10_000, 3_000).await
         }
+        What::Calls { seconds } => tool.calls(Duration::from_secs(seconds)).await,
+        What::CallNode { .. } => Ok(()),
         What::Messages { seconds } => tool.messages(Duration::from_secs(seconds)).await,
         What::Idle { seconds } => tool.idle(Duration::from_secs(seconds)).await,
         What::Sockets { idle, talking } => tool.sockets(idle, talking).await,
@@ -137,6 +155,10 @@ impl Tool {
         }
         keep(&self.report, "messages", &all)?;
         cluster.stop().await.map(drop)
+    }
+
+    async fn calls(&self, lasting: Duration) -> Result<()> {
+        keep(&self.report, "calls", &bench_calls::calls(std::env::current_exe()?, lasting).await?)
     }
 
     async fn idle(&self, lasting: Duration) -> Result<()> {
