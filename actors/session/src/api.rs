@@ -111,8 +111,16 @@ impl Sessions {
     ) -> Result<SessionId, SessionError> {
         let deadline = self.with_leader(deadline).await?;
         let session = SessionId(new_ulid(&*self.deps.clock, &*self.deps.entropy));
-        let options = ProposeOptions { fence: None, request, deadline };
-        match self.replica().propose(Command::CreateSession { session, user }, options).await {
+        let options = ProposeOptions {
+            fence: None,
+            request,
+            deadline,
+        };
+        match self
+            .replica()
+            .propose(Command::CreateSession { session, user }, options)
+            .await
+        {
             Ok(_) => Ok(session),
             Err(ProposeError::Refused(Refusal::NotFound(_))) => Err(SessionError::NotFound),
             Err(ProposeError::Refused(refusal)) => Err(SessionError::Internal(refusal.to_string())),
@@ -126,7 +134,12 @@ impl Sessions {
     ///
     /// # Errors
     /// `NotFound`; `Unavailable` where this node has none and no majority could say whether there is one.
-    pub async fn open(&self, user: UserId, session: SessionId, deadline: Duration) -> Result<SessionRow, SessionError> {
+    pub async fn open(
+        &self,
+        user: UserId,
+        session: SessionId,
+        deadline: Duration,
+    ) -> Result<SessionRow, SessionError> {
         let (view, certain) = match self.replica().linearizable(deadline).await {
             Ok(view) => (view, true),
             Err(_) => (self.replica().local().map_err(read)?, false),
@@ -151,7 +164,12 @@ impl Sessions {
         request: Option<RequestId>,
         deadline: Duration,
     ) -> Result<Said, SessionError> {
-        let message = |budget_ms| ToSession::Say { user, id: id.clone(), text: text.clone(), budget_ms };
+        let message = |budget_ms| ToSession::Say {
+            user,
+            id: id.clone(),
+            text: text.clone(),
+            budget_ms,
+        };
         match self.ask(session, request, message, deadline).await? {
             FromSession::Said { seq, at_ms, repeated } => Ok(Said { seq, at_ms, repeated }),
             other => Err(unexpected(&other)),
@@ -180,14 +198,29 @@ impl Sessions {
     ///
     /// # Errors
     /// `NotFound`; `Internal` where the store fails.
-    pub fn messages(&self, user: UserId, session: SessionId, after: Seq, limit: usize) -> Result<Page, SessionError> {
+    pub fn messages(
+        &self,
+        user: UserId,
+        session: SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Page, SessionError> {
         let view = self.replica().local().map_err(read)?;
         let row = view.query().session(session).map_err(|e| read(store(e)))?;
         let row = row.filter(|row| row.user == user).ok_or(SessionError::NotFound)?;
         let limit = limit.min(MAX_PAGE_MESSAGES);
-        let rows = view.query().messages(session, after, limit).map_err(|e| read(store(e)))?;
-        let messages = rows.into_iter().map(|(seq, row)| frame(session, seq, row)).collect();
-        Ok(Page { messages, last_seq: row.last_seq })
+        let rows = view
+            .query()
+            .messages(session, after, limit)
+            .map_err(|e| read(store(e)))?;
+        let messages = rows
+            .into_iter()
+            .map(|(seq, row)| frame(session, seq, row))
+            .collect();
+        Ok(Page {
+            messages,
+            last_seq: row.last_seq,
+        })
     }
 
     /// The user's sessions, newest first, as applied here.
@@ -242,21 +275,30 @@ impl Sessions {
             if left.is_zero() {
                 return Err(unavailable());
             }
-            let body = encode(&message(left.as_millis() as u32)).map_err(|e| SessionError::Internal(e.to_string()))?;
+            let body = encode(&message(left.as_millis() as u32))
+                .map_err(|e| SessionError::Internal(e.to_string()))?;
             let answer = match self.deps.router.ask(&entity, request.clone(), body, left).await {
                 Ok(answer) => decode(&answer).map_err(|e| SessionError::Internal(e.to_string()))?,
                 Err(AskError::Overloaded(_)) => {
-                    return Err(SessionError::Overloaded { retry_after_ms: OVERLOADED_RETRY_MS });
+                    return Err(SessionError::Overloaded {
+                        retry_after_ms: OVERLOADED_RETRY_MS,
+                    });
                 }
                 Err(AskError::Unavailable { .. }) => return Err(unavailable()),
-                Err(error @ AskError::Quarantined { .. }) => return Err(SessionError::Internal(error.to_string())),
+                Err(error @ AskError::Quarantined { .. }) => {
+                    return Err(SessionError::Internal(error.to_string()));
+                }
                 // The actor ended with the message in hand: its successor is asked.
                 Err(AskError::Refused(_)) => FromSession::Moved,
             };
             match answer {
                 FromSession::NotFound => return Err(SessionError::NotFound),
-                FromSession::Unavailable { retry_after_ms } => return Err(SessionError::Unavailable { retry_after_ms }),
-                FromSession::Overloaded { retry_after_ms } => return Err(SessionError::Overloaded { retry_after_ms }),
+                FromSession::Unavailable { retry_after_ms } => {
+                    return Err(SessionError::Unavailable { retry_after_ms });
+                }
+                FromSession::Overloaded { retry_after_ms } => {
+                    return Err(SessionError::Overloaded { retry_after_ms });
+                }
                 FromSession::Internal(words) => return Err(SessionError::Internal(words)),
                 FromSession::Moved => tokio::time::sleep(MOVED_PAUSE.min(left)).await,
                 done @ (FromSession::Said { .. } | FromSession::Done) => return Ok(done),
@@ -266,7 +308,9 @@ impl Sessions {
 }
 
 fn unavailable() -> SessionError {
-    SessionError::Unavailable { retry_after_ms: UNAVAILABLE_RETRY_MS }
+    SessionError::Unavailable {
+        retry_after_ms: UNAVAILABLE_RETRY_MS,
+    }
 }
 
 fn unexpected(answer: &FromSession) -> SessionError {

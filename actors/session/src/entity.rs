@@ -17,7 +17,9 @@ use jarvis_machine::rows::MessageBody;
 use jarvis_mesh::api::Answer;
 use jarvis_replica::api::{ProposeError, ReadError, View};
 use jarvis_types::limits::SESSION_PARTITIONS;
-use jarvis_types::{ClientMessageId, EntityId, Epoch, KindId, NodeId, PartitionIndex, RequestId, Seq, SessionId, UserId};
+use jarvis_types::{
+    ClientMessageId, EntityId, Epoch, KindId, NodeId, PartitionIndex, RequestId, Seq, SessionId, UserId,
+};
 use jiff::tz::TimeZone;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -63,9 +65,23 @@ struct Shared {
 impl SessionKind {
     /// The kind, for the entity runtime of the node that `deps.hub` belongs to.
     pub fn new(deps: SessionKindDeps) -> Self {
-        let SessionKindDeps { hub, responder, clock, time_zone, history_entries } = deps;
+        let SessionKindDeps {
+            hub,
+            responder,
+            clock,
+            time_zone,
+            history_entries,
+        } = deps;
         let time_zone = zone(time_zone.as_deref());
-        Self { shared: Arc::new(Shared { hub, responder, clock, time_zone, history_entries }) }
+        Self {
+            shared: Arc::new(Shared {
+                hub,
+                responder,
+                clock,
+                time_zone,
+                history_entries,
+            }),
+        }
     }
 }
 
@@ -170,13 +186,20 @@ impl Entity for SessionEntity {
 
     async fn on_start(&mut self, cx: &Context) -> Handled {
         // A key that names no session gets an actor that knows of none: what it is asked is "not found".
-        let Some(session) = self.session else { return Ok(()) };
+        let Some(session) = self.session else {
+            return Ok(());
+        };
         self.registration = Some(self.shared.hub.register(session, cx.events()));
         self.look(cx, session)
     }
 
     async fn on_message(&mut self, cx: &Context, message: Inbound) -> Handled {
-        let Inbound { from, request, body, answer } = message;
+        let Inbound {
+            from,
+            request,
+            body,
+            answer,
+        } = message;
         let asked = match decode::<ToSession>(&body) {
             Ok(asked) => asked,
             Err(error) => {
@@ -189,9 +212,18 @@ impl Entity for SessionEntity {
             return Ok(());
         };
         match asked {
-            ToSession::Say { user, id, text, budget_ms } => {
+            ToSession::Say {
+                user,
+                id,
+                text,
+                budget_ms,
+            } => {
                 let budget = Duration::from_millis(u64::from(budget_ms)).min(MAX_SAY_BUDGET);
-                let hint = Hint { gateway: Some(from), request, text: Some(text) };
+                let hint = Hint {
+                    gateway: Some(from),
+                    request,
+                    text: Some(text),
+                };
                 self.say(cx, session, user, id, hint, budget, answer).await
             }
             ToSession::Cancel { user, id } => self.cancel(cx, session, user, id, answer),
@@ -203,7 +235,9 @@ impl Entity for SessionEntity {
     }
 
     async fn on_event(&mut self, cx: &Context, event: SessionEvent) -> Handled {
-        let Some(session) = self.session else { return Ok(()) };
+        let Some(session) = self.session else {
+            return Ok(());
+        };
         match event {
             SessionEvent::Progress(Progress { input, seq }) => {
                 if let Some(seq) = seq {
@@ -247,7 +281,12 @@ impl SessionEntity {
             }
         }
         let text = hint.text.clone().unwrap_or_default();
-        let command = Command::Say { session, user, id: id.clone(), text };
+        let command = Command::Say {
+            session,
+            user,
+            id: id.clone(),
+            text,
+        };
         match cx.propose(command, request, budget).await {
             Ok(Reply::Appended { seq, at_ms, repeated }) => {
                 reply(answer, &FromSession::Said { seq, at_ms, repeated });
@@ -261,7 +300,10 @@ impl SessionEntity {
                 self.decide(cx, session, Input::Committed { to: seq, id })
             }
             Ok(other) => {
-                reply(answer, &FromSession::Internal(format!("the machine answered {other:?}")));
+                reply(
+                    answer,
+                    &FromSession::Internal(format!("the machine answered {other:?}")),
+                );
                 Ok(())
             }
             Err(ProposeError::Refused(Refusal::StaleEpoch { current, .. })) => {
@@ -285,15 +327,25 @@ impl SessionEntity {
     ) -> Result<Option<FromSession>, ReadError> {
         let view = cx.replica.local()?;
         let query = view.query();
-        if query.session(session).map_err(store)?.is_some_and(|row| row.user != user) {
+        if query
+            .session(session)
+            .map_err(store)?
+            .is_some_and(|row| row.user != user)
+        {
             return Ok(Some(FromSession::NotFound));
         }
         if let Some(seq) = query.seq_of(session, id).map_err(store)?
             && let Some(row) = query.message(session, seq).map_err(store)?
         {
-            return Ok(Some(FromSession::Said { seq, at_ms: row.at_ms, repeated: true }));
+            return Ok(Some(FromSession::Said {
+                seq,
+                at_ms: row.at_ms,
+                repeated: true,
+            }));
         }
-        let full = FromSession::Overloaded { retry_after_ms: OVERLOADED_RETRY_MS };
+        let full = FromSession::Overloaded {
+            retry_after_ms: OVERLOADED_RETRY_MS,
+        };
         Ok((!self.turns.has_room()).then_some(full))
     }
 
@@ -305,7 +357,10 @@ impl SessionEntity {
         id: ClientMessageId,
         answer: Answer,
     ) -> Handled {
-        let row = cx.replica.local().and_then(|view| view.query().session(session).map_err(store));
+        let row = cx
+            .replica
+            .local()
+            .and_then(|view| view.query().session(session).map_err(store));
         match row {
             Ok(Some(row)) if row.user == user => {
                 reply(answer, &FromSession::Done);
@@ -327,7 +382,10 @@ impl SessionEntity {
         let fault = |error: ReadError| EntityError::Fault(error.to_string());
         let view = cx.replica.local().map_err(fault)?;
         let query = view.query();
-        let last = query.session(session).map_err(|e| fault(store(e)))?.map_or(Seq(0), |row| row.last_seq);
+        let last = query
+            .session(session)
+            .map_err(|e| fault(store(e)))?
+            .map_or(Seq(0), |row| row.last_seq);
         let open = query.open_turns_of(session).map_err(|e| fault(store(e)))?;
         self.last_seen = self.last_seen.max(last);
         for to in open {
@@ -368,7 +426,14 @@ impl SessionEntity {
                     }
                 }
                 Effect::Publish { to, id, offset, text } => {
-                    let delta = Delta { session, epoch: cx.epoch, to, reply_to: id, offset, text };
+                    let delta = Delta {
+                        session,
+                        epoch: cx.epoch,
+                        to,
+                        reply_to: id,
+                        offset,
+                        text,
+                    };
                     self.shared.hub.publish(delta);
                 }
                 Effect::Commit { to, text, cancelled } => {
@@ -391,11 +456,13 @@ impl SessionEntity {
 
 fn refusal(error: &ProposeError) -> FromSession {
     match error {
-        ProposeError::Unavailable { .. } | ProposeError::Stopping => {
-            FromSession::Unavailable { retry_after_ms: UNAVAILABLE_RETRY_MS }
-        }
+        ProposeError::Unavailable { .. } | ProposeError::Stopping => FromSession::Unavailable {
+            retry_after_ms: UNAVAILABLE_RETRY_MS,
+        },
         ProposeError::Overloaded | ProposeError::Refused(Refusal::LimitReached(_)) => {
-            FromSession::Overloaded { retry_after_ms: OVERLOADED_RETRY_MS }
+            FromSession::Overloaded {
+                retry_after_ms: OVERLOADED_RETRY_MS,
+            }
         }
         ProposeError::Refused(Refusal::NotFound(_)) => FromSession::NotFound,
         other => FromSession::Internal(other.to_string()),

@@ -51,7 +51,16 @@ impl Feed {
         let told = hub.owner(session);
         hub.follow(session, Arc::clone(&follower));
         let (answered, open, ready) = (Seq(0), Seq(0), VecDeque::new());
-        Self { hub, follower, session, cursor: after, told, answered, open, ready }
+        Self {
+            hub,
+            follower,
+            session,
+            cursor: after,
+            told,
+            answered,
+            open,
+            ready,
+        }
     }
 
     /// The next event. Safe to drop while it waits.
@@ -95,7 +104,9 @@ impl Feed {
             return;
         }
         let rows = self.hub.replica().local().and_then(|view| {
-            view.query().messages(self.session, self.cursor, READ_ROWS).map_err(crate::hub::store)
+            view.query()
+                .messages(self.session, self.cursor, READ_ROWS)
+                .map_err(crate::hub::store)
         });
         match rows {
             Ok(rows) => {
@@ -107,11 +118,16 @@ impl Feed {
                         MessageBody::Reply { to, .. } => Some(*to),
                         MessageBody::Said { .. } => None,
                     };
-                    Ready { frame: frame(self.session, seq, row), answers }
+                    Ready {
+                        frame: frame(self.session, seq, row),
+                        answers,
+                    }
                 }));
             }
             // The store that fails a read fails the node soon after; the next change reads again.
-            Err(error) => tracing::error!(session = %self.session, %error, "the transcript could not be read"),
+            Err(error) => {
+                tracing::error!(session = %self.session, %error, "the transcript could not be read")
+            }
         }
     }
 
@@ -133,15 +149,33 @@ impl Feed {
         }
         if to > self.answered && to != self.open {
             // A reply at or before the cursor may have been shown before this feed began.
-            let row = self.hub.replica().local().ok()?.query().message(self.session, to).ok()??;
+            let row = self
+                .hub
+                .replica()
+                .local()
+                .ok()?
+                .query()
+                .message(self.session, to)
+                .ok()??;
             match row.body {
-                MessageBody::Said { reply: Some(reply), .. } if reply <= self.cursor => self.answered = to,
+                MessageBody::Said {
+                    reply: Some(reply), ..
+                } if reply <= self.cursor => self.answered = to,
                 _ => self.open = to,
             }
         }
-        let Part { to, reply_to, offset, text } = *self.follower.take()?;
+        let Part {
+            to,
+            reply_to,
+            offset,
+            text,
+        } = *self.follower.take()?;
         let reply_to = reply_to.as_str().to_owned();
-        (to > self.answered).then_some(ServerFrame::Delta { reply_to, offset, text })
+        (to > self.answered).then_some(ServerFrame::Delta {
+            reply_to,
+            offset,
+            text,
+        })
     }
 }
 
@@ -153,11 +187,19 @@ impl Drop for Feed {
 
 /// An entry of a transcript as the socket shows it: the same on every node.
 pub(crate) fn frame(session: SessionId, seq: Seq, row: MessageRow) -> ServerFrame {
-    let MessageRow { body, text, at_ms: at } = row;
+    let MessageRow {
+        body,
+        text,
+        at_ms: at,
+    } = row;
     match body {
-        MessageBody::Said { id, .. } => {
-            ServerFrame::Said { seq: seq.0, id: id.as_str().to_owned(), role: Role::User, text, at }
-        }
+        MessageBody::Said { id, .. } => ServerFrame::Said {
+            seq: seq.0,
+            id: id.as_str().to_owned(),
+            role: Role::User,
+            text,
+            at,
+        },
         MessageBody::Reply { to_id, cancelled, .. } => ServerFrame::Reply {
             seq: seq.0,
             id: format!("{session}-{seq}"),
@@ -183,12 +225,51 @@ mod tests {
     #[test]
     fn rows_become_frames() {
         let id = || "m1".parse().expect("a valid id");
-        let row = |body| MessageRow { body, text: "t".into(), at_ms: 9 };
+        let row = |body| MessageRow {
+            body,
+            text: "t".into(),
+            at_ms: 9,
+        };
         let session = SessionId(1);
-        let said = frame(session, Seq(1), row(MessageBody::Said { id: id(), reply: None }));
-        assert_eq!(said, ServerFrame::Said { seq: 1, id: "m1".into(), role: Role::User, text: "t".into(), at: 9 });
-        let reply = frame(session, Seq(2), row(MessageBody::Reply { to: Seq(1), to_id: id(), cancelled: true }));
-        let ServerFrame::Reply { id, reply_to, cancelled, .. } = reply else { panic!("a reply") };
-        assert_eq!((id.as_str(), reply_to.as_str(), cancelled), ("00000000000000000000000001-2", "m1", true));
+        let said = frame(
+            session,
+            Seq(1),
+            row(MessageBody::Said {
+                id: id(),
+                reply: None,
+            }),
+        );
+        assert_eq!(
+            said,
+            ServerFrame::Said {
+                seq: 1,
+                id: "m1".into(),
+                role: Role::User,
+                text: "t".into(),
+                at: 9
+            }
+        );
+        let reply = frame(
+            session,
+            Seq(2),
+            row(MessageBody::Reply {
+                to: Seq(1),
+                to_id: id(),
+                cancelled: true,
+            }),
+        );
+        let ServerFrame::Reply {
+            id,
+            reply_to,
+            cancelled,
+            ..
+        } = reply
+        else {
+            panic!("a reply")
+        };
+        assert_eq!(
+            (id.as_str(), reply_to.as_str(), cancelled),
+            ("00000000000000000000000001-2", "m1", true)
+        );
     }
 }

@@ -98,21 +98,52 @@ mod tests {
     #[test]
     fn golden_bytes() {
         golden(
-            ToSession::Say { user: UserId(7), id: id(), text: "hé".into(), budget_ms: 300 },
+            ToSession::Say {
+                user: UserId(7),
+                id: id(),
+                text: "hé".into(),
+                budget_ms: 300,
+            },
             &[1, 0, 7, 2, b'm', b'1', 3, b'h', 0xc3, 0xa9, 251, 44, 1],
         );
-        golden(ToSession::Cancel { user: UserId(7), id: id() }, &[1, 1, 7, 2, b'm', b'1']);
+        golden(
+            ToSession::Cancel {
+                user: UserId(7),
+                id: id(),
+            },
+            &[1, 1, 7, 2, b'm', b'1'],
+        );
         golden(ToSession::Look, &[1, 2]);
-        golden(FromSession::Said { seq: Seq(3), at_ms: 9, repeated: true }, &[1, 0, 3, 9, 1]);
+        golden(
+            FromSession::Said {
+                seq: Seq(3),
+                at_ms: 9,
+                repeated: true,
+            },
+            &[1, 0, 3, 9, 1],
+        );
         golden(FromSession::Done, &[1, 1]);
         golden(FromSession::NotFound, &[1, 2]);
         golden(FromSession::Unavailable { retry_after_ms: 250 }, &[1, 3, 250]);
         golden(FromSession::Overloaded { retry_after_ms: 5 }, &[1, 4, 5]);
         golden(FromSession::Moved, &[1, 5]);
         golden(FromSession::Internal("x".into()), &[1, 6, 1, b'x']);
-        golden(Watch { on: true, sessions: vec![(SessionId(5), Epoch(2))] }, &[1, 1, 1, 5, 2]);
         golden(
-            Delta { session: SessionId(5), epoch: Epoch(2), to: Seq(1), reply_to: id(), offset: 4, text: "t".into() },
+            Watch {
+                on: true,
+                sessions: vec![(SessionId(5), Epoch(2))],
+            },
+            &[1, 1, 1, 5, 2],
+        );
+        golden(
+            Delta {
+                session: SessionId(5),
+                epoch: Epoch(2),
+                to: Seq(1),
+                reply_to: id(),
+                offset: 4,
+                text: "t".into(),
+            },
             &[1, 5, 2, 1, 2, b'm', b'1', 4, 1, b't'],
         );
     }

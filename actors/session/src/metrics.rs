@@ -13,10 +13,19 @@ const CHAT_REQUESTS: &str = "chat_requests_total";
 
 pub(crate) fn describe() {
     describe_gauge!(ACTIVE, "Sessions whose actors run on this node");
-    describe_counter!(REPLIES, "Replies by outcome: answered, cancelled, failed, refused");
+    describe_counter!(
+        REPLIES,
+        "Replies by outcome: answered, cancelled, failed, refused"
+    );
     describe_histogram!(REPLY_SECONDS, "From a message's commit to its reply's commit");
-    describe_counter!(DELTAS_DROPPED, "Parts of replies that a follower did not get; the whole reply always comes");
-    describe_histogram!(GENERATE_SECONDS, "Time a responder took, by responder and outcome");
+    describe_counter!(
+        DELTAS_DROPPED,
+        "Parts of replies that a follower did not get; the whole reply always comes"
+    );
+    describe_histogram!(
+        GENERATE_SECONDS,
+        "Time a responder took, by responder and outcome"
+    );
     describe_counter!(CHAT_REQUESTS, "Messages taken into a transcript");
 }
 
@@ -34,7 +43,8 @@ pub(crate) fn deltas_dropped(count: u64) {
 }
 
 pub(crate) fn generated(responder: &str, outcome: &'static str, took: Duration) {
-    histogram!(GENERATE_SECONDS, "responder" => responder.to_owned(), "outcome" => outcome).record(took.as_secs_f64());
+    histogram!(GENERATE_SECONDS, "responder" => responder.to_owned(), "outcome" => outcome)
+        .record(took.as_secs_f64());
 }
 
 pub(crate) fn chat_request() {

@@ -21,8 +21,9 @@ impl Default for ResponderSettings {
         Self {
             endpoints: Vec::new(),
             history_entries: 20,
-            system_prompt: "You are Jarvis, the assistant of this home. Answer briefly, in the language of the question."
-                .to_owned(),
+            system_prompt:
+                "You are Jarvis, the assistant of this home. Answer briefly, in the language of the question."
+                    .to_owned(),
             time_zone: None,
         }
     }
@@ -105,6 +106,9 @@ mod tests {
 
     #[test]
     fn a_key_is_not_shown() {
-        assert_eq!(format!("{:?}", Some(ApiKey::new("sk-secret"))), "Some(ApiKey(***))");
+        assert_eq!(
+            format!("{:?}", Some(ApiKey::new("sk-secret"))),
+            "Some(ApiKey(***))"
+        );
     }
 }

@@ -20,8 +20,14 @@ fn prompt(text: &str) -> Prompt {
     Prompt {
         text: text.to_owned(),
         history: vec![
-            Line { by_jarvis: false, text: "before".into() },
-            Line { by_jarvis: true, text: "answer".into() },
+            Line {
+                by_jarvis: false,
+                text: "before".into(),
+            },
+            Line {
+                by_jarvis: true,
+                text: "answer".into(),
+            },
         ],
         facts: Facts {
             now_ms: 0,
@@ -29,14 +35,21 @@ fn prompt(text: &str) -> Prompt {
             owner: "a".into(),
             gateway: None,
             leader: Some("a".into()),
-            nodes: vec![NodeFact { name: "a".into(), up: true }],
+            nodes: vec![NodeFact {
+                name: "a".into(),
+                up: true,
+            }],
             said_before: None,
         },
     }
 }
 
 fn chain(endpoints: Vec<EndpointSettings>) -> Chain {
-    let settings = ResponderSettings { endpoints, system_prompt: "Be brief.".into(), ..ResponderSettings::default() };
+    let settings = ResponderSettings {
+        endpoints,
+        system_prompt: "Be brief.".into(),
+        ..ResponderSettings::default()
+    };
     Chain::from_settings(&settings).expect("sound settings")
 }
 
@@ -68,7 +81,11 @@ async fn ask(chain: &Chain, text: &str) -> Told {
     };
     let ((result, whole), (text, restarts)) = tokio::join!(writing, reading);
     assert_eq!(text, whole, "the pieces make the whole");
-    Told { result, text, restarts }
+    Told {
+        result,
+        text,
+        restarts,
+    }
 }
 
 /// Has a server with `script` be asked first and a sound one second; the second one must answer.
@@ -78,11 +95,20 @@ fn falls_back(protocol: Protocol, script: Vec<Step>, restarts: usize) -> impl Fu
     async move {
         let bad = ModelServer::start(vec![script]).await;
         let sound = ModelServer::start(vec![good(protocol, &["sound ", "reply"])]).await;
-        let chain = chain(vec![endpoint("bad", protocol, &bad.url), endpoint("sound", protocol, &sound.url)]);
+        let chain = chain(vec![
+            endpoint("bad", protocol, &bad.url),
+            endpoint("sound", protocol, &sound.url),
+        ]);
         let began = Instant::now();
         let told = ask(&chain, "tell me a story").await;
         assert_eq!(told.text, "sound reply", "{caller} {protocol:?}");
-        assert_eq!(told.result, Ok(Finished { responder: "sound".into() }), "{caller}");
+        assert_eq!(
+            told.result,
+            Ok(Finished {
+                responder: "sound".into()
+            }),
+            "{caller}"
+        );
         assert_eq!(told.restarts, restarts, "{caller} {protocol:?}");
         assert!(began.elapsed() < Duration::from_secs(4), "{caller}");
         // The failed one is left alone for a while.
@@ -94,15 +120,27 @@ fn falls_back(protocol: Protocol, script: Vec<Step>, restarts: usize) -> impl Fu
 
 #[tokio::test]
 async fn a_sound_server_is_asked_as_its_protocol_says() {
-    for (protocol, path) in [(Protocol::OpenAi, "post /v1/chat/completions "), (Protocol::Ollama, "post /api/chat ")] {
+    for (protocol, path) in [
+        (Protocol::OpenAi, "post /v1/chat/completions "),
+        (Protocol::Ollama, "post /api/chat "),
+    ] {
         let server = ModelServer::start(vec![good(protocol, &["Il était", " une fois…"])]).await;
         let chain = chain(vec![endpoint("model", protocol, &server.url)]);
         let told = ask(&chain, "raconte une histoire").await;
         assert_eq!(told.text, "Il était une fois…");
-        assert_eq!(told.result, Ok(Finished { responder: "model".into() }));
+        assert_eq!(
+            told.result,
+            Ok(Finished {
+                responder: "model".into()
+            })
+        );
         let request = server.requests().remove(0);
         assert!(request.head.starts_with(path), "{}", request.head);
-        assert!(request.head.contains("authorization: bearer sk-test"), "{}", request.head);
+        assert!(
+            request.head.contains("authorization: bearer sk-test"),
+            "{}",
+            request.head
+        );
         assert_eq!(
             request.body,
             json!({ "model": "tiny", "stream": true, "messages": [
@@ -119,7 +157,10 @@ async fn a_sound_server_is_asked_as_its_protocol_says() {
 async fn what_the_built_in_responder_knows_is_not_asked_of_a_model() {
     let server = ModelServer::start(vec![good(Protocol::OpenAi, &["the model"])]).await;
     let chain = chain(vec![endpoint("model", Protocol::OpenAi, &server.url)]);
-    assert_eq!(ask(&chain, "who is the leader?").await.text, "Node a is the leader.");
+    assert_eq!(
+        ask(&chain, "who is the leader?").await.text,
+        "Node a is the leader."
+    );
     assert_eq!(ask(&chain, "combien font 6 fois 7 ?").await.text, "6 × 7 = 42");
     assert!(server.requests().is_empty());
     assert_eq!(ask(&chain, "hello").await.text, "the model");
@@ -146,8 +187,16 @@ async fn a_slow_first_byte_or_part() {
         falls_back(protocol, vec![ok(protocol), Step::Hang], 0).await;
     }
     // Signs of life without text do not put off the first part.
-    let alive = vec![Step::Send(b": wait\n\n".to_vec()), Step::Wait(Duration::from_millis(50))];
-    let script = [vec![ok(Protocol::OpenAi)], vec![alive; 20].concat(), vec![Step::Hang]].concat();
+    let alive = vec![
+        Step::Send(b": wait\n\n".to_vec()),
+        Step::Wait(Duration::from_millis(50)),
+    ];
+    let script = [
+        vec![ok(Protocol::OpenAi)],
+        vec![alive; 20].concat(),
+        vec![Step::Hang],
+    ]
+    .concat();
     falls_back(Protocol::OpenAi, script, 0).await;
 }
 
@@ -163,10 +212,31 @@ async fn a_stream_that_stops_or_ends_in_the_middle_begins_again_elsewhere() {
 #[tokio::test]
 async fn refusals() {
     for protocol in BOTH {
-        falls_back(protocol, vec![head("500 Internal Server Error", "content-length: 0\r\n")], 0).await;
-        falls_back(protocol, vec![head("401 Unauthorized", "content-length: 0\r\n")], 0).await;
-        falls_back(protocol, vec![head("302 Found", "location: http://127.0.0.1:9/\r\ncontent-length: 0\r\n")], 0).await;
-        let html = vec![head("200 OK", "content-type: text/html\r\n"), Step::Send(b"<html>".to_vec())];
+        falls_back(
+            protocol,
+            vec![head("500 Internal Server Error", "content-length: 0\r\n")],
+            0,
+        )
+        .await;
+        falls_back(
+            protocol,
+            vec![head("401 Unauthorized", "content-length: 0\r\n")],
+            0,
+        )
+        .await;
+        falls_back(
+            protocol,
+            vec![head(
+                "302 Found",
+                "location: http://127.0.0.1:9/\r\ncontent-length: 0\r\n",
+            )],
+            0,
+        )
+        .await;
+        let html = vec![
+            head("200 OK", "content-type: text/html\r\n"),
+            Step::Send(b"<html>".to_vec()),
+        ];
         falls_back(protocol, html, 0).await;
         falls_back(protocol, vec![Step::Send(b"garbage\r\n\r\n".to_vec())], 0).await;
         falls_back(protocol, good(protocol, &[]), 0).await;
@@ -177,7 +247,12 @@ async fn refusals() {
 async fn broken_streams() {
     for protocol in BOTH {
         let with = |bytes: Vec<u8>| {
-            vec![ok(protocol), Step::Send(part(protocol, "once upon")), Step::Send(bytes), Step::Hang]
+            vec![
+                ok(protocol),
+                Step::Send(part(protocol, "once upon")),
+                Step::Send(bytes),
+                Step::Hang,
+            ]
         };
         let half = part(protocol, "half of it");
         let half = [&half[..half.len() / 2], b"\n\n"].concat();
@@ -194,7 +269,10 @@ async fn broken_streams() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_a_pause_gets_it() {
-    let busy = vec![head("429 Too Many Requests", "retry-after: 120\r\ncontent-length: 0\r\n")];
+    let busy = vec![head(
+        "429 Too Many Requests",
+        "retry-after: 120\r\ncontent-length: 0\r\n",
+    )];
     let server = ModelServer::start(vec![busy, good(Protocol::OpenAi, &["back"])]).await;
     let chain = chain(vec![endpoint("busy", Protocol::OpenAi, &server.url)]);
     assert!(ask(&chain, "a story").await.text.contains("cannot be reached"));
@@ -215,7 +293,12 @@ async fn a_reply_without_end_is_cut() {
         let mut settings = endpoint("endless", protocol, &server.url);
         settings.deadlines.whole = Duration::from_secs(20);
         let told = ask(&chain(vec![settings]), "a story").await;
-        assert_eq!(told.result, Ok(Finished { responder: "endless".into() }));
+        assert_eq!(
+            told.result,
+            Ok(Finished {
+                responder: "endless".into()
+            })
+        );
         assert_eq!(told.text.chars().count(), MAX_REPLY_CHARS);
         assert!(told.text.ends_with("é[cut]"));
     }
@@ -223,7 +306,10 @@ async fn a_reply_without_end_is_cut() {
 
 #[tokio::test]
 async fn a_reply_that_drips_for_ever_meets_the_whole_deadline() {
-    let drip = vec![Step::Send(part(Protocol::Ollama, "x")), Step::Wait(Duration::from_millis(50))];
+    let drip = vec![
+        Step::Send(part(Protocol::Ollama, "x")),
+        Step::Wait(Duration::from_millis(50)),
+    ];
     let script = [vec![ok(Protocol::Ollama)], vec![drip; 100].concat()].concat();
     let server = ModelServer::start(vec![script]).await;
     let mut endpoint = endpoint("drip", Protocol::Ollama, &server.url);
@@ -236,15 +322,30 @@ async fn a_reply_that_drips_for_ever_meets_the_whole_deadline() {
 #[tokio::test]
 async fn with_no_model_in_reach_the_built_in_responder_says_so() {
     let closed = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         format!("http://{}", listener.local_addr().expect("bound"))
     };
     let chain = chain(vec![endpoint("closed", Protocol::OpenAi, &closed)]);
     let told = ask(&chain, "tell me a story").await;
-    assert_eq!(told.result, Ok(Finished { responder: "built-in".into() }));
-    assert!(told.text.starts_with("The language model cannot be reached"), "{}", told.text);
+    assert_eq!(
+        told.result,
+        Ok(Finished {
+            responder: "built-in".into()
+        })
+    );
+    assert!(
+        told.text.starts_with("The language model cannot be reached"),
+        "{}",
+        told.text
+    );
     let told = ask(&chain, "raconte-moi une histoire").await;
-    assert!(told.text.starts_with("Le modèle de langue est injoignable"), "{}", told.text);
+    assert!(
+        told.text.starts_with("Le modèle de langue est injoignable"),
+        "{}",
+        told.text
+    );
     assert_eq!(ask(&chain, "2+2").await.text, "2 + 2 = 4");
 }
 
@@ -259,7 +360,9 @@ async fn https_is_refused_where_the_other_side_speaks_plainly() {
 #[test]
 fn settings_that_cannot_work_are_named() {
     let mut settings = ResponderSettings::default();
-    settings.endpoints.push(endpoint("odd", Protocol::OpenAi, "nas:11434"));
+    settings
+        .endpoints
+        .push(endpoint("odd", Protocol::OpenAi, "nas:11434"));
     let error = Chain::from_settings(&settings).err().expect("refused");
     assert_eq!(error.name, "odd");
     assert!(!format!("{settings:?}").contains("sk-test"));

@@ -44,10 +44,18 @@ pub(super) fn write(
     let (shared, replica) = (Arc::clone(shared), cx.replica.clone());
     let span = tracing::debug_span!("answer", %session, %to, request = hint.request.as_ref().map(tracing::field::debug));
     // A responder that panics is noticed like one that fails: the guard tells of every end but the good one.
-    let guard = Unfinished { tell: cx.events(), to: Some(to) };
+    let guard = Unfinished {
+        tell: cx.events(),
+        to: Some(to),
+    };
     let work = async move {
         let guard = guard;
-        let asked = Asked { session, to, text: hint.text, gateway: hint.gateway };
+        let asked = Asked {
+            session,
+            to,
+            text: hint.text,
+            gateway: hint.gateway,
+        };
         let prompt = match gather(&shared, &replica, asked).await {
             Ok(prompt) => prompt,
             Err(error) => {
@@ -67,7 +75,9 @@ pub(super) fn write(
             Err(error) => tracing::warn!(%error, %id, "the responder failed"),
         }
     };
-    cx.tasks.spawn_until_cancelled(work.instrument(span)).abort_handle()
+    cx.tasks
+        .spawn_until_cancelled(work.instrument(span))
+        .abort_handle()
 }
 
 struct Unfinished {

@@ -42,8 +42,11 @@ pub(super) async fn gather(shared: &Shared, replica: &Replica, asked: Asked) -> 
         // Twice as many: messages that wait behind this one stand among them and are left out.
         .last_messages(asked.session, 2 * shared.history_entries + 2)
         .map_err(store)?;
-    let said_before =
-        rows.iter().rev().find(|(seq, row)| *seq < asked.to && is_said(row)).map(|(_, row)| row.text.clone());
+    let said_before = rows
+        .iter()
+        .rev()
+        .find(|(seq, row)| *seq < asked.to && is_said(row))
+        .map(|(_, row)| row.text.clone());
     let history = history(rows, asked.to, shared.history_entries);
     let facts = facts(shared, replica, &view, asked.gateway, said_before)?;
     Ok(Prompt { text, history, facts })
@@ -51,7 +54,12 @@ pub(super) async fn gather(shared: &Shared, replica: &Replica, asked: Asked) -> 
 
 /// The message's text, once it is applied here.
 fn written(replica: &Replica, session: SessionId, to: Seq) -> Result<Option<String>, ReadError> {
-    Ok(replica.local()?.query().message(session, to).map_err(store)?.map(|row| row.text))
+    Ok(replica
+        .local()?
+        .query()
+        .message(session, to)
+        .map_err(store)?
+        .map(|row| row.text))
 }
 
 fn is_said(row: &MessageRow) -> bool {
@@ -65,10 +73,18 @@ fn history(rows: Vec<(Seq, MessageRow)>, to: Seq, limit: usize) -> Vec<Line> {
         .filter_map(|(seq, row)| {
             let key = match row.body {
                 MessageBody::Said { .. } if seq < to => (seq, false),
-                MessageBody::Reply { to: answered, .. } if answered < to && !row.text.is_empty() => (answered, true),
+                MessageBody::Reply { to: answered, .. } if answered < to && !row.text.is_empty() => {
+                    (answered, true)
+                }
                 _ => return None,
             };
-            Some((key, Line { by_jarvis: key.1, text: row.text }))
+            Some((
+                key,
+                Line {
+                    by_jarvis: key.1,
+                    text: row.text,
+                },
+            ))
         })
         .collect();
     lines.sort_by_key(|(key, _)| *key);
@@ -95,7 +111,13 @@ fn facts(
         owner: name(replica.node()),
         gateway: gateway.map(name),
         leader: leader.map(name),
-        nodes: nodes.iter().map(|(_, row)| NodeFact { name: row.name.to_string(), up: row.healthy }).collect(),
+        nodes: nodes
+            .iter()
+            .map(|(_, row)| NodeFact {
+                name: row.name.to_string(),
+                up: row.healthy,
+            })
+            .collect(),
         said_before,
     })
 }
@@ -108,15 +130,41 @@ mod tests {
     fn replies_stand_behind_their_messages_and_later_messages_are_left_out() {
         let id = |n: u64| format!("m{n}").parse().expect("a valid id");
         let said = |seq: u64| {
-            let body = MessageBody::Said { id: id(seq), reply: None };
-            (Seq(seq), MessageRow { body, text: format!("said {seq}"), at_ms: 0 })
+            let body = MessageBody::Said {
+                id: id(seq),
+                reply: None,
+            };
+            (
+                Seq(seq),
+                MessageRow {
+                    body,
+                    text: format!("said {seq}"),
+                    at_ms: 0,
+                },
+            )
         };
         let reply = |seq: u64, to: u64| {
-            let body = MessageBody::Reply { to: Seq(to), to_id: id(to), cancelled: false };
-            (Seq(seq), MessageRow { body, text: format!("reply to {to}"), at_ms: 0 })
+            let body = MessageBody::Reply {
+                to: Seq(to),
+                to_id: id(to),
+                cancelled: false,
+            };
+            (
+                Seq(seq),
+                MessageRow {
+                    body,
+                    text: format!("reply to {to}"),
+                    at_ms: 0,
+                },
+            )
         };
         let rows = vec![said(1), said(2), said(3), reply(4, 1), reply(5, 2), said(6)];
-        let texts = |limit| history(rows.clone(), Seq(3), limit).into_iter().map(|l| l.text).collect::<Vec<_>>();
+        let texts = |limit| {
+            history(rows.clone(), Seq(3), limit)
+                .into_iter()
+                .map(|l| l.text)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(texts(10), ["said 1", "reply to 1", "said 2", "reply to 2"]);
         assert_eq!(texts(2), ["said 2", "reply to 2"]);
         assert!(texts(0).is_empty());

@@ -54,13 +54,21 @@ struct Live {
 
 impl Board {
     pub(crate) fn new(node: NodeId) -> Self {
-        Self { node, placement: Vec::new(), followed: HashMap::new(), watched: HashMap::new(), live: HashMap::new() }
+        Self {
+            node,
+            placement: Vec::new(),
+            followed: HashMap::new(),
+            watched: HashMap::new(),
+            live: HashMap::new(),
+        }
     }
 
     /// Owner and epoch of the session's partition.
     pub(crate) fn owner(&self, session: SessionId) -> (Option<NodeId>, Epoch) {
         let partition = partition_of(&session.to_string(), SESSION_PARTITIONS);
-        self.placement.get(usize::from(partition.0)).map_or((None, Epoch(0)), |row| (row.owner, row.epoch))
+        self.placement
+            .get(usize::from(partition.0))
+            .map_or((None, Epoch(0)), |row| (row.owner, row.epoch))
     }
 
     /// Adds a reader here.
@@ -84,7 +92,9 @@ impl Board {
 
     /// Takes a reader off.
     pub(crate) fn unfollow(&mut self, session: SessionId, follower: &Arc<Follower>) -> Vec<Letter> {
-        let Some(entry) = self.followed.get_mut(&session) else { return Vec::new() };
+        let Some(entry) = self.followed.get_mut(&session) else {
+            return Vec::new();
+        };
         entry.followers.retain(|other| !Arc::ptr_eq(other, follower));
         if !entry.followers.is_empty() {
             return Vec::new();
@@ -93,7 +103,13 @@ impl Board {
         self.shrink();
         match told {
             Some((owner, epoch)) if owner != self.node => {
-                vec![Letter::Watch(owner, Watch { on: false, sessions: vec![(session, epoch)] })]
+                vec![Letter::Watch(
+                    owner,
+                    Watch {
+                        on: false,
+                        sessions: vec![(session, epoch)],
+                    },
+                )]
             }
             _ => Vec::new(),
         }
@@ -101,7 +117,12 @@ impl Board {
 
     /// The transcript has grown.
     pub(crate) fn grown(&self, session: SessionId) {
-        for follower in self.followed.get(&session).into_iter().flat_map(|entry| &entry.followers) {
+        for follower in self
+            .followed
+            .get(&session)
+            .into_iter()
+            .flat_map(|entry| &entry.followers)
+        {
             follower.grown();
         }
     }
@@ -136,7 +157,11 @@ impl Board {
             })
             .map(|(session, _)| *session)
             .collect();
-        for follower in moved.iter().filter_map(|session| self.followed.get(session)).flat_map(|f| &f.followers) {
+        for follower in moved
+            .iter()
+            .filter_map(|session| self.followed.get(session))
+            .flat_map(|f| &f.followers)
+        {
             follower.moved();
         }
         self.tell(moved)
@@ -160,8 +185,12 @@ impl Board {
 
     /// Tells owners again that were not reached.
     pub(crate) fn retry(&mut self) -> Vec<Letter> {
-        let untold: Vec<SessionId> =
-            self.followed.iter().filter(|(_, entry)| entry.told.is_none()).map(|(session, _)| *session).collect();
+        let untold: Vec<SessionId> = self
+            .followed
+            .iter()
+            .filter(|(_, entry)| entry.told.is_none())
+            .map(|(session, _)| *session)
+            .collect();
         self.tell(untold)
     }
 
@@ -190,7 +219,11 @@ impl Board {
                 let entry = self.watched.entry(*session).or_default();
                 entry.nodes.insert(from);
                 entry.epoch = entry.epoch.max(*epoch);
-                letters.extend(self.live.get(session).map(|live| Letter::Delta(from, live.whole(*session))));
+                letters.extend(
+                    self.live
+                        .get(session)
+                        .map(|live| Letter::Delta(from, live.whole(*session))),
+                );
             } else if let Some(entry) = self.watched.get_mut(session) {
                 entry.nodes.remove(&from);
                 if entry.nodes.is_empty() {
@@ -207,16 +240,33 @@ impl Board {
             Some(live) if live.to == delta.to => live,
             _ => {
                 let (epoch, to, reply_to) = (delta.epoch, delta.to, delta.reply_to.clone());
-                self.live.insert(delta.session, Live { epoch, to, reply_to, text: String::new() });
+                self.live.insert(
+                    delta.session,
+                    Live {
+                        epoch,
+                        to,
+                        reply_to,
+                        text: String::new(),
+                    },
+                );
                 self.live.get_mut(&delta.session).expect("it was put there")
             }
         };
         whole.epoch = delta.epoch;
-        let keep = whole.text.char_indices().nth(delta.offset as usize).map_or(whole.text.len(), |(at, _)| at);
+        let keep = whole
+            .text
+            .char_indices()
+            .nth(delta.offset as usize)
+            .map_or(whole.text.len(), |(at, _)| at);
         whole.text.truncate(keep);
         whole.text.push_str(&delta.text);
         self.deliver(&delta);
-        let nodes = self.watched.get(&delta.session).map(|entry| entry.nodes.iter()).into_iter().flatten();
+        let nodes = self
+            .watched
+            .get(&delta.session)
+            .map(|entry| entry.nodes.iter())
+            .into_iter()
+            .flatten();
         nodes.map(|node| Letter::Delta(*node, delta.clone())).collect()
     }
 
@@ -236,7 +286,9 @@ impl Board {
 
     /// Hands a part to the readers here; whether there are any.
     fn deliver(&mut self, delta: &Delta) -> bool {
-        let Some(entry) = self.followed.get_mut(&delta.session) else { return false };
+        let Some(entry) = self.followed.get_mut(&delta.session) else {
+            return false;
+        };
         if delta.epoch >= entry.parts_of {
             entry.parts_of = delta.epoch;
             for follower in &entry.followers {
@@ -251,7 +303,9 @@ impl Board {
         let mut by_owner: BTreeMap<NodeId, Vec<(SessionId, Epoch)>> = BTreeMap::new();
         for session in sessions {
             let (owner, epoch) = self.owner(session);
-            let (Some(owner), Some(entry)) = (owner, self.followed.get_mut(&session)) else { continue };
+            let (Some(owner), Some(entry)) = (owner, self.followed.get_mut(&session)) else {
+                continue;
+            };
             entry.told = Some((owner, epoch));
             if owner != self.node {
                 by_owner.entry(owner).or_default().push((session, epoch));
@@ -260,7 +314,15 @@ impl Board {
         by_owner
             .into_iter()
             .flat_map(|(owner, sessions)| {
-                let letter = move |part: &[_]| Letter::Watch(owner, Watch { on: true, sessions: part.to_vec() });
+                let letter = move |part: &[_]| {
+                    Letter::Watch(
+                        owner,
+                        Watch {
+                            on: true,
+                            sessions: part.to_vec(),
+                        },
+                    )
+                };
                 sessions.chunks(MAX_WATCH_ENTRIES).map(letter).collect::<Vec<_>>()
             })
             .collect()
@@ -277,7 +339,14 @@ impl Board {
 impl Live {
     fn whole(&self, session: SessionId) -> Delta {
         let (epoch, to, reply_to) = (self.epoch, self.to, self.reply_to.clone());
-        Delta { session, epoch, to, reply_to, offset: 0, text: self.text.clone() }
+        Delta {
+            session,
+            epoch,
+            to,
+            reply_to,
+            offset: 0,
+            text: self.text.clone(),
+        }
     }
 }
 

@@ -72,7 +72,10 @@ impl Follower {
     /// What is new since the last call.
     pub(crate) fn news(&self) -> News {
         let mut state = self.state();
-        News { grown: std::mem::take(&mut state.grown), moved: std::mem::take(&mut state.moved) }
+        News {
+            grown: std::mem::take(&mut state.grown),
+            moved: std::mem::take(&mut state.moved),
+        }
     }
 
     /// The message to whose reply the waiting part belongs.
@@ -114,8 +117,19 @@ impl State {
                 part.text.push_str(&delta.text);
             }
             pending => {
-                let Delta { to, reply_to, offset, text, .. } = delta.clone();
-                *pending = Some(Box::new(Part { to, reply_to, offset, text }));
+                let Delta {
+                    to,
+                    reply_to,
+                    offset,
+                    text,
+                    ..
+                } = delta.clone();
+                *pending = Some(Box::new(Part {
+                    to,
+                    reply_to,
+                    offset,
+                    text,
+                }));
             }
         }
         true
@@ -164,7 +178,13 @@ mod tests {
         let text = "x".repeat(1_000);
         for n in 0..1_000 {
             follower.delta(&delta(1, n * 1_000, &text));
-            assert!(follower.state().pending.as_ref().is_none_or(|part| part.text.len() <= MAX_PENDING_BYTES));
+            assert!(
+                follower
+                    .state()
+                    .pending
+                    .as_ref()
+                    .is_none_or(|part| part.text.len() <= MAX_PENDING_BYTES)
+            );
         }
         assert_eq!(taken(&follower), None);
         follower.delta(&delta(1, 0, "anew"));
@@ -183,7 +203,13 @@ mod tests {
         follower.grown();
         follower.moved();
         follower.changed().await;
-        assert_eq!(follower.news(), News { grown: true, moved: true });
+        assert_eq!(
+            follower.news(),
+            News {
+                grown: true,
+                moved: true
+            }
+        );
         assert_eq!(follower.news(), News::default());
     }
 }

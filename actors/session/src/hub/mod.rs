@@ -76,9 +76,18 @@ impl Hub {
         metrics::describe();
         let node = replica.node();
         let board = Mutex::new(Board::new(node));
-        let inner =
-            Inner { node, replica, mesh, tasks, router: OnceLock::new(), board, active: Mutex::default() };
-        let hub = Self { inner: Arc::new(inner) };
+        let inner = Inner {
+            node,
+            replica,
+            mesh,
+            tasks,
+            router: OnceLock::new(),
+            board,
+            active: Mutex::default(),
+        };
+        let hub = Self {
+            inner: Arc::new(inner),
+        };
         hub.serve();
         hub
     }
@@ -87,7 +96,9 @@ impl Hub {
     pub(crate) fn start(&self, router: Router) {
         if self.inner.router.set(router).is_ok() {
             let hub = self.clone();
-            self.inner.tasks.spawn_until_cancelled(async move { hub.dispatch().await });
+            self.inner
+                .tasks
+                .spawn_until_cancelled(async move { hub.dispatch().await });
         }
     }
 
@@ -134,13 +145,19 @@ impl Hub {
         let number = active.counter;
         active.actors.insert(session, (number, tell));
         metrics::active(1.0);
-        Registration { hub: self.clone(), session, number }
+        Registration {
+            hub: self.clone(),
+            session,
+            number,
+        }
     }
 
     fn serve(&self) {
         let weak = Arc::downgrade(&self.inner);
         let watch = move |call: Call| {
-            let Some(hub) = weak.upgrade().map(|inner| Self { inner }) else { return };
+            let Some(hub) = weak.upgrade().map(|inner| Self { inner }) else {
+                return;
+            };
             match message::decode::<Watch>(&call.body) {
                 Ok(watch) => {
                     let mut board = hub.board();
@@ -153,7 +170,9 @@ impl Hub {
         self.inner.mesh.serve(WATCH, Arc::new(watch));
         let weak = Arc::downgrade(&self.inner);
         let delta = move |call: Call| {
-            let Some(hub) = weak.upgrade().map(|inner| Self { inner }) else { return };
+            let Some(hub) = weak.upgrade().map(|inner| Self { inner }) else {
+                return;
+            };
             match message::decode::<Delta>(&call.body) {
                 Ok(delta) => {
                     let mut board = hub.board();
@@ -186,7 +205,12 @@ impl Hub {
     }
 
     fn cast<E>(&self, to: NodeId, service: Service, order: u64, body: Result<Bytes, E>) -> bool {
-        body.is_ok_and(|body| self.inner.mesh.cast(to, Lane::Actors, service, order, body).is_ok())
+        body.is_ok_and(|body| {
+            self.inner
+                .mesh
+                .cast(to, Lane::Actors, service, order, body)
+                .is_ok()
+        })
     }
 
     async fn dispatch(self) {
@@ -248,7 +272,12 @@ impl Hub {
     fn everything_changed(&self) {
         self.placed();
         self.board().all_grown();
-        let tells: Vec<Tell> = self.active().actors.values().map(|(_, tell)| Arc::clone(tell)).collect();
+        let tells: Vec<Tell> = self
+            .active()
+            .actors
+            .values()
+            .map(|(_, tell)| Arc::clone(tell))
+            .collect();
         for tell in tells {
             tell(SessionEvent::Look { seq: Seq(u64::MAX) });
         }
@@ -259,7 +288,9 @@ impl Hub {
     }
 
     fn placed(&self) {
-        let placement = self.local().and_then(|view| Ok(view.query().placement(KindId::SESSION).map_err(store)?));
+        let placement = self
+            .local()
+            .and_then(|view| view.query().placement(KindId::SESSION).map_err(store));
         match placement {
             Ok(placement) => {
                 let mut board = self.board();
@@ -273,11 +304,18 @@ impl Hub {
     /// Sees to it that a message that this node's actor has to answer is known to it. Actors know what they proposed
     /// themselves, but a proposal whose outcome stayed unknown may be committed long after.
     fn look(&self, session: SessionId, seq: Seq) {
-        let tell = self.active().actors.get(&session).map(|(_, tell)| Arc::clone(tell));
+        let tell = self
+            .active()
+            .actors
+            .get(&session)
+            .map(|(_, tell)| Arc::clone(tell));
         match tell {
             Some(tell) => tell(SessionEvent::Look { seq }),
             None if self.owner(session).0 == Some(self.inner.node) => {
-                let message = self.local().ok().and_then(|view| view.query().message(session, seq).ok().flatten());
+                let message = self
+                    .local()
+                    .ok()
+                    .and_then(|view| view.query().message(session, seq).ok().flatten());
                 if message.is_some_and(|row| matches!(row.body, MessageBody::Said { reply: None, .. })) {
                     self.wake(session);
                 }
@@ -287,10 +325,17 @@ impl Hub {
     }
 
     fn wake(&self, session: SessionId) {
-        let Some(router) = self.inner.router.get().cloned() else { return };
-        let Ok(body) = message::encode(&ToSession::Look) else { return };
+        let Some(router) = self.inner.router.get().cloned() else {
+            return;
+        };
+        let Ok(body) = message::encode(&ToSession::Look) else {
+            return;
+        };
         self.inner.tasks.spawn_until_cancelled(async move {
-            if let Err(error) = router.ask(&EntityId::session(session), None, body, LOOK_DEADLINE).await {
+            if let Err(error) = router
+                .ask(&EntityId::session(session), None, body, LOOK_DEADLINE)
+                .await
+            {
                 tracing::warn!(%session, %error, "a session with an unanswered message was not reached");
             }
         });
@@ -338,7 +383,11 @@ impl Drop for Registration {
         metrics::active(-1.0);
         let mut active = self.hub.active();
         // A next activation may have registered already: that one stays, with its reply.
-        if active.actors.get(&self.session).is_some_and(|(number, _)| *number == self.number) {
+        if active
+            .actors
+            .get(&self.session)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
             active.actors.remove(&self.session);
             drop(active);
             self.hub.settled(self.session);

@@ -29,7 +29,9 @@ impl Breaker {
 
     /// It failed; `asked_ms` is how long it asked to be left alone.
     pub fn failed(&mut self, now_ms: u64, asked_ms: Option<u64>) {
-        let own = FIRST_PAUSE_MS.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE_MS);
+        let own = FIRST_PAUSE_MS
+            .saturating_mul(1 << self.failures.min(16))
+            .min(MAX_PAUSE_MS);
         let asked = asked_ms.unwrap_or(0).min(MAX_ASKED_PAUSE_MS);
         self.failures = self.failures.saturating_add(1);
         self.closed_until_ms = now_ms.saturating_add(own.max(asked));

@@ -215,7 +215,15 @@ impl Turns {
             return Vec::new();
         }
         let at = self.waiting.partition_point(|waiting| waiting.to < to);
-        self.waiting.insert(at, Waiting { to, id, since_ms: now_ms, cancelled: false });
+        self.waiting.insert(
+            at,
+            Waiting {
+                to,
+                id,
+                since_ms: now_ms,
+                cancelled: false,
+            },
+        );
         self.next()
     }
 
@@ -223,19 +231,52 @@ impl Turns {
         if self.current.is_some() {
             return Vec::new();
         }
-        let Some(Waiting { to, id, since_ms, cancelled }) = self.waiting.pop_front() else { return Vec::new() };
+        let Some(Waiting {
+            to,
+            id,
+            since_ms,
+            cancelled,
+        }) = self.waiting.pop_front()
+        else {
+            return Vec::new();
+        };
         if cancelled {
-            self.current =
-                Some(Current { to, id, since_ms, stage: Stage::Committing { outcome: Outcome::Cancelled } });
-            return vec![Effect::Commit { to, text: String::new(), cancelled: true }];
+            self.current = Some(Current {
+                to,
+                id,
+                since_ms,
+                stage: Stage::Committing {
+                    outcome: Outcome::Cancelled,
+                },
+            });
+            return vec![Effect::Commit {
+                to,
+                text: String::new(),
+                cancelled: true,
+            }];
         }
-        let stage = Stage::Writing { text: String::new(), chars: 0, attempts: 1 };
-        self.current = Some(Current { to, id: id.clone(), since_ms, stage });
+        let stage = Stage::Writing {
+            text: String::new(),
+            chars: 0,
+            attempts: 1,
+        };
+        self.current = Some(Current {
+            to,
+            id: id.clone(),
+            since_ms,
+            stage,
+        });
         vec![Effect::Begin { to, id }]
     }
 
     fn delta(&mut self, to: Seq, offset: u64, part: String) -> Vec<Effect> {
-        let Some(Current { to: current, id, stage: Stage::Writing { text, chars, .. }, .. }) = &mut self.current else {
+        let Some(Current {
+            to: current,
+            id,
+            stage: Stage::Writing { text, chars, .. },
+            ..
+        }) = &mut self.current
+        else {
             return Vec::new();
         };
         // A part behind a gap belongs to an attempt whose beginning was lost; the whole text comes with the finish.
@@ -243,27 +284,60 @@ impl Turns {
             return Vec::new();
         }
         if offset < *chars {
-            let keep = text.char_indices().nth(offset as usize).map_or(text.len(), |(at, _)| at);
+            let keep = text
+                .char_indices()
+                .nth(offset as usize)
+                .map_or(text.len(), |(at, _)| at);
             text.truncate(keep);
         }
         text.push_str(&part);
         *chars = offset + part.chars().count() as u64;
-        vec![Effect::Publish { to, id: id.clone(), offset, text: part }]
+        vec![Effect::Publish {
+            to,
+            id: id.clone(),
+            offset,
+            text: part,
+        }]
     }
 
     fn finished(&mut self, to: Seq, whole: String) -> Vec<Effect> {
         match &mut self.current {
-            Some(Current { to: current, stage: stage @ Stage::Writing { .. }, .. }) if *current == to => {
-                *stage = Stage::Committing { outcome: Outcome::Answered };
-                vec![Effect::Commit { to, text: whole, cancelled: false }]
+            Some(Current {
+                to: current,
+                stage: stage @ Stage::Writing { .. },
+                ..
+            }) if *current == to => {
+                *stage = Stage::Committing {
+                    outcome: Outcome::Answered,
+                };
+                vec![Effect::Commit {
+                    to,
+                    text: whole,
+                    cancelled: false,
+                }]
             }
             _ => Vec::new(),
         }
     }
 
     fn failed(&mut self, to: Seq) -> Vec<Effect> {
-        let Some(Current { to: current, id, stage, .. }) = &mut self.current else { return Vec::new() };
-        let Stage::Writing { text, chars, attempts } = stage else { return Vec::new() };
+        let Some(Current {
+            to: current,
+            id,
+            stage,
+            ..
+        }) = &mut self.current
+        else {
+            return Vec::new();
+        };
+        let Stage::Writing {
+            text,
+            chars,
+            attempts,
+        } = stage
+        else {
+            return Vec::new();
+        };
         if *current != to {
             return Vec::new();
         }
@@ -273,19 +347,36 @@ impl Turns {
             *chars = 0;
             return vec![Effect::Begin { to, id: id.clone() }];
         }
-        *stage = Stage::Committing { outcome: Outcome::Failed };
+        *stage = Stage::Committing {
+            outcome: Outcome::Failed,
+        };
         let text = "Something went wrong while I was writing this reply. Please ask again.".to_owned();
-        vec![Effect::Commit { to, text, cancelled: false }]
+        vec![Effect::Commit {
+            to,
+            text,
+            cancelled: false,
+        }]
     }
 
     fn cancel(&mut self, cancelled: &ClientMessageId) -> Vec<Effect> {
         if let Some(Current { to, id, stage, .. }) = &mut self.current
             && id == cancelled
         {
-            let Stage::Writing { text, .. } = stage else { return Vec::new() };
+            let Stage::Writing { text, .. } = stage else {
+                return Vec::new();
+            };
             let text = std::mem::take(text);
-            *stage = Stage::Committing { outcome: Outcome::Cancelled };
-            return vec![Effect::Stop, Effect::Commit { to: *to, text, cancelled: true }];
+            *stage = Stage::Committing {
+                outcome: Outcome::Cancelled,
+            };
+            return vec![
+                Effect::Stop,
+                Effect::Commit {
+                    to: *to,
+                    text,
+                    cancelled: true,
+                },
+            ];
         }
         if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id == *cancelled) {
             waiting.cancelled = true;
@@ -306,7 +397,10 @@ impl Turns {
                     }
                 };
                 self.remember(to);
-                effects.push(Effect::Settled { outcome, took_ms: now_ms.saturating_sub(since_ms) });
+                effects.push(Effect::Settled {
+                    outcome,
+                    took_ms: now_ms.saturating_sub(since_ms),
+                });
                 effects.extend(self.next());
                 effects
             }
@@ -331,37 +425,61 @@ mod tests {
     }
 
     fn committed(n: u64) -> Input {
-        Input::Committed { to: Seq(n), id: id(n) }
+        Input::Committed {
+            to: Seq(n),
+            id: id(n),
+        }
     }
 
     fn begin(n: u64) -> Effect {
-        Effect::Begin { to: Seq(n), id: id(n) }
+        Effect::Begin {
+            to: Seq(n),
+            id: id(n),
+        }
     }
 
     fn commit(n: u64, text: &str, cancelled: bool) -> Effect {
-        Effect::Commit { to: Seq(n), text: text.into(), cancelled }
+        Effect::Commit {
+            to: Seq(n),
+            text: text.into(),
+            cancelled,
+        }
     }
 
     fn delta(n: u64, offset: u64, text: &str) -> Input {
-        Input::Delta { to: Seq(n), offset, text: text.into() }
+        Input::Delta {
+            to: Seq(n),
+            offset,
+            text: text.into(),
+        }
     }
 
     fn finished(n: u64, text: &str) -> Input {
-        Input::Finished { to: Seq(n), text: text.into() }
+        Input::Finished {
+            to: Seq(n),
+            text: text.into(),
+        }
     }
 
     /// Feeds inputs and compares all effects; time is the input's number.
     #[track_caller]
     fn check(turns: &mut Turns, steps: Vec<(Input, Vec<Effect>)>) {
         for (at, (input, expected)) in steps.into_iter().enumerate() {
-            assert_eq!(turns.handle(at as u64, input.clone()), expected, "step {at}: {input:?}");
+            assert_eq!(
+                turns.handle(at as u64, input.clone()),
+                expected,
+                "step {at}: {input:?}"
+            );
         }
     }
 
     #[test]
     fn messages_are_answered_in_order_one_at_a_time() {
         let mut turns = Turns::default();
-        let settled = |took_ms| Effect::Settled { outcome: Outcome::Answered, took_ms };
+        let settled = |took_ms| Effect::Settled {
+            outcome: Outcome::Answered,
+            took_ms,
+        };
         check(
             &mut turns,
             vec![
@@ -382,7 +500,14 @@ mod tests {
     #[test]
     fn a_message_that_is_learnt_of_late_goes_before_later_ones() {
         let mut turns = Turns::default();
-        check(&mut turns, vec![(committed(1), vec![begin(1)]), (committed(5), vec![]), (committed(3), vec![])]);
+        check(
+            &mut turns,
+            vec![
+                (committed(1), vec![begin(1)]),
+                (committed(5), vec![]),
+                (committed(3), vec![]),
+            ],
+        );
         turns.handle(9, finished(1, ""));
         assert_eq!(turns.handle(9, Input::Answered { to: Seq(1) })[1], begin(3));
     }
@@ -390,8 +515,14 @@ mod tests {
     #[test]
     fn deltas_are_published_and_begin_again_where_the_responder_does() {
         let mut turns = Turns::default();
-        let publish =
-            |offset, text: &str| vec![Effect::Publish { to: Seq(1), id: id(1), offset, text: text.into() }];
+        let publish = |offset, text: &str| {
+            vec![Effect::Publish {
+                to: Seq(1),
+                id: id(1),
+                offset,
+                text: text.into(),
+            }]
+        };
         check(
             &mut turns,
             vec![
@@ -403,13 +534,19 @@ mod tests {
                 (delta(2, 0, "other"), vec![]),
                 (delta(1, 1, "i"), publish(1, "i")),
                 (delta(1, 2, "!"), publish(2, "!")),
-                (Input::Cancel { id: id(1) }, vec![Effect::Stop, commit(1, "hi!", true)]),
+                (
+                    Input::Cancel { id: id(1) },
+                    vec![Effect::Stop, commit(1, "hi!", true)],
+                ),
                 (delta(1, 3, "late"), vec![]),
                 (Input::Failed { to: Seq(1) }, vec![]),
                 (Input::Cancel { id: id(1) }, vec![]),
                 (
                     Input::Answered { to: Seq(1) },
-                    vec![Effect::Settled { outcome: Outcome::Cancelled, took_ms: 11 }],
+                    vec![Effect::Settled {
+                        outcome: Outcome::Cancelled,
+                        took_ms: 11,
+                    }],
                 ),
             ],
         );
@@ -428,7 +565,13 @@ mod tests {
                 (finished(1, "one"), vec![commit(1, "one", false)]),
                 (
                     Input::Answered { to: Seq(1) },
-                    vec![Effect::Settled { outcome: Outcome::Answered, took_ms: 5 }, commit(2, "", true)],
+                    vec![
+                        Effect::Settled {
+                            outcome: Outcome::Answered,
+                            took_ms: 5,
+                        },
+                        commit(2, "", true),
+                    ],
                 ),
             ],
         );
@@ -440,12 +583,22 @@ mod tests {
         let failed = || Input::Failed { to: Seq(1) };
         check(
             &mut turns,
-            vec![(committed(1), vec![begin(1)]), (failed(), vec![begin(1)]), (failed(), vec![begin(1)])],
+            vec![
+                (committed(1), vec![begin(1)]),
+                (failed(), vec![begin(1)]),
+                (failed(), vec![begin(1)]),
+            ],
         );
-        assert!(matches!(&turns.handle(3, failed())[..], [Effect::Commit { cancelled: false, .. }]));
+        assert!(matches!(
+            &turns.handle(3, failed())[..],
+            [Effect::Commit { cancelled: false, .. }]
+        ));
         assert_eq!(
             turns.handle(4, Input::Answered { to: Seq(1) }),
-            [Effect::Settled { outcome: Outcome::Failed, took_ms: 4 }]
+            [Effect::Settled {
+                outcome: Outcome::Failed,
+                took_ms: 4
+            }]
         );
     }
 
@@ -475,7 +628,13 @@ mod tests {
                 (finished(1, "one"), vec![commit(1, "one", false)]),
                 (
                     Input::Unanswerable { to: Seq(1) },
-                    vec![Effect::Settled { outcome: Outcome::Refused, took_ms: 3 }, begin(2)],
+                    vec![
+                        Effect::Settled {
+                            outcome: Outcome::Refused,
+                            took_ms: 3,
+                        },
+                        begin(2),
+                    ],
                 ),
             ],
         );

@@ -17,7 +17,9 @@ impl Responder for BuiltIn {
 
     async fn respond(&self, prompt: &Prompt, sink: &mut DeltaSink) -> Result<Finished, ResponderError> {
         write(sink, &understand(&prompt.text, &prompt.facts).text).await?;
-        Ok(Finished { responder: self.name().to_owned() })
+        Ok(Finished {
+            responder: self.name().to_owned(),
+        })
     }
 }
 

@@ -45,7 +45,10 @@ impl Chain {
         if settings.endpoints.is_empty() {
             return Ok(Self::new(Vec::new()));
         }
-        let failed = |name: &str, why| SetUpError { name: name.to_owned(), why };
+        let failed = |name: &str, why| SetUpError {
+            name: name.to_owned(),
+            why,
+        };
         let tls = tls_config(&settings.endpoints).map_err(|why| failed("tls", why))?;
         let models = settings.endpoints.iter().map(|endpoint| {
             Model::new(endpoint.clone(), settings.system_prompt.clone(), &tls)
@@ -57,11 +60,24 @@ impl Chain {
 
     /// A chain of these responders, with the built-in one around them.
     pub fn new(responders: Vec<Arc<dyn Responder>>) -> Self {
-        let links = responders.into_iter().map(|responder| Link { responder, breaker: Mutex::default() }).collect();
-        Self { links, started: Instant::now() }
+        let links = responders
+            .into_iter()
+            .map(|responder| Link {
+                responder,
+                breaker: Mutex::default(),
+            })
+            .collect();
+        Self {
+            links,
+            started: Instant::now(),
+        }
     }
 
-    async fn by_models(&self, prompt: &Prompt, sink: &mut DeltaSink) -> Option<Result<Finished, ResponderError>> {
+    async fn by_models(
+        &self,
+        prompt: &Prompt,
+        sink: &mut DeltaSink,
+    ) -> Option<Result<Finished, ResponderError>> {
         for link in &self.links {
             if !link.breaker().allows(self.now_ms()) {
                 continue;
@@ -118,7 +134,9 @@ impl Responder for Chain {
         }
         write(sink, &text).await?;
         metrics::generated(BuiltIn.name(), "ok", began.elapsed());
-        Ok(Finished { responder: BuiltIn.name().to_owned() })
+        Ok(Finished {
+            responder: BuiltIn.name().to_owned(),
+        })
     }
 }
 

@@ -65,29 +65,57 @@ impl Model {
             .pool_max_idle_per_host(4)
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Self { settings, system, url, client })
+        Ok(Self {
+            settings,
+            system,
+            url,
+            client,
+        })
     }
 
     async fn send(&self, prompt: &Prompt) -> Result<Response, ResponderError> {
         let (body, accept) = match self.settings.protocol {
-            Protocol::OpenAi => (openai::request(&self.settings.model, &self.system, prompt), openai::CONTENT_TYPES),
-            Protocol::Ollama => (ollama::request(&self.settings.model, &self.system, prompt), ollama::CONTENT_TYPES),
+            Protocol::OpenAi => (
+                openai::request(&self.settings.model, &self.system, prompt),
+                openai::CONTENT_TYPES,
+            ),
+            Protocol::Ollama => (
+                ollama::request(&self.settings.model, &self.system, prompt),
+                ollama::CONTENT_TYPES,
+            ),
         };
-        let mut request = self.client.post(self.url.clone()).header(ACCEPT, accept[0]).json(&body);
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(ACCEPT, accept[0])
+            .json(&body);
         if let Some(key) = &self.settings.api_key {
             request = request.bearer_auth(key.reveal());
         }
         let response = request.send().await.map_err(|e| connection(&e))?;
         let status = response.status();
         if !status.is_success() {
-            let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let retry_after = header.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
-            return Err(ResponderError::Status { status: status.as_u16(), retry_after });
+            let header = response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok());
+            let retry_after = header
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .map(Duration::from_secs);
+            return Err(ResponderError::Status {
+                status: status.as_u16(),
+                retry_after,
+            });
         }
         // A missing content type is a fault of some small servers, and harmless.
         if let Some(kind) = response.headers().get(CONTENT_TYPE) {
             let kind = kind.to_str().unwrap_or_default();
-            let plain = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            let plain = kind
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
             if !accept.contains(&plain.as_str()) {
                 return Err(ResponderError::ContentType(shortened(kind)));
             }
@@ -108,11 +136,16 @@ impl Model {
         let mut lines = LineBuffer::default();
         let mut bytes = 0;
         loop {
-            let chunk = clock.within(response.chunk()).await?.map_err(|e| connection(&e))?;
+            let chunk = clock
+                .within(response.chunk())
+                .await?
+                .map_err(|e| connection(&e))?;
             let Some(chunk) = chunk else { break };
             bytes += chunk.len();
             if bytes > MAX_STREAM_BYTES {
-                return Err(ResponderError::Malformed(format!("more than {MAX_STREAM_BYTES} bytes")));
+                return Err(ResponderError::Malformed(format!(
+                    "more than {MAX_STREAM_BYTES} bytes"
+                )));
             }
             lines.push(&chunk);
             while let Some(line) = lines.next_line()? {
@@ -129,7 +162,12 @@ impl Model {
     }
 
     /// Takes one line; true when the reply is finished.
-    async fn take(&self, line: &str, sink: &mut DeltaSink, clock: &mut Deadline) -> Result<bool, ResponderError> {
+    async fn take(
+        &self,
+        line: &str,
+        sink: &mut DeltaSink,
+        clock: &mut Deadline,
+    ) -> Result<bool, ResponderError> {
         let (text, last) = match self.read(line)? {
             Heard::Nothing => return Ok(false),
             Heard::Alive => {
@@ -159,7 +197,9 @@ impl Responder for Model {
 
     async fn respond(&self, prompt: &Prompt, sink: &mut DeltaSink) -> Result<Finished, ResponderError> {
         self.stream(prompt, sink).await?;
-        Ok(Finished { responder: self.settings.name.clone() })
+        Ok(Finished {
+            responder: self.settings.name.clone(),
+        })
     }
 }
 
@@ -169,7 +209,10 @@ impl Responder for Model {
 /// Words about what the provider does not support.
 pub(super) fn tls_config(endpoints: &[EndpointSettings]) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    if endpoints.iter().any(|endpoint| endpoint.url.starts_with("https:")) {
+    if endpoints
+        .iter()
+        .any(|endpoint| endpoint.url.starts_with("https:"))
+    {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
             tracing::warn!(%error, "a certificate of this machine could not be read");
@@ -201,7 +244,9 @@ pub(super) fn messages(system: &str, prompt: &Prompt) -> Vec<Value> {
 
 /// The words of an error object, however it is shaped.
 pub(super) fn error_text(error: &Value) -> String {
-    let words = error.as_str().or_else(|| error.get("message").and_then(Value::as_str));
+    let words = error
+        .as_str()
+        .or_else(|| error.get("message").and_then(Value::as_str));
     shortened(words.unwrap_or("an error without words"))
 }
 
@@ -219,7 +264,11 @@ fn connection(error: &reqwest::Error) -> ResponderError {
 }
 
 fn finished(sink: &DeltaSink) -> Result<(), ResponderError> {
-    if sink.text().trim().is_empty() { Err(ResponderError::Empty) } else { Ok(()) }
+    if sink.text().trim().is_empty() {
+        Err(ResponderError::Empty)
+    } else {
+        Ok(())
+    }
 }
 
 /// The endpoint's address with the protocol's path: people write it with and without.
@@ -230,7 +279,11 @@ fn address(given: &str, path: &str) -> Result<Url, String> {
     }
     let base = url.path().trim_end_matches('/').to_owned();
     // The longest end of the address that is a beginning of the path is not repeated.
-    let overlap = path.match_indices('/').map(|(at, _)| at).chain([path.len()]).rfind(|&at| base.ends_with(&path[..at]));
+    let overlap = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()])
+        .rfind(|&at| base.ends_with(&path[..at]));
     url.set_path(&format!("{base}{}", &path[overlap.unwrap_or(0)..]));
     Ok(url)
 }
@@ -259,15 +312,17 @@ impl Deadline {
     }
 
     async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, ResponderError> {
-        timeout_at(self.next_at.min(self.whole_at), work).await.map_err(|_| {
-            if self.whole_at <= self.next_at {
-                ResponderError::TooSlow(self.whole)
-            } else if self.begun {
-                ResponderError::Stalled(self.between)
-            } else {
-                ResponderError::FirstTokenLate(self.first)
-            }
-        })
+        timeout_at(self.next_at.min(self.whole_at), work)
+            .await
+            .map_err(|_| {
+                if self.whole_at <= self.next_at {
+                    ResponderError::TooSlow(self.whole)
+                } else if self.begun {
+                    ResponderError::Stalled(self.between)
+                } else {
+                    ResponderError::FirstTokenLate(self.first)
+                }
+            })
     }
 
     fn text(&mut self) {
@@ -293,11 +348,27 @@ mod tests {
             ("http://nas:11434", ollama::PATH, "http://nas:11434/api/chat"),
             ("http://nas:11434/", ollama::PATH, "http://nas:11434/api/chat"),
             ("http://nas:11434/api", ollama::PATH, "http://nas:11434/api/chat"),
-            ("https://x.org/v1", openai::PATH, "https://x.org/v1/chat/completions"),
-            ("https://x.org/v1/chat/completions", openai::PATH, "https://x.org/v1/chat/completions"),
-            ("https://x.org/openai/", openai::PATH, "https://x.org/openai/v1/chat/completions"),
+            (
+                "https://x.org/v1",
+                openai::PATH,
+                "https://x.org/v1/chat/completions",
+            ),
+            (
+                "https://x.org/v1/chat/completions",
+                openai::PATH,
+                "https://x.org/v1/chat/completions",
+            ),
+            (
+                "https://x.org/openai/",
+                openai::PATH,
+                "https://x.org/openai/v1/chat/completions",
+            ),
         ] {
-            assert_eq!(address(given, path).map(String::from), Ok(expected.to_owned()), "{given}");
+            assert_eq!(
+                address(given, path).map(String::from),
+                Ok(expected.to_owned()),
+                "{given}"
+            );
         }
         for bad in ["", "nas:11434", "ftp://nas", "http://"] {
             assert!(address(bad, openai::PATH).is_err(), "{bad:?}");
@@ -314,17 +385,32 @@ mod tests {
             ("event: x", Ok(Heard::Nothing)),
             ("data: [DONE]", Ok(Heard::End)),
             (r#"data: {"choices":[{"delta":{"content":"hé"}}]}"#, text("hé")),
-            (r#"data:{"choices":[{"delta":{"role":"assistant"}}]}"#, Ok(Heard::Alive)),
-            (r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#, last("")),
+            (
+                r#"data:{"choices":[{"delta":{"role":"assistant"}}]}"#,
+                Ok(Heard::Alive),
+            ),
+            (
+                r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+                last(""),
+            ),
             (r#"data: {"choices":[],"usage":{}}"#, Ok(Heard::Nothing)),
-            (r#"data: {"error":{"message":"no"}}"#, Err(ResponderError::Reported("no".into()))),
+            (
+                r#"data: {"error":{"message":"no"}}"#,
+                Err(ResponderError::Reported("no".into())),
+            ),
         ] {
             assert_eq!(openai::read(line), heard, "{line}");
         }
         for (line, heard) in [
             ("", Ok(Heard::Nothing)),
-            (r#"{"message":{"role":"assistant","content":"hé"},"done":false}"#, text("hé")),
-            (r#"{"message":{"role":"assistant","content":""},"done":true}"#, last("")),
+            (
+                r#"{"message":{"role":"assistant","content":"hé"},"done":false}"#,
+                text("hé"),
+            ),
+            (
+                r#"{"message":{"role":"assistant","content":""},"done":true}"#,
+                last(""),
+            ),
             (r#"{"error":"no"}"#, Err(ResponderError::Reported("no".into()))),
         ] {
             assert_eq!(ollama::read(line), heard, "{line}");

@@ -28,9 +28,9 @@ impl LineBuffer {
                 self.searched = 0;
                 text(line).map(Some)
             }
-            None if self.bytes.len() > MAX_LINE_BYTES => {
-                Err(ResponderError::Malformed(format!("a line of more than {MAX_LINE_BYTES} bytes")))
-            }
+            None if self.bytes.len() > MAX_LINE_BYTES => Err(ResponderError::Malformed(format!(
+                "a line of more than {MAX_LINE_BYTES} bytes"
+            ))),
             None => {
                 self.searched = self.bytes.len();
                 Ok(None)
@@ -46,7 +46,9 @@ impl LineBuffer {
 
 fn text(mut line: Vec<u8>) -> Result<String, ResponderError> {
     if line.len() > MAX_LINE_BYTES {
-        return Err(ResponderError::Malformed(format!("a line of more than {MAX_LINE_BYTES} bytes")));
+        return Err(ResponderError::Malformed(format!(
+            "a line of more than {MAX_LINE_BYTES} bytes"
+        )));
     }
     while matches!(line.last(), Some(b'\n' | b'\r')) {
         line.pop();

@@ -49,7 +49,9 @@ pub(super) fn read(line: &str) -> Result<Heard, ResponderError> {
     if let Some(error) = chunk.error {
         return Err(ResponderError::Reported(super::http::error_text(&error)));
     }
-    let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Heard::Nothing) };
+    let Some(choice) = chunk.choices.into_iter().next() else {
+        return Ok(Heard::Nothing);
+    };
     let finished = choice.finish_reason.is_some();
     Ok(match choice.delta.content {
         Some(text) if finished => Heard::LastText(text),

@@ -38,7 +38,16 @@ impl DeltaSink {
     /// A sink and its outlet. `cut_note` is put behind a reply that had to be cut.
     pub fn new(cut_note: &'static str) -> (Self, mpsc::Receiver<Piece>) {
         let (out, pieces) = mpsc::channel(WAITING_PIECES);
-        (Self { out, text: String::new(), chars: 0, cut_note, full: false }, pieces)
+        (
+            Self {
+                out,
+                text: String::new(),
+                chars: 0,
+                cut_note,
+                full: false,
+            },
+            pieces,
+        )
     }
 
     /// Adds a part.
@@ -60,7 +69,10 @@ impl DeltaSink {
         self.text.push_str(&part);
         self.chars += part.chars().count();
         self.full = cut;
-        self.out.send(Piece::Text(part)).await.map_err(|_| SinkError::Closed)?;
+        self.out
+            .send(Piece::Text(part))
+            .await
+            .map_err(|_| SinkError::Closed)?;
         if cut { Err(SinkError::Full) } else { Ok(()) }
     }
 

@@ -1,4 +1,5 @@
 //! A model's server that the tests start themselves and that misbehaves on demand.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -96,7 +97,9 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Request> {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         bytes.extend_from_slice(&chunk[..read]);
-        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
         let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
         let length = head
             .lines()
@@ -123,26 +126,37 @@ pub(crate) fn head(status: &str, more: &str) -> Step {
 }
 
 pub(crate) fn ok(protocol: Protocol) -> Step {
-    head("200 OK", &format!("content-type: {}; charset=utf-8\r\n", content_type(protocol)))
+    head(
+        "200 OK",
+        &format!("content-type: {}; charset=utf-8\r\n", content_type(protocol)),
+    )
 }
 
 /// A part of a reply.
 pub(crate) fn part(protocol: Protocol, text: &str) -> Vec<u8> {
     match protocol {
-        Protocol::OpenAi => {
-            format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": { "content": text } }] })).into_bytes()
-        }
-        Protocol::Ollama => {
-            format!("{}\n", json!({ "message": { "role": "assistant", "content": text }, "done": false })).into_bytes()
-        }
+        Protocol::OpenAi => format!(
+            "data: {}\n\n",
+            json!({ "choices": [{ "index": 0, "delta": { "content": text } }] })
+        )
+        .into_bytes(),
+        Protocol::Ollama => format!(
+            "{}\n",
+            json!({ "message": { "role": "assistant", "content": text }, "done": false })
+        )
+        .into_bytes(),
     }
 }
 
 /// The end of a reply.
 pub(crate) fn end(protocol: Protocol) -> Vec<u8> {
     match protocol {
-        Protocol::OpenAi => b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n".to_vec(),
-        Protocol::Ollama => b"{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n".to_vec(),
+        Protocol::OpenAi => {
+            b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n".to_vec()
+        }
+        Protocol::Ollama => {
+            b"{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n".to_vec()
+        }
     }
 }
 

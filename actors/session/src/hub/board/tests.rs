@@ -5,16 +5,32 @@ const PEER: NodeId = NodeId(2);
 const S: SessionId = SessionId(77);
 
 fn all_at(owner: NodeId, epoch: u64) -> Vec<PlacementRow> {
-    vec![PlacementRow { owner: Some(owner), epoch: Epoch(epoch) }; usize::from(SESSION_PARTITIONS)]
+    vec![
+        PlacementRow {
+            owner: Some(owner),
+            epoch: Epoch(epoch)
+        };
+        usize::from(SESSION_PARTITIONS)
+    ]
 }
 
 fn delta(epoch: u64, to: u64, offset: u64, text: &str) -> Delta {
     let reply_to = format!("m{to}").parse().expect("a valid id");
-    Delta { session: S, epoch: Epoch(epoch), to: Seq(to), reply_to, offset, text: text.into() }
+    Delta {
+        session: S,
+        epoch: Epoch(epoch),
+        to: Seq(to),
+        reply_to,
+        offset,
+        text: text.into(),
+    }
 }
 
 fn watch(on: bool, epoch: u64) -> Watch {
-    Watch { on, sessions: vec![(S, Epoch(epoch))] }
+    Watch {
+        on,
+        sessions: vec![(S, Epoch(epoch))],
+    }
 }
 
 fn board(owner: NodeId) -> Board {
@@ -31,16 +47,25 @@ fn shown(follower: &Follower) -> Option<(u64, String)> {
 fn the_owner_is_told_and_told_again_when_it_changes_or_comes_back() {
     let mut board = board(PEER);
     let follower = Arc::new(Follower::default());
-    assert_eq!(board.follow(S, follower.clone()), [Letter::Watch(PEER, watch(true, 1))]);
+    assert_eq!(
+        board.follow(S, follower.clone()),
+        [Letter::Watch(PEER, watch(true, 1))]
+    );
     assert_eq!(board.retry(), []);
     assert_eq!(board.reconnected(PEER), [Letter::Watch(PEER, watch(true, 1))]);
     assert_eq!(board.reconnected(NodeId(3)), []);
-    assert_eq!(board.placed(all_at(NodeId(3), 2)), [Letter::Watch(NodeId(3), watch(true, 2))]);
+    assert_eq!(
+        board.placed(all_at(NodeId(3), 2)),
+        [Letter::Watch(NodeId(3), watch(true, 2))]
+    );
     assert!(follower.news().moved);
     board.not_sent(&watch(true, 2));
     assert_eq!(board.retry(), [Letter::Watch(NodeId(3), watch(true, 2))]);
     assert_eq!(board.placed(all_at(NodeId(3), 2)), []);
-    assert_eq!(board.unfollow(S, &follower), [Letter::Watch(NodeId(3), watch(false, 2))]);
+    assert_eq!(
+        board.unfollow(S, &follower),
+        [Letter::Watch(NodeId(3), watch(false, 2))]
+    );
     assert!(board.followed.is_empty());
 }
 
@@ -48,7 +73,10 @@ fn the_owner_is_told_and_told_again_when_it_changes_or_comes_back() {
 fn a_session_without_owner_is_told_once_it_has_one() {
     let mut board = Board::new(ME);
     assert_eq!(board.follow(S, Arc::default()), []);
-    assert_eq!(board.placed(all_at(PEER, 1)), [Letter::Watch(PEER, watch(true, 1))]);
+    assert_eq!(
+        board.placed(all_at(PEER, 1)),
+        [Letter::Watch(PEER, watch(true, 1))]
+    );
 }
 
 #[test]
@@ -57,7 +85,10 @@ fn parts_reach_readers_here_and_nodes_that_follow() {
     let follower = Arc::new(Follower::default());
     assert_eq!(board.follow(S, follower.clone()), []);
     assert_eq!(board.watch(PEER, &watch(true, 1)), []);
-    assert_eq!(board.publish(delta(1, 1, 0, "hé")), [Letter::Delta(PEER, delta(1, 1, 0, "hé"))]);
+    assert_eq!(
+        board.publish(delta(1, 1, 0, "hé")),
+        [Letter::Delta(PEER, delta(1, 1, 0, "hé"))]
+    );
     assert_eq!(shown(&follower), Some((0, "hé".into())));
     assert_eq!(board.watch(PEER, &watch(false, 1)), []);
     assert_eq!(board.publish(delta(1, 1, 2, "llo")), []);
@@ -69,12 +100,18 @@ fn who_comes_in_the_middle_gets_the_text_so_far() {
     let mut board = board(ME);
     board.publish(delta(1, 1, 0, "hé"));
     board.publish(delta(1, 1, 2, "llo"));
-    assert_eq!(board.watch(PEER, &watch(true, 1)), [Letter::Delta(PEER, delta(1, 1, 0, "héllo"))]);
+    assert_eq!(
+        board.watch(PEER, &watch(true, 1)),
+        [Letter::Delta(PEER, delta(1, 1, 0, "héllo"))]
+    );
     let follower = Arc::new(Follower::default());
     board.follow(S, follower.clone());
     assert_eq!(shown(&follower), Some((0, "héllo".into())));
     board.publish(delta(1, 1, 1, "i"));
-    assert_eq!(board.watch(NodeId(3), &watch(true, 1)), [Letter::Delta(NodeId(3), delta(1, 1, 0, "hi"))]);
+    assert_eq!(
+        board.watch(NodeId(3), &watch(true, 1)),
+        [Letter::Delta(NodeId(3), delta(1, 1, 0, "hi"))]
+    );
     board.settled(S);
     assert_eq!(board.watch(NodeId(4), &watch(true, 1)), []);
 }
@@ -83,7 +120,10 @@ fn who_comes_in_the_middle_gets_the_text_so_far() {
 fn a_second_reader_here_makes_the_owner_send_the_text_so_far_again() {
     let mut board = board(PEER);
     board.follow(S, Arc::default());
-    assert_eq!(board.follow(S, Arc::default()), [Letter::Watch(PEER, watch(true, 1))]);
+    assert_eq!(
+        board.follow(S, Arc::default()),
+        [Letter::Watch(PEER, watch(true, 1))]
+    );
 }
 
 #[test]
@@ -99,7 +139,10 @@ fn an_older_owners_parts_are_not_mixed_in() {
 #[test]
 fn parts_that_nobody_reads_are_declined() {
     let mut board = board(PEER);
-    assert_eq!(board.arrived(PEER, &delta(1, 1, 0, "x")), [Letter::Watch(PEER, watch(false, 1))]);
+    assert_eq!(
+        board.arrived(PEER, &delta(1, 1, 0, "x")),
+        [Letter::Watch(PEER, watch(false, 1))]
+    );
 }
 
 #[test]

@@ -24,17 +24,31 @@ pub(super) fn leader(language: Language, facts: &Facts) -> String {
             format!("Le leader est le nœud {leader}."),
         ),
         None => language
-            .pick("There is no leader at the moment; one is being elected.", "Il n'y a pas de leader en ce moment ; une élection est en cours.")
+            .pick(
+                "There is no leader at the moment; one is being elected.",
+                "Il n'y a pas de leader en ce moment ; une élection est en cours.",
+            )
             .to_owned(),
     }
 }
 
 pub(super) fn how_many(language: Language, facts: &Facts) -> String {
     let (up, down): (Vec<_>, Vec<_>) = facts.nodes.iter().partition(|node| node.up);
-    let names = |nodes: &[&super::NodeFact]| nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |nodes: &[&super::NodeFact]| {
+        nodes
+            .iter()
+            .map(|node| node.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let all = facts.nodes.len();
     let mut text = language.pick(
-        format!("{} of {all} {} up: {}.", up.len(), if all == 1 { "node is" } else { "nodes are" }, names(&up)),
+        format!(
+            "{} of {all} {} up: {}.",
+            up.len(),
+            if all == 1 { "node is" } else { "nodes are" },
+            names(&up)
+        ),
         format!(
             "{} {} sur {all} {} : {}.",
             up.len(),
@@ -44,7 +58,10 @@ pub(super) fn how_many(language: Language, facts: &Facts) -> String {
         ),
     );
     if !down.is_empty() {
-        text.push_str(&language.pick(format!(" Down: {}.", names(&down)), format!(" En panne : {}.", names(&down))));
+        text.push_str(&language.pick(
+            format!(" Down: {}.", names(&down)),
+            format!(" En panne : {}.", names(&down)),
+        ));
     }
     text
 }
@@ -54,7 +71,10 @@ pub(super) fn overview(language: Language, facts: &Facts) -> String {
     let lead = if well {
         language.pick("All is well.", "Tout va bien.")
     } else {
-        language.pick("I am working, with some trouble.", "Je fonctionne, avec quelques soucis.")
+        language.pick(
+            "I am working, with some trouble.",
+            "Je fonctionne, avec quelques soucis.",
+        )
     };
     format!("{lead} {} {}", how_many(language, facts), leader(language, facts))
 }

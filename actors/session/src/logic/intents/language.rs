@@ -11,18 +11,92 @@ pub enum Language {
 
 /// Words that only one of the languages has, among the most frequent ones of each.
 const FRENCH_WORDS: &[&str] = &[
-    "je", "tu", "il", "elle", "nous", "vous", "le", "la", "les", "un", "une", "des", "du", "de", "et", "ou", "est",
-    "sont", "suis", "es", "quel", "quelle", "quels", "quelles", "qui", "que", "quoi", "combien", "comment", "pourquoi",
-    "sur", "avec", "pour", "dans", "bonjour", "bonsoir", "salut", "merci", "revoir", "aide", "heure", "jour", "date",
-    "noeud", "noeuds", "chef", "fois", "moins", "font", "fait", "ce", "ca", "c", "qu", "j", "l", "d", "mon", "ma",
-    "mes", "ton", "ta", "pas", "plait", "sommes", "repete", "dis", "bonne", "nuit", "divise", "racine", "calcule",
-    "coucou", "aujourd", "hui", "demain", "puissance", "cent", "vaut",
+    "je",
+    "tu",
+    "il",
+    "elle",
+    "nous",
+    "vous",
+    "le",
+    "la",
+    "les",
+    "un",
+    "une",
+    "des",
+    "du",
+    "de",
+    "et",
+    "ou",
+    "est",
+    "sont",
+    "suis",
+    "es",
+    "quel",
+    "quelle",
+    "quels",
+    "quelles",
+    "qui",
+    "que",
+    "quoi",
+    "combien",
+    "comment",
+    "pourquoi",
+    "sur",
+    "avec",
+    "pour",
+    "dans",
+    "bonjour",
+    "bonsoir",
+    "salut",
+    "merci",
+    "revoir",
+    "aide",
+    "heure",
+    "jour",
+    "date",
+    "noeud",
+    "noeuds",
+    "chef",
+    "fois",
+    "moins",
+    "font",
+    "fait",
+    "ce",
+    "ca",
+    "c",
+    "qu",
+    "j",
+    "l",
+    "d",
+    "mon",
+    "ma",
+    "mes",
+    "ton",
+    "ta",
+    "pas",
+    "plait",
+    "sommes",
+    "repete",
+    "dis",
+    "bonne",
+    "nuit",
+    "divise",
+    "racine",
+    "calcule",
+    "coucou",
+    "aujourd",
+    "hui",
+    "demain",
+    "puissance",
+    "cent",
+    "vaut",
 ];
 const ENGLISH_WORDS: &[&str] = &[
-    "i", "you", "he", "she", "we", "they", "the", "an", "and", "or", "is", "are", "am", "what", "which", "who", "where",
-    "how", "why", "many", "much", "with", "for", "in", "on", "hello", "hi", "hey", "thanks", "thank", "bye", "goodbye",
-    "help", "time", "day", "date", "node", "nodes", "leader", "times", "minus", "my", "your", "not", "do", "does", "it",
-    "repeat", "say", "good", "night", "morning", "please", "divided", "percent", "of", "today", "to", "square", "root",
+    "i", "you", "he", "she", "we", "they", "the", "an", "and", "or", "is", "are", "am", "what", "which",
+    "who", "where", "how", "why", "many", "much", "with", "for", "in", "on", "hello", "hi", "hey", "thanks",
+    "thank", "bye", "goodbye", "help", "time", "day", "date", "node", "nodes", "leader", "times", "minus",
+    "my", "your", "not", "do", "does", "it", "repeat", "say", "good", "night", "morning", "please",
+    "divided", "percent", "of", "today", "to", "square", "root",
 ];
 
 impl Language {
@@ -30,7 +104,10 @@ impl Language {
     pub fn detect(text: &str) -> Option<Self> {
         let lower = text.to_lowercase();
         let folded = fold(text);
-        let words: Vec<&str> = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> = folded
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
         let accents = lower.chars().filter(|c| "àâçéèêëîïôœùûü«»".contains(*c)).count();
         let count = |known: &[&str]| words.iter().filter(|word| known.contains(word)).count();
         let (french, english) = (2 * count(FRENCH_WORDS) + 3 * accents, 2 * count(ENGLISH_WORDS));
@@ -84,7 +161,11 @@ pub fn fold(text: &str) -> String {
 
 /// The words of a folded text with single spaces between, without punctuation.
 pub fn words_only(folded: &str) -> String {
-    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    folded
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

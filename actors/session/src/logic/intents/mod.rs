@@ -72,9 +72,15 @@ pub fn understand(message: &str, facts: &Facts) -> Understanding {
     }
     let words = words_only(&folded);
     if let Some((language, intent, exact)) = recognise(&words, detected) {
-        return Understanding { text: say(intent, language, facts), certain: exact && intent.is_certain() };
+        return Understanding {
+            text: say(intent, language, facts),
+            certain: exact && intent.is_certain(),
+        };
     }
-    Understanding { text: not_understood(message, &words, language), certain: false }
+    Understanding {
+        text: not_understood(message, &words, language),
+        certain: false,
+    }
 }
 
 /// Says that no language model can be reached, in the language of `message`, before `reply`.
@@ -88,9 +94,10 @@ pub fn without_model(message: &str, reply: &str) -> String {
 
 /// Said behind a reply that grew too long.
 pub fn cut_note(message: &str) -> &'static str {
-    Language::detect(message)
-        .unwrap_or(Language::English)
-        .pick("\n\n[The reply was cut off here: it is too long.]", "\n\n[La réponse est coupée ici : elle est trop longue.]")
+    Language::detect(message).unwrap_or(Language::English).pick(
+        "\n\n[The reply was cut off here: it is too long.]",
+        "\n\n[La réponse est coupée ici : elle est trop longue.]",
+    )
 }
 
 /// The phrase that `words` are, and whether to the letter.
@@ -99,18 +106,28 @@ fn recognise(words: &str, detected: Option<Language>) -> Option<(Language, Inten
         return None;
     }
     let bare = without_fillers(words);
-    let all = || PHRASES.iter().flat_map(|(l, intent, phrases)| phrases.iter().map(move |phrase| (*l, *intent, *phrase)));
+    let all = || {
+        PHRASES
+            .iter()
+            .flat_map(|(l, intent, phrases)| phrases.iter().map(move |phrase| (*l, *intent, *phrase)))
+    };
     let same = |(_, _, phrase): &(Language, Intent, &str)| *phrase == words;
-    let around = |(_, _, phrase): &(Language, Intent, &str)| is_around(words, phrase) || (!bare.is_empty() && *phrase == bare);
+    let around = |(_, _, phrase): &(Language, Intent, &str)| {
+        is_around(words, phrase) || (!bare.is_empty() && *phrase == bare)
+    };
     // A phrase of the detected language goes first: "date" is a word of both.
     let prefer = |found: &(Language, Intent, &str)| detected.is_none_or(|language| language == found.0);
     for exact in [&same as &dyn Fn(&(Language, Intent, &str)) -> bool, &around] {
-        if let Some((language, intent, _)) = all().find(|p| exact(p) && prefer(p)).or_else(|| all().find(|p| exact(p))) {
+        if let Some((language, intent, _)) = all()
+            .find(|p| exact(p) && prefer(p))
+            .or_else(|| all().find(|p| exact(p)))
+        {
             return Some((language, intent, true));
         }
     }
     let likeness = |phrase: &str| {
-        strsim::normalized_damerau_levenshtein(phrase, words).max(strsim::normalized_damerau_levenshtein(phrase, &bare))
+        strsim::normalized_damerau_levenshtein(phrase, words)
+            .max(strsim::normalized_damerau_levenshtein(phrase, &bare))
     };
     all()
         .map(|(language, intent, phrase)| (likeness(phrase), language, intent))
@@ -121,7 +138,11 @@ fn recognise(words: &str, detected: Option<Language>) -> Option<(Language, Inten
 
 /// Whether `words` are `phrase` with nothing but fillers around it.
 fn is_around(words: &str, phrase: &str) -> bool {
-    let filler = |rest: &str| rest.split(' ').filter(|word| !word.is_empty()).all(|word| FILLERS.contains(&word));
+    let filler = |rest: &str| {
+        rest.split(' ')
+            .filter(|word| !word.is_empty())
+            .all(|word| FILLERS.contains(&word))
+    };
     words.match_indices(phrase).any(|(at, _)| {
         let (before, after) = (&words[..at], &words[at + phrase.len()..]);
         (before.is_empty() || before.ends_with(' '))
@@ -137,7 +158,10 @@ fn without_fillers(words: &str) -> String {
     while is_filler(kept.last()) {
         kept.pop();
     }
-    let begin = kept.iter().position(|word| !FILLERS.contains(word)).unwrap_or(kept.len());
+    let begin = kept
+        .iter()
+        .position(|word| !FILLERS.contains(word))
+        .unwrap_or(kept.len());
     kept[begin..].join(" ")
 }
 
@@ -171,16 +195,26 @@ fn repeat(language: Language, facts: &Facts) -> String {
     match &facts.said_before {
         Some(before) => {
             let before = shortened(before);
-            language.pick(format!("You said: \"{before}\""), format!("Vous avez dit : « {before} »"))
+            language.pick(
+                format!("You said: \"{before}\""),
+                format!("Vous avez dit : « {before} »"),
+            )
         }
         None => language
-            .pick("You have not said anything before this.", "Vous n'avez encore rien dit avant cela.")
+            .pick(
+                "You have not said anything before this.",
+                "Vous n'avez encore rien dit avant cela.",
+            )
             .to_owned(),
     }
 }
 
 fn help(language: Language) -> String {
-    let examples = phrases::examples(language).iter().map(|example| format!("- {example}")).collect::<Vec<_>>().join("\n");
+    let examples = phrases::examples(language)
+        .iter()
+        .map(|example| format!("- {example}"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let lead = language.pick(
         "I can tell you about this cluster, the time and the date, and I can calculate. For example:",
         "Je peux vous parler de ce cluster, de l'heure et de la date, et je sais calculer. Par exemple :",
@@ -206,11 +240,20 @@ fn suggest(words: &str, language: Language) -> Vec<&'static str> {
     let short: String = words.chars().take(MAX_PHRASE_CHARS).collect();
     let mut ranked: Vec<(f64, &'static str)> = phrases::examples(language)
         .iter()
-        .map(|example| (strsim::jaro_winkler(&words_only(&fold(example)), &short), *example))
+        .map(|example| {
+            (
+                strsim::jaro_winkler(&words_only(&fold(example)), &short),
+                *example,
+            )
+        })
         .collect();
     // The sort is stable, so that equal ones keep the order of the list.
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    ranked.into_iter().take(SUGGESTIONS).map(|(_, example)| example).collect()
+    ranked
+        .into_iter()
+        .take(SUGGESTIONS)
+        .map(|(_, example)| example)
+        .collect()
 }
 
 fn shortened(text: &str) -> String {

@@ -7,11 +7,31 @@ use super::Facts;
 use super::language::Language;
 
 const ENGLISH_MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const FRENCH_MONTHS: [&str; 12] = [
-    "janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre",
+    "janvier",
+    "février",
+    "mars",
+    "avril",
+    "mai",
+    "juin",
+    "juillet",
+    "août",
+    "septembre",
+    "octobre",
+    "novembre",
     "décembre",
 ];
 
@@ -30,10 +50,17 @@ pub(super) fn date(language: Language, facts: &Facts) -> String {
     let (day, year) = (now.day(), now.year());
     let month = usize::from(now.month().unsigned_abs()).saturating_sub(1).min(11);
     let weekday = day_name(now.weekday(), language);
-    let first = if day == 1 { "1er".to_owned() } else { day.to_string() };
+    let first = if day == 1 {
+        "1er".to_owned()
+    } else {
+        day.to_string()
+    };
     language.pick(
         format!("Today is {weekday}, {day} {} {year}.", ENGLISH_MONTHS[month]),
-        format!("Nous sommes le {weekday} {first} {} {year}.", FRENCH_MONTHS[month]),
+        format!(
+            "Nous sommes le {weekday} {first} {} {year}.",
+            FRENCH_MONTHS[month]
+        ),
     )
 }
 
@@ -44,7 +71,10 @@ pub(super) fn weekday(language: Language, facts: &Facts) -> String {
 
 fn now(facts: &Facts) -> jiff::Zoned {
     // A clock beyond year 9999 is wrong anyway; its epoch shows that plainly.
-    let at = i64::try_from(facts.now_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    let at = i64::try_from(facts.now_ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .unwrap_or_default();
     at.to_zoned(facts.time_zone.clone())
 }
 

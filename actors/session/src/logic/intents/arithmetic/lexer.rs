@@ -59,8 +59,14 @@ const WORDS: &[(&[&str], &[Token])] = &[
     (&["pow"], &[Token::Power]),
     (&["squared"], &[Token::Power, Token::Number(Number::Exact(2, 1))]),
     (&["cubed"], &[Token::Power, Token::Number(Number::Exact(3, 1))]),
-    (&["au", "carre"], &[Token::Power, Token::Number(Number::Exact(2, 1))]),
-    (&["au", "cube"], &[Token::Power, Token::Number(Number::Exact(3, 1))]),
+    (
+        &["au", "carre"],
+        &[Token::Power, Token::Number(Number::Exact(2, 1))],
+    ),
+    (
+        &["au", "cube"],
+        &[Token::Power, Token::Number(Number::Exact(3, 1))],
+    ),
     (&["percent"], &[Token::Percent]),
     (&["per", "cent"], &[Token::Percent]),
     (&["pour", "cent"], &[Token::Percent]),
@@ -81,13 +87,54 @@ const WORDS: &[(&[&str], &[Token])] = &[
 ];
 
 const NUMBER_WORDS: &[(&str, i128)] = &[
-    ("zero", 0), ("one", 1), ("two", 2), ("three", 3), ("four", 4), ("five", 5), ("six", 6), ("seven", 7),
-    ("eight", 8), ("nine", 9), ("ten", 10), ("eleven", 11), ("twelve", 12), ("thirteen", 13), ("fourteen", 14),
-    ("fifteen", 15), ("sixteen", 16), ("seventeen", 17), ("eighteen", 18), ("nineteen", 19), ("twenty", 20),
-    ("thirty", 30), ("forty", 40), ("fifty", 50), ("sixty", 60), ("seventy", 70), ("eighty", 80), ("ninety", 90),
-    ("un", 1), ("deux", 2), ("trois", 3), ("quatre", 4), ("cinq", 5), ("sept", 7), ("huit", 8), ("neuf", 9),
-    ("dix", 10), ("onze", 11), ("douze", 12), ("treize", 13), ("quatorze", 14), ("quinze", 15), ("seize", 16),
-    ("vingt", 20), ("trente", 30), ("quarante", 40), ("cinquante", 50), ("soixante", 60),
+    ("zero", 0),
+    ("one", 1),
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("five", 5),
+    ("six", 6),
+    ("seven", 7),
+    ("eight", 8),
+    ("nine", 9),
+    ("ten", 10),
+    ("eleven", 11),
+    ("twelve", 12),
+    ("thirteen", 13),
+    ("fourteen", 14),
+    ("fifteen", 15),
+    ("sixteen", 16),
+    ("seventeen", 17),
+    ("eighteen", 18),
+    ("nineteen", 19),
+    ("twenty", 20),
+    ("thirty", 30),
+    ("forty", 40),
+    ("fifty", 50),
+    ("sixty", 60),
+    ("seventy", 70),
+    ("eighty", 80),
+    ("ninety", 90),
+    ("un", 1),
+    ("deux", 2),
+    ("trois", 3),
+    ("quatre", 4),
+    ("cinq", 5),
+    ("sept", 7),
+    ("huit", 8),
+    ("neuf", 9),
+    ("dix", 10),
+    ("onze", 11),
+    ("douze", 12),
+    ("treize", 13),
+    ("quatorze", 14),
+    ("quinze", 15),
+    ("seize", 16),
+    ("vingt", 20),
+    ("trente", 30),
+    ("quarante", 40),
+    ("cinquante", 50),
+    ("soixante", 60),
 ];
 
 /// The pieces of `text` (lower case, without accents), or none where it holds anything else.
@@ -99,7 +146,9 @@ pub(super) fn read(text: &str, language: Language) -> Option<Result<Vec<Token>, 
         let c = chars[at];
         if c.is_whitespace() {
             at += 1;
-        } else if c.is_ascii_digit() || (matches!(c, '.' | ',') && chars.get(at + 1).is_some_and(char::is_ascii_digit)) {
+        } else if c.is_ascii_digit()
+            || (matches!(c, '.' | ',') && chars.get(at + 1).is_some_and(char::is_ascii_digit))
+        {
             let (number, next) = number(&chars, at, language);
             match number {
                 Ok(number) => tokens.push(Token::Number(number)),
@@ -147,7 +196,12 @@ fn sign(c: char, tokens: &mut Vec<Token>) -> Option<()> {
 
 /// Reads the words from `at` on and gives where they end; none if one is unknown.
 fn words(chars: &[char], at: usize, tokens: &mut Vec<Token>) -> Option<usize> {
-    let end = |from: usize| chars[from..].iter().position(|c| !c.is_ascii_alphabetic()).map_or(chars.len(), |n| from + n);
+    let end = |from: usize| {
+        chars[from..]
+            .iter()
+            .position(|c| !c.is_ascii_alphabetic())
+            .map_or(chars.len(), |n| from + n)
+    };
     // An x between numbers multiplies, with or without spaces: "3x4".
     if chars[at] == 'x' && end(at) == at + 1 {
         tokens.push(Token::Times);
@@ -185,7 +239,10 @@ fn number(chars: &[char], at: usize, language: Language) -> (Result<Number, Math
         } else if matches!(c, '.' | ',') && digit(end + 1) {
             marks.push(c);
             groups.push(String::new());
-        } else if c.is_whitespace() && groups_by_space(chars, end, language) && !marks.iter().any(|m| matches!(m, '.' | ',')) {
+        } else if c.is_whitespace()
+            && groups_by_space(chars, end, language)
+            && !marks.iter().any(|m| matches!(m, '.' | ','))
+        {
             marks.push(' ');
             groups.push(String::new());
         } else {
@@ -204,7 +261,9 @@ fn groups_by_space(chars: &[char], at: usize, language: Language) -> bool {
 
 fn assemble(groups: &[String], marks: &[char], language: Language) -> Result<Number, MathError> {
     let (first, rest) = groups.split_first().ok_or(MathError::Malformed)?;
-    let Some(&last_mark) = marks.last() else { return Number::from_digits(first, "") };
+    let Some(&last_mark) = marks.last() else {
+        return Number::from_digits(first, "");
+    };
     let of_three = !first.is_empty() && rest.iter().all(|group| group.len() == 3);
     let same = marks.iter().all(|&mark| mark == last_mark);
     let thousands = match last_mark {

@@ -46,20 +46,29 @@ pub fn answer(folded: &str, language: Language) -> Option<String> {
     let text = bare(folded);
     if text.len() > MAX_CALCULATION_CHARS {
         // Only signs and digits: certainly meant as one, so it is answered rather than passed on.
-        let numeric = text.chars().all(|c| c.is_ascii_digit() || " +-*/^%().,".contains(c));
+        let numeric = text
+            .chars()
+            .all(|c| c.is_ascii_digit() || " +-*/^%().,".contains(c));
         return numeric.then(|| complaint(MathError::TooComplex, language));
     }
     let tokens = match lexer::read(text, language)? {
         Ok(tokens) => tokens,
         Err(error) => return Some(complaint(error, language)),
     };
-    let numbers = tokens.iter().filter(|token| matches!(token, Token::Number(_))).count();
+    let numbers = tokens
+        .iter()
+        .filter(|token| matches!(token, Token::Number(_)))
+        .count();
     // One token alone is no calculation: a year, a house number.
     if numbers == 0 || numbers == tokens.len() {
         return None;
     }
     // "One of two" speaks of something else: only a percentage is of something.
-    if tokens.iter().enumerate().any(|(at, &t)| t == Token::Of && (at == 0 || tokens[at - 1] != Token::Percent)) {
+    if tokens
+        .iter()
+        .enumerate()
+        .any(|(at, &t)| t == Token::Of && (at == 0 || tokens[at - 1] != Token::Percent))
+    {
         return None;
     }
     Some(match parser::evaluate(&tokens) {
@@ -70,7 +79,10 @@ pub fn answer(folded: &str, language: Language) -> Option<String> {
 
 fn bare(folded: &str) -> &str {
     let mut text = folded.trim();
-    while let Some(rest) = BEGINNINGS.iter().find_map(|beginning| text.strip_prefix(beginning)) {
+    while let Some(rest) = BEGINNINGS
+        .iter()
+        .find_map(|beginning| text.strip_prefix(beginning))
+    {
         text = rest.trim_start();
     }
     while let Some(rest) = ENDINGS.iter().find_map(|ending| text.strip_suffix(ending)) {
@@ -81,7 +93,11 @@ fn bare(folded: &str) -> &str {
 
 fn result(tokens: &[Token], value: Number, language: Language) -> String {
     let (text, exact) = value.display(language.decimal_mark());
-    format!("{} {} {text}", written(tokens, language), if exact { "=" } else { "≈" })
+    format!(
+        "{} {} {text}",
+        written(tokens, language),
+        if exact { "=" } else { "≈" }
+    )
 }
 
 /// The calculation as it was understood, so that a misreading shows.
@@ -99,11 +115,20 @@ fn written(tokens: &[Token], language: Language) -> String {
             Token::Over => out.push_str(" ÷ "),
             Token::Mod => out.push_str(" mod "),
             Token::Power => out.push('^'),
-            Token::Percent if matches!(tokens.get(at + 1), Some(Token::Number(_) | Token::Open | Token::Root)) => {
+            Token::Percent
+                if matches!(
+                    tokens.get(at + 1),
+                    Some(Token::Number(_) | Token::Open | Token::Root)
+                ) =>
+            {
                 out.push_str(" mod ");
             }
             Token::Percent => out.push_str(if language == Language::French { " %" } else { "%" }),
-            Token::Of => out.push_str(if language == Language::French { " de " } else { " of " }),
+            Token::Of => out.push_str(if language == Language::French {
+                " de "
+            } else {
+                " of "
+            }),
             Token::Root => out.push('√'),
             Token::Open => out.push('('),
             Token::Close => out.push(')'),
@@ -119,11 +144,15 @@ fn complaint(error: MathError, language: Language) -> String {
         (Language::English, MathError::NotReal) => {
             "That has no real result: it takes the root of a negative number."
         }
-        (Language::English, MathError::TooComplex) => "That calculation is too long or nested too deep for me.",
+        (Language::English, MathError::TooComplex) => {
+            "That calculation is too long or nested too deep for me."
+        }
         (Language::English, MathError::Malformed) => {
             "I cannot read that calculation: something is missing or out of place. Try \"12 * (3 + 4)\"."
         }
-        (Language::French, MathError::DivisionByZero) => "C'est une division par zéro, qui n'a pas de résultat.",
+        (Language::French, MathError::DivisionByZero) => {
+            "C'est une division par zéro, qui n'a pas de résultat."
+        }
         (Language::French, MathError::TooLarge) => "Le résultat est trop grand pour que je l'écrive.",
         (Language::French, MathError::NotReal) => {
             "Il n'y a pas de résultat réel : c'est la racine d'un nombre négatif."
@@ -180,7 +209,10 @@ mod tests {
             ("2(3+4)", "2(3 + 4) = 14"),
             ("5 - -3", "5 - -3 = 8"),
             ("100^100", "100^100 ≈ 1e200"),
-            ("170141183460469231731687303715884105727 + 1", "170141183460469231731687303715884105727 + 1 ≈ 1.701411835e38"),
+            (
+                "170141183460469231731687303715884105727 + 1",
+                "170141183460469231731687303715884105727 + 1 ≈ 1.701411835e38",
+            ),
         ] {
             assert_eq!(english(asked).as_deref(), Some(expected), "{asked}");
         }
@@ -233,21 +265,44 @@ mod tests {
             "9".repeat(900) + "+1",
         ] {
             let reply = english(&hostile);
-            assert!(reply.as_ref().is_none_or(|reply| reply.len() < 1_200), "{reply:?}");
+            assert!(
+                reply.as_ref().is_none_or(|reply| reply.len() < 1_200),
+                "{reply:?}"
+            );
         }
-        assert!(english(&format!("{}1{}", "(".repeat(100), ")".repeat(100))).is_some_and(|r| r.contains("too long")));
+        assert!(
+            english(&format!("{}1{}", "(".repeat(100), ")".repeat(100)))
+                .is_some_and(|r| r.contains("too long"))
+        );
     }
 
     #[test]
     fn other_messages_are_no_calculations() {
-        for text in ["2024", "hello", "what is love", "call me at 5", "who is number one", "", "-", "plus", "42?"] {
+        for text in [
+            "2024",
+            "hello",
+            "what is love",
+            "call me at 5",
+            "who is number one",
+            "",
+            "-",
+            "plus",
+            "42?",
+        ] {
             assert_eq!(english(text), None, "{text}");
         }
     }
 
     #[test]
     fn extremes_never_panic() {
-        let numbers = ["0", "1", "170141183460469231731687303715884105727", "(-170141183460469231731687303715884105727-1)", "0.000000000000000000000000000001", "1e5"];
+        let numbers = [
+            "0",
+            "1",
+            "170141183460469231731687303715884105727",
+            "(-170141183460469231731687303715884105727-1)",
+            "0.000000000000000000000000000001",
+            "1e5",
+        ];
         for a in numbers {
             for b in numbers {
                 for sign in ["+", "-", "*", "/", "mod ", "^"] {

@@ -45,10 +45,17 @@ impl Number {
     pub(super) fn from_digits(whole: &str, fraction: &str) -> Result {
         let fraction = fraction.trim_end_matches('0');
         let all = format!("{whole}{fraction}");
-        let exact = all.parse::<i128>().ok().zip(10i128.checked_pow(fraction.len() as u32));
+        let exact = all
+            .parse::<i128>()
+            .ok()
+            .zip(10i128.checked_pow(fraction.len() as u32));
         match exact {
             Some((num, den)) => ratio(num, den),
-            None => approx(format!("{whole}.{fraction}0").parse().map_err(|_| MathError::Malformed)?),
+            None => approx(
+                format!("{whole}.{fraction}0")
+                    .parse()
+                    .map_err(|_| MathError::Malformed)?,
+            ),
         }
     }
 
@@ -85,7 +92,12 @@ impl Number {
     pub(super) fn add(self, other: Self) -> Result {
         self.exact_or(
             other,
-            |(a, b), (c, d)| Some((a.checked_mul(d)?.checked_add(c.checked_mul(b)?)?, b.checked_mul(d)?)),
+            |(a, b), (c, d)| {
+                Some((
+                    a.checked_mul(d)?.checked_add(c.checked_mul(b)?)?,
+                    b.checked_mul(d)?,
+                ))
+            },
             |a, b| a + b,
         )
     }
@@ -159,10 +171,15 @@ impl Number {
                 };
             }
             if let (Self::Exact(num, den), true) = (self, power.unsigned_abs() <= MAX_EXACT_EXPONENT)
-                && let Some((num, den)) =
-                    num.checked_pow(power.unsigned_abs() as u32).zip(den.checked_pow(power.unsigned_abs() as u32))
+                && let Some((num, den)) = num
+                    .checked_pow(power.unsigned_abs() as u32)
+                    .zip(den.checked_pow(power.unsigned_abs() as u32))
             {
-                return if power < 0 { Self::whole(1).div(ratio(num, den)?) } else { ratio(num, den) };
+                return if power < 0 {
+                    Self::whole(1).div(ratio(num, den)?)
+                } else {
+                    ratio(num, den)
+                };
             }
         } else if exponent == Self::Exact(1, 2) {
             return self.sqrt();
@@ -171,7 +188,11 @@ impl Number {
             return Err(MathError::DivisionByZero);
         }
         let value = self.to_f64().powf(exponent.to_f64());
-        if value.is_nan() { Err(MathError::NotReal) } else { approx(value) }
+        if value.is_nan() {
+            Err(MathError::NotReal)
+        } else {
+            approx(value)
+        }
     }
 
     /// The square root.
@@ -259,9 +280,16 @@ fn rounded(value: f64) -> String {
     if size != 0.0 && !(1e-6..1e15).contains(&size) {
         let text = format!("{value:.9e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
+        return format!(
+            "{}e{exponent}",
+            digits.trim_end_matches('0').trim_end_matches('.')
+        );
     }
     let whole_digits = if size < 1.0 { 0 } else { size.log10() as usize + 1 };
     let text = format!("{value:.*}", 10usize.saturating_sub(whole_digits));
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }

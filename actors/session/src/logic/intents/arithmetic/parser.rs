@@ -17,9 +17,17 @@ const MAX_DEPTH: usize = 64;
 
 /// The value of the calculation.
 pub(super) fn evaluate(tokens: &[Token]) -> Result<Number, MathError> {
-    let mut parser = Parser { tokens, at: 0, depth: 0 };
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        depth: 0,
+    };
     let (value, _) = parser.sum()?;
-    if parser.at == tokens.len() { Ok(value) } else { Err(MathError::Malformed) }
+    if parser.at == tokens.len() {
+        Ok(value)
+    } else {
+        Err(MathError::Malformed)
+    }
 }
 
 struct Parser<'a> {
@@ -123,7 +131,10 @@ impl Parser<'_> {
     }
 
     fn operand_at(&self, at: usize) -> bool {
-        matches!(self.tokens.get(at), Some(Token::Number(_) | Token::Open | Token::Root))
+        matches!(
+            self.tokens.get(at),
+            Some(Token::Number(_) | Token::Open | Token::Root)
+        )
     }
 
     fn primary(&mut self) -> Result<Number, MathError> {
@@ -135,7 +146,11 @@ impl Parser<'_> {
             Some(Token::Open) => {
                 self.at += 1;
                 let (value, _) = self.deeper(Self::sum)?;
-                if self.take(Token::Close) { Ok(value) } else { Err(MathError::Malformed) }
+                if self.take(Token::Close) {
+                    Ok(value)
+                } else {
+                    Err(MathError::Malformed)
+                }
             }
             Some(Token::Root) => {
                 self.at += 1;
