@@ -31,8 +31,8 @@ pub struct ReplicaConfig {
     pub keep_entries: u64,
     /// Where log and tables are kept.
     pub store: StoreChoice,
-    /// Whether this node took part before: then an empty store is an error, for a node that forgot its votes may not
-    /// come back under its old id.
+    /// Whether this node was started before, which its identity file knows: then an empty store is an error, for a node
+    /// that forgot its votes may not come back under its old id.
     pub expect_existing: bool,
 }
 

@@ -50,6 +50,10 @@ impl StateWatcher {
                 catch_up_to = confirmed_commit(&now).map(|log_id| log_id.index);
             }
             state.caught_up = catch_up_to.is_some_and(|index| state.applied >= index);
+            if now.running_state.is_err() {
+                // Nobody leads as far as a node that takes no part can know.
+                state = ReplicaState { leader: None, leads: false, caught_up: false, ..state };
+            }
             let more_than_indexes = self.publish(state);
             if now.running_state.is_err() {
                 tracing::error!(state = ?now.running_state, "raft has ended on this node");

@@ -188,3 +188,57 @@ async fn nodes_changed(changes: &mut tokio::sync::broadcast::Receiver<crate::api
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jarvis_machine::rows::{NodeIntent, NodeRole};
+
+    use super::*;
+
+    fn set(nodes: &[u64]) -> BTreeSet<NodeId> {
+        nodes.iter().copied().map(NodeId).collect()
+    }
+
+    fn row(node: u64) -> (NodeId, NodeRow) {
+        let row = NodeRow {
+            name: format!("node-{node}").parse().expect("a name"),
+            role: NodeRole::Voter,
+            intent: NodeIntent::Active,
+            healthy: true,
+            mesh_address: String::new(),
+            http_url: String::new(),
+            version: String::new(),
+            level: 1,
+            joined_at_ms: 0,
+        };
+        (NodeId(node), row)
+    }
+
+    #[track_caller]
+    fn check(nodes: &[u64], voters: &[u64], learners: &[u64], behind: &[u64], expected: Step) {
+        let rows: Vec<_> = nodes.iter().copied().map(row).collect();
+        let behind = set(behind);
+        let step = next_step(&rows, &set(voters), &set(learners), |node| !behind.contains(&node));
+        assert_eq!(step, expected);
+    }
+
+    #[test]
+    fn each_step_follows_from_what_is_there() {
+        check(&[], &[1], &[], &[], Step::Nothing);
+        check(&[1], &[1], &[], &[], Step::Nothing);
+        check(&[1, 2, 3], &[1], &[], &[], Step::AddLearners(set(&[2, 3])));
+        check(&[1, 2, 3], &[1], &[2, 3], &[2, 3], Step::Wait(set(&[2, 3])));
+        check(&[1, 2, 3], &[1], &[2, 3], &[3], Step::Wait(set(&[3])));
+        check(&[1, 2, 3], &[1], &[2, 3], &[], Step::SetVoters(set(&[1, 2, 3])));
+        check(&[1, 2, 3, 4], &[1, 2, 3], &[4], &[], Step::Nothing);
+    }
+
+    #[test]
+    fn who_is_removed_stops_voting_at_once() {
+        check(&[1, 2, 4], &[1, 2, 3], &[4], &[], Step::SetVoters(set(&[1, 2, 4])));
+        check(&[1, 2, 4], &[1, 2, 3], &[4], &[4], Step::SetVoters(set(&[1, 2])));
+        check(&[1, 2, 4], &[1, 2], &[3, 4], &[4], Step::RemoveLearners(set(&[3])));
+        check(&[1, 2, 4], &[1, 2, 4], &[3], &[], Step::RemoveLearners(set(&[3])));
+        check(&[2], &[1], &[2], &[2], Step::Wait(set(&[2])));
+    }
+}

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use jarvis_host::{StopReport, Tasks};
 use jarvis_types::{Incarnation, NodeId};
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState};
@@ -34,7 +35,7 @@ use crate::proposer::Proposer;
 use crate::reads::{MAX_WAITING_READS, ReadRounds, Waiting};
 use crate::state::{StateMachine, StateShared, StateStore};
 use crate::transport::Transport;
-use crate::types::Raft;
+use crate::types::{LogId, Raft};
 use crate::{metrics, server};
 
 const LOG_FILE: &str = "raft/log.redb";
@@ -91,14 +92,20 @@ impl Replica {
         let stores = open_stores(&config, &tasks).await?;
         let log_path = log_path(&config.store);
         let log_error = |error| StartError::from_io(&log_path, error);
-        let incarnation = stores.disk.next_incarnation(deps.clock.now_ms()).map_err(log_error)?;
-        let log = LogStore::open(stores.disk, &stores.runner).map_err(log_error)?;
-        if config.expect_existing && log.is_empty() {
-            log.close().await;
+        if config.expect_existing && stores.disk.incarnation().map_err(log_error)? == 0 {
             return Err(StartError::LogMissing { node: config.node, path: log_path });
         }
+        let incarnation = stores.disk.next_incarnation(deps.clock.now_ms()).map_err(log_error)?;
+        let log = LogStore::open(stores.disk, &stores.runner).map_err(log_error)?;
         let state_error = |error| StartError::from_io(&state_path(&config.store), error);
         let state = Arc::new(StateShared::new(stores.state, CHANGES_CAPACITY).map_err(state_error)?);
+        let (applied, purged) = (state.mark().map_err(state_error)?.applied, log.purged());
+        if applied < purged {
+            log.close().await;
+            let index = |log_id: Option<LogId>| log_id.map_or(0, |l| l.index);
+            let what = format!("it ends at entry {}, the log begins after {}", index(applied), index(purged));
+            return Err(StartError::Damaged { path: state_path(&config.store), what });
+        }
         let machine = StateMachine::new(Arc::clone(&state)).map_err(state_error)?;
         let network = Network {
             node: config.node,
@@ -164,6 +171,20 @@ impl Replica {
         tasks.spawn_until_cancelled(reconciler.run());
         tracing::info!(node = %config.node, incarnation, "the replica has started");
         Ok(Self { inner })
+    }
+
+    /// Completes with the reason when Raft has ended on this node by itself, as when its disk fails: nothing works any more,
+    /// and the process had better be started again.
+    pub async fn failed(&self) -> String {
+        let mut now = self.inner.raft.metrics();
+        loop {
+            if let Err(error) = &now.borrow_watched().running_state {
+                return error.to_string();
+            }
+            if now.changed().await.is_err() {
+                return "raft has ended".to_owned();
+            }
+        }
     }
 
     /// Ends it in order: nothing more is taken on, everything applied is synced, the files are let go of.

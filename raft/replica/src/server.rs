@@ -1,6 +1,6 @@
 //! Requests of other nodes' replicas to this one.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +11,9 @@ use openraft::raft::TransferLeaderRequest;
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use crate::replica::ReplicaInner;
+use crate::replica::{ReplicaInner, lock};
 use crate::snapshot;
 use crate::state::StateShared;
 use crate::transport::{Pipe, Transport, services};
@@ -52,11 +53,8 @@ pub(crate) fn serve(replica: &Arc<ReplicaInner>, transport: &dyn Transport) {
         let server = Arc::clone(&server);
         transport.serve(service, Arc::new(move |call: Call| server.take(call)));
     }
-    let one_at_a_time = Arc::new(Semaphore::new(1));
-    transport.serve_pipes(
-        services::SNAPSHOT,
-        Arc::new(move |pipe| server.take_snapshot(pipe, Arc::clone(&one_at_a_time))),
-    );
+    let latest = Mutex::new(server.tasks.token().child_token());
+    transport.serve_pipes(services::SNAPSHOT, Arc::new(move |pipe| server.take_snapshot(pipe, &latest)));
 }
 
 impl Server {
@@ -78,14 +76,18 @@ impl Server {
         });
     }
 
-    fn take_snapshot(&self, pipe: Pipe, one_at_a_time: Arc<Semaphore>) {
+    /// A new stream takes the place of the one before: its sender has given up, or leads no more.
+    fn take_snapshot(&self, pipe: Pipe, latest: &Mutex<CancellationToken>) {
         let Some(replica) = self.replica.upgrade() else { return };
         let (raft, state) = (replica.raft.clone(), Arc::clone(&replica.state));
         drop(replica);
-        self.tasks.spawn_until_cancelled(async move {
-            // A second stream replaces no first one: its sender tries again later.
-            let Ok(_place) = one_at_a_time.try_acquire() else { return };
-            receive_snapshot(&raft, &state, pipe).await;
+        let replaced = self.tasks.token().child_token();
+        std::mem::replace(&mut *lock(latest), replaced.clone()).cancel();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = replaced.cancelled() => tracing::info!("a snapshot stream was replaced or stopped"),
+                () = receive_snapshot(&raft, &state, pipe) => {}
+            }
         });
     }
 }

@@ -108,7 +108,7 @@ async fn read_all(pipe: &mut Pipe, stage: impl FnOnce() -> io::Result<Staged>) -
     loop {
         let frame = read_frame(&mut pipe.recv, STALL_TIMEOUT).await?;
         let chunk = Chunk::decode(&frame).map_err(|e| malformed(&e.to_string()))?;
-        staged.store().write(false, &mut |tables| import(tables, &chunk)).map_err(io::Error::other)?;
+        staged.write(&mut |tables| import(tables, &chunk))?;
         if chunk.last {
             return Ok((vote, Snapshot { meta, snapshot: SnapshotData::Staged(staged) }));
         }
@@ -119,7 +119,7 @@ async fn read_all(pipe: &mut Pipe, stage: impl FnOnce() -> io::Result<Staged>) -
 pub(crate) fn copy(tables: &dyn Read, to: &Staged) -> io::Result<()> {
     let mut next = Some(export(tables, None, CHUNK_BYTES).map_err(io::Error::other)?);
     while let Some(chunk) = next {
-        to.store().write(false, &mut |tables| import(tables, &chunk)).map_err(io::Error::other)?;
+        to.write(&mut |tables| import(tables, &chunk))?;
         next = following(tables, &chunk)?;
     }
     Ok(())

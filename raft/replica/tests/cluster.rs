@@ -246,3 +246,44 @@ async fn leadership_is_handed_over_on_request() {
     assert_eq!(acked.len(), 2, "{acked:?}");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_cut_off_does_not_disturb_the_others() {
+    let mut cluster = Cluster::in_memory().three().await;
+    let leader = cluster.leader().await;
+    let away = cluster.follower().await;
+    let before = cluster.replicas[&leader].state().borrow().term;
+    cluster.network.cut([away]);
+    // Longer than lease and election timeout together: it has stood for election by then.
+    tokio::time::sleep(cluster.timers.election_max * 3).await;
+    cluster.propose(create_session(1)).await.unwrap();
+    cluster.network.heal();
+    let view = cluster.replicas[&away].linearizable(PATIENCE).await.unwrap();
+    assert!(view.query().session(SessionId(1)).unwrap().is_some());
+    let state = cluster.replicas[&leader].state().borrow().clone();
+    assert_eq!((state.leader, state.term), (Some(leader), before), "pre-votes raise no term");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_at_once_is_refused_and_what_is_stopped_says_so() {
+    let mut cluster = Cluster::in_memory();
+    cluster.bootstrap().await;
+    let replica = cluster.replicas[&NodeId(1)].clone();
+    let all: Vec<_> =
+        (0..jarvis_replica::MAX_PROPOSALS as u128 + 1).map(|n| replica.propose(create_session(n), options())).collect();
+    let results = futures_util::future::join_all(all).await;
+    let refused = results.iter().filter(|r| matches!(r, Err(ProposeError::Overloaded))).count();
+    let done = results.iter().filter(|r| !matches!(r, Err(ProposeError::Overloaded))).count();
+    assert_eq!((refused, done), (1, jarvis_replica::MAX_PROPOSALS));
+
+    let mut large = say(1, "large");
+    if let Command::Say { text, .. } = &mut large {
+        *text = "x".repeat(600_000);
+    }
+    assert!(matches!(replica.propose(large, options()).await, Err(ProposeError::TooLarge { .. })));
+
+    replica.stop().await;
+    assert_eq!(replica.propose(create_session(1), options()).await, Err(ProposeError::Stopping));
+    assert!(replica.linearizable(Duration::from_secs(1)).await.is_err());
+}

@@ -74,3 +74,46 @@ async fn a_newer_file_asks_for_an_upgrade() {
     assert!(matches!(error, StartError::Newer { .. }), "{error:?}");
     assert!(error.to_string().contains("upgrade"), "{error}");
 }
+
+#[tokio::test]
+async fn truncated_files_are_named_and_nothing_panics() {
+    let mut cluster = one().await;
+    cluster.stop().await;
+    let path = cluster.folder(NODE).join("raft/log.redb");
+    let whole = std::fs::read(&path).unwrap();
+    for part in [1, 8] {
+        std::fs::write(&path, &whole[..whole.len() * part / 9]).unwrap();
+        let error = cluster.start(NODE, true).await.err().unwrap();
+        assert!(matches!(error, StartError::Damaged { .. }), "{part}/9: {error:?}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    cluster.start(NODE, true).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn tables_that_are_gone_are_not_taken_for_empty_ones() {
+    let mut cluster = Cluster::in_files();
+    cluster.snapshot_every = 20;
+    cluster.bootstrap().await;
+    for n in 0..60 {
+        cluster.propose(create_session(n)).await.unwrap();
+    }
+    cluster.stop().await;
+    let state = cluster.folder(NODE).join("state/state.redb");
+    std::fs::remove_file(&state).unwrap();
+    let error = cluster.start(NODE, true).await.err().unwrap();
+    assert!(matches!(error, StartError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("join again"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_none_is_an_error_with_a_hint() {
+    let mut cluster = Cluster::in_files();
+    let folder = cluster.folder(NODE);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("raft"), b"in the way").unwrap();
+    let error = cluster.start(NODE, false).await.err().unwrap();
+    assert!(matches!(error, StartError::Io { .. }), "{error:?}");
+    assert!(error.to_string().contains("check the folder"), "{error}");
+}

@@ -54,6 +54,9 @@ pub(crate) trait LogDisk: Send + Sync + 'static {
     /// Does all of `writes` or none, in order. Synced on return if `sync`.
     fn write(&self, writes: &[LogWrite], sync: bool) -> io::Result<()>;
 
+    /// The number [`LogDisk::next_incarnation`] returned last; 0 on a disk that nobody ever used.
+    fn incarnation(&self) -> io::Result<u64>;
+
     /// A number larger than any it returned before, and not smaller than `at_least`; synced on return.
     fn next_incarnation(&self, at_least: u64) -> io::Result<u64>;
 

@@ -90,6 +90,10 @@ impl LogDisk for MemoryLog {
         Ok(())
     }
 
+    fn incarnation(&self) -> io::Result<u64> {
+        Ok(self.disk().current.incarnation)
+    }
+
     fn next_incarnation(&self, at_least: u64) -> io::Result<u64> {
         let mut disk = self.disk();
         let next = (disk.current.incarnation + 1).max(at_least);

@@ -149,10 +149,9 @@ impl LogStore {
         Ok(Self { shared, queue })
     }
 
-    /// Whether nothing was ever written to it.
-    pub(crate) fn is_empty(&self) -> bool {
-        let tail = self.shared.tail();
-        tail.vote.is_none() && tail.last.is_none()
+    /// The last entry that is gone from it.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.shared.tail().purged
     }
 
     /// Syncs what is left and lets go of the file.

@@ -112,6 +112,14 @@ impl LogDisk for RedbLog {
         write().map_err(files::io_error)
     }
 
+    fn incarnation(&self) -> io::Result<u64> {
+        let read = || -> Result<u64, redb::Error> {
+            let numbers = self.db()?.begin_read()?.open_table(NUMBERS)?;
+            Ok(numbers.get(INCARNATION)?.map_or(0, |v| v.value()))
+        };
+        read().map_err(files::io_error)
+    }
+
     fn next_incarnation(&self, at_least: u64) -> io::Result<u64> {
         let write = || -> Result<u64, redb::Error> {
             let txn = self.db()?.begin_write()?;

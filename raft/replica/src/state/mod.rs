@@ -71,6 +71,11 @@ impl StateShared {
         self.store.sync().await
     }
 
+    /// What is applied in the tables.
+    pub(crate) fn mark(&self) -> io::Result<AppliedMark> {
+        self.store.read().map_err(io::Error::other).and_then(|tables| AppliedMark::read(&*tables))
+    }
+
     fn snapshot(&self) -> io::Result<Option<Snapshot>> {
         let tables = self.store.read().map_err(io::Error::other)?;
         let mark = AppliedMark::read(&*tables)?;
@@ -90,7 +95,7 @@ pub(crate) struct StateMachine {
 impl StateMachine {
     /// Over what `shared` holds.
     pub(crate) fn new(shared: Arc<StateShared>) -> io::Result<Self> {
-        let mark = shared.store.read().map_err(io::Error::other).and_then(|tables| AppliedMark::read(&*tables))?;
+        let mark = shared.mark()?;
         Ok(Self { shared, mark })
     }
 
@@ -187,7 +192,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
         };
         let mark = AppliedMark { applied: meta.last_log_id, membership: meta.last_membership.clone() };
-        staged.store().write(false, &mut |tables| mark.write(tables, true)).map_err(io::Error::other)?;
+        staged.write(&mut |tables| mark.write(tables, true))?;
         {
             let _writing = self.shared.writing.lock().await;
             self.shared.store.promote(staged).await?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  DATA/state/state.redb      the tables
-//!  DATA/state/staging.redb    a snapshot being received; renamed over the other when it is whole, dropped at start
+//!  DATA/state/staging-N.redb  a snapshot being received; renamed over the other when it is whole, dropped at start
 //! ```
 //!
 //! A crash before the rename leaves the old tables, one after it the new ones; both are consistent.
@@ -10,6 +10,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
@@ -24,7 +25,7 @@ use crate::threads;
 use crate::types::{LogId, StoredMembership, open_record, seal_record};
 
 const STATE_FILE: &str = "state.redb";
-const STAGING_FILE: &str = "staging.redb";
+const STAGING_PREFIX: &str = "staging-";
 
 /// Names of the replica's own rows in the tables.
 const APPLIED: &str = "applied";
@@ -80,7 +81,8 @@ impl Tables {
 
 /// Where tables are found again.
 enum Place {
-    Folder(PathBuf),
+    /// With the number of the next staging file: one that is given up must not be in the way of the next.
+    Folder(PathBuf, AtomicU64),
     Memory(Arc<Mutex<MemoryStore>>),
 }
 
@@ -91,13 +93,27 @@ pub(crate) struct StateStore {
     current: ArcSwapOption<Tables>,
 }
 
-/// Tables that a snapshot is received into.
-pub(crate) struct Staged(Tables);
+/// Tables that a snapshot is received into. Dropped without being promoted, they are gone.
+pub(crate) struct Staged {
+    tables: Option<Tables>,
+    path: Option<PathBuf>,
+}
 
 impl Staged {
-    /// To write into.
-    pub(crate) fn store(&self) -> &dyn TableStore {
-        self.0.store()
+    /// Writes one batch, not synced on its own.
+    pub(crate) fn write(&self, batch: &mut dyn FnMut(&mut dyn Write) -> Result<(), StoreError>) -> io::Result<()> {
+        let tables = self.tables.as_ref().ok_or_else(|| io::Error::other("promoted"))?;
+        tables.store().write(false, batch).map_err(io::Error::other)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let (Some(_), Some(path)) = (&self.tables, &self.path)
+            && let Err(error) = remove_if_there(path)
+        {
+            tracing::warn!(%error, path = %path.display(), "a snapshot that was given up is still there");
+        }
     }
 }
 
@@ -111,10 +127,15 @@ impl StateStore {
     /// Tables in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
         fs::create_dir_all(folder)?;
-        remove_if_there(&folder.join(STAGING_FILE))?;
+        for file in fs::read_dir(folder)? {
+            let file = file?;
+            if file.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
+                remove_if_there(&file.path())?;
+            }
+        }
         let tables = RedbTables::open(&folder.join(STATE_FILE))?;
         Ok(Self {
-            place: Place::Folder(folder.to_owned()),
+            place: Place::Folder(folder.to_owned(), AtomicU64::new(1)),
             current: ArcSwapOption::from_pointee(Tables::Redb(tables)),
         })
     }
@@ -145,21 +166,22 @@ impl StateStore {
     /// Tables to receive a snapshot into.
     pub(crate) fn stage(&self) -> io::Result<Staged> {
         match &self.place {
-            Place::Memory(_) => Ok(Staged(Tables::Memory(MemoryStore::new()))),
-            Place::Folder(folder) => {
-                let path = folder.join(STAGING_FILE);
-                remove_if_there(&path)?;
-                RedbTables::open(&path).map(|tables| Staged(Tables::Redb(tables))).map_err(io::Error::other)
+            Place::Memory(_) => Ok(Staged { tables: Some(Tables::Memory(MemoryStore::new())), path: None }),
+            Place::Folder(folder, next) => {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let path = folder.join(format!("{STAGING_PREFIX}{number}.redb"));
+                let tables = RedbTables::open(&path).map_err(io::Error::other)?;
+                Ok(Staged { tables: Some(Tables::Redb(tables)), path: Some(path) })
             }
         }
     }
 
     /// Makes what was staged the tables. Pictures of the old ones stay as they were.
-    pub(crate) async fn promote(&self, staged: Staged) -> io::Result<()> {
-        let tables = Arc::new(staged.0);
+    pub(crate) async fn promote(&self, mut staged: Staged) -> io::Result<()> {
+        let tables = Arc::new(staged.tables.take().ok_or_else(|| io::Error::other("promoted before"))?);
         sync(Arc::clone(&tables)).await?;
         match (&self.place, &*tables) {
-            (Place::Folder(folder), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
+            (Place::Folder(folder, _), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
             (Place::Memory(memory), Tables::Memory(staged)) => *lock(memory) = staged.clone(),
             _ => return Err(io::Error::other("staged in another kind of store")),
         }
