@@ -295,6 +295,8 @@ impl SessionEntity {
                     return self.look(cx, session);
                 }
                 metrics::chat_request();
+                let request = hint.request.as_ref().map(tracing::field::display);
+                tracing::debug!(%session, %seq, request, "said");
                 self.saw(seq);
                 self.hints.insert(seq, hint);
                 self.decide(cx, session, Input::Committed { to: seq, id })

@@ -33,6 +33,8 @@ pub struct Feed {
     answered: Seq,
     /// The message whose reply is known to be open, and whose parts are shown.
     open: Seq,
+    /// Whether there may be rows behind the cursor.
+    more: bool,
     /// Read and not yet shown; without memory of its own while empty.
     ready: VecDeque<Ready>,
 }
@@ -46,20 +48,19 @@ struct Ready {
 impl Feed {
     pub(crate) fn new(hub: Hub, session: SessionId, after: Seq) -> Self {
         let follower = Arc::new(Follower::default());
-        // Whatever stands there already is read on the first call.
-        follower.grown();
         let told = hub.owner(session);
         hub.follow(session, Arc::clone(&follower));
-        let (answered, open, ready) = (Seq(0), Seq(0), VecDeque::new());
         Self {
             hub,
             follower,
             session,
             cursor: after,
             told,
-            answered,
-            open,
-            ready,
+            answered: Seq(0),
+            open: Seq(0),
+            // Whatever stands there already is read on the first call.
+            more: true,
+            ready: VecDeque::new(),
         }
     }
 
@@ -76,7 +77,8 @@ impl Feed {
     /// The next event, if there is one.
     fn poll(&mut self) -> Option<FeedEvent> {
         let news = self.follower.news();
-        if news.grown {
+        self.more |= news.grown;
+        if self.more && self.ready.is_empty() {
             self.read();
         }
         if news.moved
@@ -90,19 +92,15 @@ impl Feed {
             }
             if self.ready.is_empty() {
                 self.ready = VecDeque::new();
-                // There may be more than one read fetched.
-                self.follower.grown();
             }
             return Some(FeedEvent::Frame(frame));
         }
         self.delta().map(FeedEvent::Frame)
     }
 
-    /// Reads further rows, if all that were read before are shown.
+    /// Reads further rows.
     fn read(&mut self) {
-        if !self.ready.is_empty() {
-            return;
-        }
+        self.more = false;
         let rows = self.hub.replica().local().and_then(|view| {
             view.query()
                 .messages(self.session, self.cursor, READ_ROWS)
@@ -110,6 +108,7 @@ impl Feed {
         });
         match rows {
             Ok(rows) => {
+                self.more = rows.len() == READ_ROWS;
                 if let Some((last, _)) = rows.last() {
                     self.cursor = *last;
                 }

@@ -42,7 +42,7 @@ pub(super) fn write(
     hint: Hint,
 ) -> AbortHandle {
     let (shared, replica) = (Arc::clone(shared), cx.replica.clone());
-    let span = tracing::debug_span!("answer", %session, %to, request = hint.request.as_ref().map(tracing::field::debug));
+    let span = tracing::info_span!("answer", %session, %to, request = hint.request.as_ref().map(tracing::field::display));
     // A responder that panics is noticed like one that fails: the guard tells of every end but the good one.
     let guard = Unfinished {
         tell: cx.events(),

@@ -14,6 +14,9 @@ use crate::responder::{Line, Prompt};
 /// How often a message that is committed is looked for in this node's tables until it is applied.
 const APPLY_POLL: Duration = Duration::from_millis(5);
 
+/// Most characters of the conversation that a responder is shown: what small models can take in.
+const MAX_HISTORY_CHARS: usize = 32_768;
+
 /// What is to be answered.
 pub(super) struct Asked {
     pub(super) session: SessionId,
@@ -88,8 +91,16 @@ fn history(rows: Vec<(Seq, MessageRow)>, to: Seq, limit: usize) -> Vec<Line> {
         })
         .collect();
     lines.sort_by_key(|(key, _)| *key);
-    let skip = lines.len().saturating_sub(limit);
-    lines.into_iter().skip(skip).map(|(_, line)| line).collect()
+    let mut room = MAX_HISTORY_CHARS;
+    let fits = |line: &&((Seq, bool), Line)| {
+        let chars = line.1.text.chars().count();
+        let fits = chars <= room;
+        room = room.saturating_sub(chars);
+        fits
+    };
+    let kept = lines.iter().rev().take(limit).take_while(fits).count();
+    lines.drain(..lines.len() - kept);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn facts(
@@ -168,5 +179,12 @@ mod tests {
         assert_eq!(texts(10), ["said 1", "reply to 1", "said 2", "reply to 2"]);
         assert_eq!(texts(2), ["said 2", "reply to 2"]);
         assert!(texts(0).is_empty());
+        let mut long = rows.clone();
+        long[1].1.text = "é".repeat(MAX_HISTORY_CHARS);
+        let kept = history(long, Seq(3), 10);
+        assert_eq!(
+            kept.iter().map(|line| &*line.text).collect::<Vec<_>>(),
+            ["reply to 2"]
+        );
     }
 }

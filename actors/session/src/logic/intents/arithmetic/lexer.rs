@@ -158,6 +158,10 @@ pub(super) fn read(text: &str, language: Language) -> Option<Result<Vec<Token>, 
         } else if c.is_ascii_alphabetic() {
             at = words(&chars, at, &mut tokens)?;
         } else {
+            // "10:30" is a time of day; "10 : 2" divides.
+            if c == ':' && chars.get(at + 1).is_some_and(char::is_ascii_digit) {
+                return None;
+            }
             sign(c, &mut tokens)?;
             at += 1;
         }

@@ -51,6 +51,9 @@ pub fn answer(folded: &str, language: Language) -> Option<String> {
             .all(|c| c.is_ascii_digit() || " +-*/^%().,".contains(c));
         return numeric.then(|| complaint(MathError::TooComplex, language));
     }
+    if is_date_or_call_number(text) {
+        return None;
+    }
     let tokens = match lexer::read(text, language)? {
         Ok(tokens) => tokens,
         Err(error) => return Some(complaint(error, language)),
@@ -74,6 +77,22 @@ pub fn answer(folded: &str, language: Language) -> Option<String> {
     Some(match parser::evaluate(&tokens) {
         Ok(value) => result(&tokens, value, language),
         Err(error) => complaint(error, language),
+    })
+}
+
+/// Whether the text is written as dates and telephone numbers are: "12/05/2026", "2026-11-20", "06-12-34-56-78".
+fn is_date_or_call_number(text: &str) -> bool {
+    ['/', '-'].into_iter().any(|mark| {
+        let groups: Vec<&str> = text.split(mark).collect();
+        let digits = groups
+            .iter()
+            .all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+        let zero = groups
+            .iter()
+            .any(|group| group.len() > 1 && group.starts_with('0'));
+        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+        let date = matches!(lengths[..], [1 | 2, 1 | 2, 4] | [4, 1 | 2, 1 | 2]);
+        groups.len() > 2 && digits && (zero || date)
     })
 }
 
@@ -208,6 +227,8 @@ mod tests {
             ("3x4", "3 × 4 = 12"),
             ("2(3+4)", "2(3 + 4) = 14"),
             ("5 - -3", "5 - -3 = 8"),
+            ("100-20-5", "100 - 20 - 5 = 75"),
+            ("10 : 4", "10 ÷ 4 = 2.5"),
             ("100^100", "100^100 ≈ 1e200"),
             (
                 "170141183460469231731687303715884105727 + 1",
