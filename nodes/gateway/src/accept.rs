@@ -30,7 +30,12 @@ pub(crate) struct ConnectionGuard {
 }
 
 /// Accepts until `stopping`.
-pub(crate) async fn run(shared: Arc<Shared>, router: Router, listener: TcpListener, stopping: CancellationToken) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    router: Router,
+    listener: TcpListener,
+    stopping: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(shared.settings.max_connections));
     loop {
         let accepted = tokio::select! {
@@ -50,8 +55,18 @@ pub(crate) async fn run(shared: Arc<Shared>, router: Router, listener: TcpListen
             debug!(%from, "too many connections are open");
             continue;
         };
-        let guard = Arc::new(ConnectionGuard { _permit: permit, _counted: Gauged::connection() });
-        let serve = serve(Arc::clone(&shared), router.clone(), stream, PeerAddress(from.ip()), guard, stopping.clone());
+        let guard = Arc::new(ConnectionGuard {
+            _permit: permit,
+            _counted: Gauged::connection(),
+        });
+        let serve = serve(
+            Arc::clone(&shared),
+            router.clone(),
+            stream,
+            PeerAddress(from.ip()),
+            guard,
+            stopping.clone(),
+        );
         shared.tasks.spawn_until_cancelled(serve);
     }
 }

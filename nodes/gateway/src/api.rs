@@ -118,9 +118,19 @@ pub struct Invite {
 #[async_trait]
 pub trait Admin: Send + Sync + 'static {
     /// Makes an invitation.
-    async fn invite(&self, role: NodeRole, ttl: Duration, request: Option<RequestId>) -> Result<Invite, AdminError>;
+    async fn invite(
+        &self,
+        role: NodeRole,
+        ttl: Duration,
+        request: Option<RequestId>,
+    ) -> Result<Invite, AdminError>;
     /// Moves everything away from a node; returns when that is done or `timeout` is over, with what to print.
-    async fn drain(&self, node: &str, timeout: Duration, request: Option<RequestId>) -> Result<Value, AdminError>;
+    async fn drain(
+        &self,
+        node: &str,
+        timeout: Duration,
+        request: Option<RequestId>,
+    ) -> Result<Value, AdminError>;
     /// Lets a node serve again.
     async fn undrain(&self, node: &str, request: Option<RequestId>) -> Result<Value, AdminError>;
     /// Out of the cluster for good.

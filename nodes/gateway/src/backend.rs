@@ -119,7 +119,13 @@ pub trait Backend: Send + Sync + 'static {
         deadline: Duration,
     ) -> Result<(), SessionError>;
     /// As [`Sessions::messages`].
-    fn messages(&self, user: UserId, session: SessionId, after: Seq, limit: usize) -> Result<Page, SessionError>;
+    fn messages(
+        &self,
+        user: UserId,
+        session: SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Page, SessionError>;
     /// As [`Sessions::list`].
     fn sessions(&self, user: UserId, limit: usize) -> Result<Vec<(SessionId, SessionRow)>, SessionError>;
     /// As [`Sessions::owner`].
@@ -139,7 +145,11 @@ pub struct ClusterBackend {
 impl ClusterBackend {
     /// The backend of one node.
     pub fn new(replica: Replica, sessions: Sessions, mesh: Mesh) -> Self {
-        Self { replica, sessions, mesh }
+        Self {
+            replica,
+            sessions,
+            mesh,
+        }
     }
 
     fn read<T>(
@@ -166,7 +176,13 @@ impl Backend for ClusterBackend {
             Ok((q.cluster()?.map(|c| c.cluster), q.nodes()?, kinds))
         })?;
         let (replica, peers) = (self.replica_state(), self.mesh.peers().borrow().clone());
-        Ok(ClusterView { cluster, nodes, kinds, replica, peers })
+        Ok(ClusterView {
+            cluster,
+            nodes,
+            kinds,
+            replica,
+            peers,
+        })
     }
 
     fn nodes(&self) -> Result<Vec<(NodeId, NodeRow)>, BackendError> {
@@ -211,7 +227,16 @@ impl Backend for ClusterBackend {
         request: Option<RequestId>,
         deadline: Duration,
     ) -> Result<Reply, ProposeError> {
-        self.replica.propose(command, ProposeOptions { fence: None, request, deadline }).await
+        self.replica
+            .propose(
+                command,
+                ProposeOptions {
+                    fence: None,
+                    request,
+                    deadline,
+                },
+            )
+            .await
     }
 
     async fn create_session(
@@ -241,7 +266,9 @@ impl Backend for ClusterBackend {
         request: Option<RequestId>,
         deadline: Duration,
     ) -> Result<Said, SessionError> {
-        self.sessions.say(user, session, id, text, request, deadline).await
+        self.sessions
+            .say(user, session, id, text, request, deadline)
+            .await
     }
 
     async fn cancel(
@@ -254,7 +281,13 @@ impl Backend for ClusterBackend {
         self.sessions.cancel(user, session, id, deadline).await
     }
 
-    fn messages(&self, user: UserId, session: SessionId, after: Seq, limit: usize) -> Result<Page, SessionError> {
+    fn messages(
+        &self,
+        user: UserId,
+        session: SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Page, SessionError> {
         self.sessions.messages(user, session, after, limit)
     }
 

@@ -41,7 +41,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(settings: GatewaySettings, deps: GatewayDeps, listener: TcpListener) -> Result<Self, StartError> {
+    pub fn start(
+        settings: GatewaySettings,
+        deps: GatewayDeps,
+        listener: TcpListener,
+    ) -> Result<Self, StartError> {
         metrics::describe();
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let changes = deps.backend.changes();
@@ -50,9 +54,18 @@ impl Gateway {
         let tasks = shared.tasks.clone();
         tasks.spawn_until_cancelled(watch::run(Arc::clone(&shared), changes));
         let router = http::router(Arc::clone(&shared));
-        tasks.spawn_until_cancelled(accept::run(Arc::clone(&shared), router, listener, stopping.clone()));
+        tasks.spawn_until_cancelled(accept::run(
+            Arc::clone(&shared),
+            router,
+            listener,
+            stopping.clone(),
+        ));
         info!(%address, "gateway serves");
-        Ok(Self { shared, address, stopping })
+        Ok(Self {
+            shared,
+            address,
+            stopping,
+        })
     }
 
     /// Where it listens.
@@ -77,7 +90,10 @@ impl Gateway {
         info!(sockets = self.open_sockets(), "gateway drains");
         self.shared.sockets.tell_all(DRAIN);
         let empty = self.shared.sockets.empty();
-        if tokio::time::timeout(self.shared.settings.drain_grace, empty).await.is_err() {
+        if tokio::time::timeout(self.shared.settings.drain_grace, empty)
+            .await
+            .is_err()
+        {
             self.shared.sockets.tell_all(CLOSE);
             let _ = tokio::time::timeout(CLOSE_GRACE, self.shared.sockets.empty()).await;
         }

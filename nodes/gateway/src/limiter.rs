@@ -41,7 +41,13 @@ impl Bucket {
 impl<K: Eq + Hash> Limiter<K> {
     /// `per_minute` = 0 means no limit.
     pub(crate) fn new(per_minute: u64) -> Self {
-        Self { per_minute, buckets: Mutex::new(Buckets { by_key: HashMap::new(), overflow: None }) }
+        Self {
+            per_minute,
+            buckets: Mutex::new(Buckets {
+                by_key: HashMap::new(),
+                overflow: None,
+            }),
+        }
     }
 
     /// Takes one token, or says how long until there is one.
@@ -58,7 +64,10 @@ impl<K: Eq + Hash> Limiter<K> {
                 bucket.tokens < rate
             });
         }
-        let fresh = Bucket { tokens: rate, at: now };
+        let fresh = Bucket {
+            tokens: rate,
+            at: now,
+        };
         let bucket = if buckets.by_key.len() < MAX_KEYS || buckets.by_key.contains_key(&key) {
             buckets.by_key.entry(key).or_insert(fresh)
         } else {
@@ -91,7 +100,10 @@ mod tests {
         let start = Instant::now();
         assert!((0..30).all(|_| limiter.take("ada", start).is_ok()));
         let wait = limiter.take("ada", start).expect_err("the bucket is empty");
-        assert!((Duration::from_millis(1_990)..=Duration::from_millis(2_010)).contains(&wait), "{wait:?}");
+        assert!(
+            (Duration::from_millis(1_990)..=Duration::from_millis(2_010)).contains(&wait),
+            "{wait:?}"
+        );
         assert!(limiter.take("bob", start).is_ok(), "another's bucket is full");
         assert!(limiter.take("ada", start + Duration::from_millis(2_010)).is_ok());
         assert!(limiter.take("ada", start + Duration::from_millis(2_020)).is_err());
@@ -108,8 +120,13 @@ mod tests {
         for key in 0..MAX_KEYS {
             assert!(limiter.take(key, now).is_ok());
         }
-        let more = (MAX_KEYS..MAX_KEYS + 10).filter(|key| limiter.take(*key, now).is_ok()).count();
+        let more = (MAX_KEYS..MAX_KEYS + 10)
+            .filter(|key| limiter.take(*key, now).is_ok())
+            .count();
         assert_eq!(more, 2, "keys without room share one bucket");
-        assert!(limiter.take(MAX_KEYS + 11, now + Duration::from_secs(60)).is_ok(), "full buckets make room");
+        assert!(
+            limiter.take(MAX_KEYS + 11, now + Duration::from_secs(60)).is_ok(),
+            "full buckets make room"
+        );
     }
 }

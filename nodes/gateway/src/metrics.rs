@@ -9,11 +9,24 @@ pub(crate) fn describe() {
     describe_gauge!("ws_active_connections", "Chat sockets open on this node.");
     describe_counter!("ws_connections_total", "Chat sockets opened since the start.");
     describe_counter!("chat_requests_total", "Messages said, by what became of them.");
-    describe_counter!("rate_limit_hits_total", "Requests refused by a rate limit, by limit.");
-    describe_histogram!("service_response_seconds", Unit::Seconds, "HTTP answers, by path template and status.");
-    describe_gauge!("service_health_status", "1 while this node is ready to serve, else 0.");
+    describe_counter!(
+        "rate_limit_hits_total",
+        "Requests refused by a rate limit, by limit."
+    );
+    describe_histogram!(
+        "service_response_seconds",
+        Unit::Seconds,
+        "HTTP answers, by path template and status."
+    );
+    describe_gauge!(
+        "service_health_status",
+        "1 while this node is ready to serve, else 0."
+    );
     describe_gauge!("jarvis_gateway_connections", "TCP connections open on this node.");
-    describe_counter!("jarvis_gateway_connections_refused_total", "TCP connections refused: too many were open.");
+    describe_counter!(
+        "jarvis_gateway_connections_refused_total",
+        "TCP connections refused: too many were open."
+    );
 }
 
 /// Counts a message.
@@ -28,7 +41,10 @@ pub(crate) fn rate_limit_hit(limit: &'static str) {
 
 /// Times an answer.
 pub(crate) fn response(path_template: &str, status: u16, took: Duration) {
-    let labels = [("path_template", path_template.to_owned()), ("status", status.to_string())];
+    let labels = [
+        ("path_template", path_template.to_owned()),
+        ("status", status.to_string()),
+    ];
     histogram!("service_response_seconds", &labels).record(took.as_secs_f64());
 }
 

@@ -57,7 +57,9 @@ impl Shared {
     }
 
     pub(crate) async fn identify(&self, secret: &str) -> Result<Identity, AuthError> {
-        self.auth.identify(self.backend(), &*self.deps.clock, secret).await
+        self.auth
+            .identify(self.backend(), &*self.deps.clock, secret)
+            .await
     }
 
     /// The members as last seen.
@@ -103,7 +105,9 @@ impl Shared {
         match self.backend().nodes() {
             Ok(nodes) => match nodes.iter().find(|(node, _)| *node == self.backend().node()) {
                 None => reasons.push("this node is not a member of the cluster"),
-                Some((_, row)) if row.intent == NodeIntent::Joining => reasons.push("this node is still joining"),
+                Some((_, row)) if row.intent == NodeIntent::Joining => {
+                    reasons.push("this node is still joining")
+                }
                 Some((_, row)) if matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained) => {
                     reasons.push("this node is drained; `jarvis undrain` lets it serve again");
                 }

@@ -41,7 +41,9 @@ fn apply(shared: &Shared, changes: &[Change]) {
             | Change::Appended { .. } => {}
         }
     }
-    users.into_iter().for_each(|user| shared.sockets.tell_user(user, RECHECK));
+    users
+        .into_iter()
+        .for_each(|user| shared.sockets.tell_user(user, RECHECK));
     if members && let Err(error) = shared.refresh_members() {
         warn!(%error, "the members cannot be read; check the disk");
     }

@@ -9,7 +9,10 @@ const NAME: &str = "jarvis_login";
 
 /// The login cookie's secret, if the request carries one.
 pub(crate) fn read(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     cookies.flat_map(|line| line.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
         (name == NAME && !value.is_empty()).then_some(value)
@@ -39,9 +42,15 @@ mod tests {
     fn the_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
         assert_eq!(read(&headers), None);
-        headers.append(header::COOKIE, HeaderValue::from_static("a=b; jarvis_login=jcs_1 ;c=d"));
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("a=b; jarvis_login=jcs_1 ;c=d"),
+        );
         assert_eq!(read(&headers), Some("jcs_1"));
         let set = set("jcs_1", Duration::from_secs(60));
-        assert_eq!(set, "jarvis_login=jcs_1; Path=/; Max-Age=60; HttpOnly; SameSite=Strict");
+        assert_eq!(
+            set,
+            "jarvis_login=jcs_1; Path=/; Max-Age=60; HttpOnly; SameSite=Strict"
+        );
     }
 }

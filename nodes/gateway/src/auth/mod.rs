@@ -4,7 +4,7 @@
 //! up with the cluster once. Where it cannot, the caller is told `unavailable` rather than `unauthorized`: still closed,
 //! but a client keeps its token and comes again.
 pub(crate) mod cookie;
-pub mod password;
+pub(crate) mod password;
 
 use std::time::Duration;
 
@@ -89,7 +89,10 @@ pub(crate) struct Auth {
 
 impl Auth {
     pub(crate) fn new(local_admin: Option<SecretHash>) -> Self {
-        Self { local_admin, catch_ups: Limiter::new(CATCH_UPS_PER_MINUTE) }
+        Self {
+            local_admin,
+            catch_ups: Limiter::new(CATCH_UPS_PER_MINUTE),
+        }
     }
 
     /// Whose secret it is.
@@ -103,10 +106,19 @@ impl Auth {
             return Err(AuthError::Unknown);
         }
         let hash = secret_hash(secret);
-        if self.local_admin.as_ref().is_some_and(|local| bool::from(local.ct_eq(&hash))) {
+        if self
+            .local_admin
+            .as_ref()
+            .is_some_and(|local| bool::from(local.ct_eq(&hash)))
+        {
             let row = backend.user(LOCAL_ADMIN)?;
             let name = row.map_or_else(|| "admin".to_owned(), |row| row.name);
-            return Ok(Identity { user: LOCAL_ADMIN, name, admin: true, credential: Credential::LocalAdmin });
+            return Ok(Identity {
+                user: LOCAL_ADMIN,
+                name,
+                admin: true,
+                credential: Credential::LocalAdmin,
+            });
         }
         match look_up(backend, clock, hash) {
             Err(AuthError::Unknown) => {}
@@ -123,7 +135,11 @@ impl Auth {
 }
 
 /// Whether a credential that was good still is; for sockets that stay open.
-pub(crate) fn recheck(backend: &dyn Backend, clock: &dyn Clock, credential: &Credential) -> Result<(), AuthError> {
+pub(crate) fn recheck(
+    backend: &dyn Backend,
+    clock: &dyn Clock,
+    credential: &Credential,
+) -> Result<(), AuthError> {
     match credential {
         Credential::LocalAdmin => Ok(()),
         Credential::Stored { secret, .. } => look_up(backend, clock, *secret).map(|_| ()),
@@ -136,6 +152,15 @@ fn look_up(backend: &dyn Backend, clock: &dyn Clock, secret: SecretHash) -> Resu
         return Err(AuthError::Expired);
     }
     let user = backend.user(row.user)?.ok_or(AuthError::Unknown)?;
-    let credential = Credential::Stored { secret, kind: row.kind, expires_at_ms: row.expires_at_ms };
-    Ok(Identity { user: row.user, name: user.name, admin: user.admin, credential })
+    let credential = Credential::Stored {
+        secret,
+        kind: row.kind,
+        expires_at_ms: row.expires_at_ms,
+    };
+    Ok(Identity {
+        user: row.user,
+        name: user.name,
+        admin: user.admin,
+        credential,
+    })
 }

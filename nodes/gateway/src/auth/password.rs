@@ -50,18 +50,24 @@ pub fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<String, Pa
     let mut salt = [0u8; 16];
     entropy.fill(&mut salt);
     let hash = hasher()?.hash_password_with_salt(password.as_bytes(), &salt);
-    hash.map(|hash| hash.to_string()).map_err(|e| PasswordError::Internal(e.to_string()))
+    hash.map(|hash| hash.to_string())
+        .map_err(|e| PasswordError::Internal(e.to_string()))
 }
 
 fn check_rule(password: &str) -> Result<(), PasswordError> {
     if password.chars().count() < MIN_PASSWORD_CHARS {
         return Err(PasswordError::TooShort);
     }
-    if password.len() > MAX_PASSWORD_BYTES { Err(PasswordError::TooLong) } else { Ok(()) }
+    if password.len() > MAX_PASSWORD_BYTES {
+        Err(PasswordError::TooLong)
+    } else {
+        Ok(())
+    }
 }
 
 fn hasher() -> Result<Argon2<'static>, PasswordError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|e| PasswordError::Internal(e.to_string()))?;
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|e| PasswordError::Internal(e.to_string()))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -106,13 +112,19 @@ impl Passwords {
         self.run(move || hash_password(&password, &*entropy)).await?
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
         let _place = self.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
         let _worker = self.workers.acquire().await.map_err(|_| PasswordError::Busy)?;
         if self.inline {
             return Ok(work());
         }
-        #[allow(clippy::disallowed_methods, reason = "hashing takes tens of milliseconds by design; bounded above")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "hashing takes tens of milliseconds by design; bounded above"
+        )]
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|e| PasswordError::Internal(e.to_string()))
     }
@@ -136,16 +148,28 @@ mod tests {
     fn passwords_have_a_rule() {
         let entropy = SeededEntropy::new(1);
         assert_eq!(hash_password("1234567", &entropy), Err(PasswordError::TooShort));
-        assert_eq!(hash_password(&"x".repeat(1_025), &entropy), Err(PasswordError::TooLong));
-        assert!(hash_password("äöüäöüäö", &entropy).is_ok(), "characters count, not bytes");
+        assert_eq!(
+            hash_password(&"x".repeat(1_025), &entropy),
+            Err(PasswordError::TooLong)
+        );
+        assert!(
+            hash_password("äöüäöüäö", &entropy).is_ok(),
+            "characters count, not bytes"
+        );
     }
 
     #[tokio::test]
     async fn a_user_who_is_not_there_has_no_password() {
         let passwords = Passwords::new(0, Arc::new(SeededEntropy::new(1)));
-        assert!(argon2::PasswordHash::new(DECOY).is_ok(), "a malformed one would take no time");
+        assert!(
+            argon2::PasswordHash::new(DECOY).is_ok(),
+            "a malformed one would take no time"
+        );
         assert_eq!(passwords.verify("12345678".to_owned(), None).await, Ok(false));
         let hash = passwords.hash("12345678".to_owned()).await.expect("hashes");
-        assert_eq!(passwords.verify("12345678".to_owned(), Some(hash)).await, Ok(true));
+        assert_eq!(
+            passwords.verify("12345678".to_owned(), Some(hash)).await,
+            Ok(true)
+        );
     }
 }

@@ -48,14 +48,20 @@ pub(crate) async fn invite(
         Some("witness") => NodeRole::Witness,
         Some(other) => {
             let shown: String = other.chars().take(40).collect();
-            return Err(Problem::bad_request(format!("role {shown:?} is none of voter, worker, witness")));
+            return Err(Problem::bad_request(format!(
+                "role {shown:?} is none of voter, worker, witness"
+            )));
         }
     };
     let ttl_s = new.ttl_s.unwrap_or(DEFAULT_INVITE_TTL_S);
     if ttl_s == 0 || ttl_s > MAX_INVITE_TTL_S {
         return Err(Problem::bad_request(format!("ttl_s is 1 to {MAX_INVITE_TTL_S}")));
     }
-    let invite = shared.deps.admin.invite(role, Duration::from_secs(ttl_s), Some(request)).await?;
+    let invite = shared
+        .deps
+        .admin
+        .invite(role, Duration::from_secs(ttl_s), Some(request))
+        .await?;
     let body = json!({
         "token": invite.token,
         "command": format!("jarvis join {}", invite.token),
@@ -79,8 +85,15 @@ pub(crate) async fn drain(
     ReqId(request): ReqId,
     _: AdminCaller,
 ) -> Result<Json<Value>, Problem> {
-    let timeout_s = query.timeout_s.unwrap_or(DEFAULT_DRAIN_TIMEOUT_S).min(MAX_DRAIN_TIMEOUT_S);
-    let done = shared.deps.admin.drain(&name, Duration::from_secs(timeout_s), Some(request)).await?;
+    let timeout_s = query
+        .timeout_s
+        .unwrap_or(DEFAULT_DRAIN_TIMEOUT_S)
+        .min(MAX_DRAIN_TIMEOUT_S);
+    let done = shared
+        .deps
+        .admin
+        .drain(&name, Duration::from_secs(timeout_s), Some(request))
+        .await?;
     Ok(Json(done))
 }
 

@@ -29,30 +29,51 @@ pub(crate) async fn cluster(
     let view = shared.backend().cluster()?;
     let this = shared.backend().node();
     let disk = (shared.deps.disk_written_per_day_bytes)();
-    let body = describe(&view, this, shared.deps.clock.now_ms(), &shared.settings.version, disk);
+    let body = describe(
+        &view,
+        this,
+        shared.deps.clock.now_ms(),
+        &shared.settings.version,
+        disk,
+    );
     let mut response = Json(body).into_response();
     allow_members(&shared, &headers, &mut response);
     Ok(response)
 }
 
 /// `OPTIONS /api/v1/cluster`: a browser asks whether a member's page may read it.
-pub(crate) async fn preflight(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn preflight(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let mut response = StatusCode::NO_CONTENT.into_response();
     if !allow_members(&shared, &headers, &mut response) {
         return Err(AuthError::Missing.into());
     }
     let allowed = HeaderValue::from_static("authorization");
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-    response.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+        .headers_mut()
+        .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    response
+        .headers_mut()
+        .insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     Ok(response)
 }
 
 fn allow_members(shared: &Shared, headers: &HeaderMap, response: &mut Response) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let known = origin.to_str().is_ok_and(|origin| shared.members().has_origin(origin));
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let known = origin
+        .to_str()
+        .is_ok_and(|origin| shared.members().has_origin(origin));
     if known {
-        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        response
+            .headers_mut()
+            .insert(header::VARY, HeaderValue::from_static("Origin"));
     }
     known
 }
@@ -84,7 +105,10 @@ fn describe(view: &ClusterView, this: NodeId, now_ms: u64, version: &str, disk: 
             let owner = placed.owner.map(name);
             json!({ "index": index, "owner": owner, "owner_id": placed.owner, "epoch": placed.epoch })
         });
-        kinds.insert(row.name.clone(), json!({ "partitions": partitions.collect::<Vec<_>>() }));
+        kinds.insert(
+            row.name.clone(),
+            json!({ "partitions": partitions.collect::<Vec<_>>() }),
+        );
     }
     json!({
         "cluster_id": view.cluster,
@@ -113,14 +137,20 @@ pub(crate) fn role_name(role: NodeRole) -> &'static str {
 }
 
 fn rtt_us(view: &ClusterView, node: NodeId) -> Option<u64> {
-    let peer = view.peers.iter().find(|peer| peer.member.node == node && peer.state == PeerState::Up)?;
+    let peer = view
+        .peers
+        .iter()
+        .find(|peer| peer.member.node == node && peer.state == PeerState::Up)?;
     peer.rtt.map(|rtt| rtt.as_micros() as u64)
 }
 
 /// A node is up only where both the leader and this node's own connection say so: what either misses, people should see.
 fn state(view: &ClusterView, this: NodeId, node: NodeId, row: &NodeRow) -> &'static str {
-    let connected =
-        node == this || view.peers.iter().any(|peer| peer.member.node == node && peer.state == PeerState::Up);
+    let connected = node == this
+        || view
+            .peers
+            .iter()
+            .any(|peer| peer.member.node == node && peer.state == PeerState::Up);
     let heard = node == this || row.healthy;
     match row.intent {
         NodeIntent::Joining => "joining",
@@ -135,13 +165,23 @@ fn state(view: &ClusterView, this: NodeId, node: NodeId, row: &NodeRow) -> &'sta
 fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
     let mut found = Vec::new();
     let mut add = |what: String, advice: String| found.push(json!({ "what": what, "do": advice }));
-    let down = |id: NodeId| view.nodes.iter().any(|(n, row)| *n == id && state(view, this, id, row) == "down");
+    let down = |id: NodeId| {
+        view.nodes
+            .iter()
+            .any(|(n, row)| *n == id && state(view, this, id, row) == "down")
+    };
     if view.replica.leader.is_none() {
         let advice = "start the nodes that are down, or mend the network between them".to_owned();
-        add("no leader: nothing can be committed until a majority of the voters is reachable".to_owned(), advice);
+        add(
+            "no leader: nothing can be committed until a majority of the voters is reachable".to_owned(),
+            advice,
+        );
     }
     if !view.replica.caught_up {
-        add("this node has not caught up with the cluster yet".to_owned(), "wait; it serves once it has".to_owned());
+        add(
+            "this node has not caught up with the cluster yet".to_owned(),
+            "wait; it serves once it has".to_owned(),
+        );
     }
     for (id, row) in &view.nodes {
         let name = &row.name;
@@ -150,23 +190,41 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
                 format!("node {name} does not answer"),
                 format!("start it (`jarvis run`), or `jarvis remove {name} --force` if it is gone for good"),
             ),
-            "drained" => add(format!("node {name} is drained"), format!("`jarvis undrain {name}` when it may work again")),
+            "drained" => add(
+                format!("node {name} is drained"),
+                format!("`jarvis undrain {name}` when it may work again"),
+            ),
             _ => {}
         }
     }
-    let (voters, up) = (&view.replica.voters, view.replica.voters.iter().filter(|id| !down(**id)).count());
+    let (voters, up) = (
+        &view.replica.voters,
+        view.replica.voters.iter().filter(|id| !down(**id)).count(),
+    );
     if view.nodes.len() == 1 {
         let advice = "`jarvis invite` here, then `jarvis join` on two more machines".to_owned();
-        add("there is one node: if it fails, everything stops".to_owned(), advice);
+        add(
+            "there is one node: if it fails, everything stops".to_owned(),
+            advice,
+        );
     } else if up < voters.len() && up == voters.len() / 2 + 1 {
-        let what = format!("{up} of {} voters answer: one more failure stops all writes", voters.len());
-        add(what, "bring the missing voters back, or remove them and join others".to_owned());
+        let what = format!(
+            "{up} of {} voters answer: one more failure stops all writes",
+            voters.len()
+        );
+        add(
+            what,
+            "bring the missing voters back, or remove them and join others".to_owned(),
+        );
     }
     for (_, kind, partitions) in &view.kinds {
         let orphans = partitions.iter().filter(|p| p.owner.is_none_or(down)).count();
         if orphans > 0 {
             let what = format!("{orphans} partitions of {} have no running owner", kind.name);
-            add(what, "they are placed again by themselves while a majority is reachable".to_owned());
+            add(
+                what,
+                "they are placed again by themselves while a majority is reachable".to_owned(),
+            );
         }
     }
     found
@@ -184,7 +242,10 @@ mod tests {
     fn view() -> ClusterView {
         let mut c = row("c", "http://10.0.0.3:8007");
         c.healthy = false;
-        let placed = |owner| PlacementRow { owner: Some(NodeId(owner)), epoch: Epoch(2) };
+        let placed = |owner| PlacementRow {
+            owner: Some(NodeId(owner)),
+            epoch: Epoch(2),
+        };
         ClusterView {
             cluster: None,
             nodes: vec![
@@ -194,7 +255,10 @@ mod tests {
             ],
             kinds: vec![(
                 KindId::SESSION,
-                KindRow { name: "session".to_owned(), partitions: 2 },
+                KindRow {
+                    name: "session".to_owned(),
+                    partitions: 2,
+                },
                 vec![placed(1), placed(3)],
             )],
             replica: ReplicaState {
@@ -213,16 +277,35 @@ mod tests {
     #[test]
     fn the_answer_has_the_fields_of_the_interface() {
         let body = describe(&view(), NodeId(1), 5, "0.1.0", Some(9));
-        let text = |path: &str| body.pointer(path).cloned().unwrap_or_else(|| panic!("{path} is missing"));
+        let text = |path: &str| {
+            body.pointer(path)
+                .cloned()
+                .unwrap_or_else(|| panic!("{path} is missing"))
+        };
         assert_eq!(text("/from_node"), "a");
         assert_eq!((text("/leader"), text("/leader_id")), (json!("b"), json!(2)));
-        assert_eq!((text("/term"), text("/commit_index"), text("/as_of_ms")), (json!(4), json!(17), json!(5)));
+        assert_eq!(
+            (text("/term"), text("/commit_index"), text("/as_of_ms")),
+            (json!(4), json!(17), json!(5))
+        );
         assert_eq!(text("/nodes/0/disk_written_per_day_bytes"), 9);
         assert_eq!(text("/nodes/1/disk_written_per_day_bytes"), Value::Null);
-        assert_eq!((text("/nodes/0/state"), text("/nodes/1/state"), text("/nodes/2/state")),
-            (json!("up"), json!("up"), json!("down")));
-        assert_eq!((text("/nodes/1/rtt_us"), text("/nodes/1/voter")), (json!(150), json!(true)));
-        assert_eq!((text("/nodes/1/role"), text("/nodes/1/address")), (json!("voter"), json!("10.0.0.2:8007")));
+        assert_eq!(
+            (
+                text("/nodes/0/state"),
+                text("/nodes/1/state"),
+                text("/nodes/2/state")
+            ),
+            (json!("up"), json!("up"), json!("down"))
+        );
+        assert_eq!(
+            (text("/nodes/1/rtt_us"), text("/nodes/1/voter")),
+            (json!(150), json!(true))
+        );
+        assert_eq!(
+            (text("/nodes/1/role"), text("/nodes/1/address")),
+            (json!("voter"), json!("10.0.0.2:8007"))
+        );
         assert_eq!(
             text("/kinds/session/partitions/1"),
             json!({ "index": 1, "owner": "c", "owner_id": 3, "epoch": 2 })
@@ -235,7 +318,10 @@ mod tests {
     #[test]
     fn what_is_degraded_says_what_to_do() {
         let found = degraded(&view(), NodeId(1));
-        let what: Vec<_> = found.iter().map(|d| d["what"].as_str().unwrap_or_default()).collect();
+        let what: Vec<_> = found
+            .iter()
+            .map(|d| d["what"].as_str().unwrap_or_default())
+            .collect();
         assert_eq!(
             what,
             [
@@ -244,7 +330,11 @@ mod tests {
                 "1 partitions of session have no running owner"
             ]
         );
-        assert!(found.iter().all(|d| d["do"].as_str().is_some_and(|text| !text.is_empty())));
+        assert!(
+            found
+                .iter()
+                .all(|d| d["do"].as_str().is_some_and(|text| !text.is_empty()))
+        );
         let mut alone = view();
         alone.replica.leader = None;
         alone.replica.caught_up = false;

@@ -55,24 +55,37 @@ impl FromRequestParts<Arc<Shared>> for AdminCaller {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
         let Caller(identity) = Caller::from_request_parts(parts, shared).await?;
-        if identity.admin { Ok(Self) } else { Err(Problem::forbidden("only an administrator may do this")) }
+        if identity.admin {
+            Ok(Self)
+        } else {
+            Err(Problem::forbidden("only an administrator may do this"))
+        }
     }
 }
 
 /// The secret of `Authorization: Bearer`; none without such a header.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
     let secret = value.to_str().ok().and_then(|text| text.split_once(' '));
     match secret {
         Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(secret.trim())),
-        _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "expected `Authorization: Bearer <token>`")),
+        _ => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "expected `Authorization: Bearer <token>`",
+        )),
     }
 }
 
 /// A cookie carries log-ins only: a bearer token in it was put there by someone else.
 pub(crate) fn require_login(identity: &Identity) -> Result<(), Problem> {
     match identity.credential {
-        Credential::Stored { kind: jarvis_machine::rows::CredentialKind::Login, .. } => Ok(()),
+        Credential::Stored {
+            kind: jarvis_machine::rows::CredentialKind::Login,
+            ..
+        } => Ok(()),
         Credential::Stored { .. } | Credential::LocalAdmin => Err(AuthError::Unknown.into()),
     }
 }
@@ -88,14 +101,20 @@ pub(crate) fn check_not_forged(headers: &HeaderMap) -> Result<(), Problem> {
         let host = text("host").unwrap_or_default();
         return match origin.to_str() {
             Ok(origin) if same_origin(origin, host) => Ok(()),
-            _ => Err(Problem::forbidden("requests by cookie must come from this node's own page")),
+            _ => Err(Problem::forbidden(
+                "requests by cookie must come from this node's own page",
+            )),
         };
     }
     match text("sec-fetch-site") {
         Some("same-origin" | "none") => Ok(()),
-        Some(_) => Err(Problem::forbidden("requests by cookie must come from this node's own page")),
+        Some(_) => Err(Problem::forbidden(
+            "requests by cookie must come from this node's own page",
+        )),
         None if headers.contains_key(CSRF_HEADER) => Ok(()),
-        None => Err(Problem::forbidden("requests by cookie need an Origin or the header X-Jarvis-CSRF; or use a token")),
+        None => Err(Problem::forbidden(
+            "requests by cookie need an Origin or the header X-Jarvis-CSRF; or use a token",
+        )),
     }
 }
 
@@ -107,7 +126,11 @@ impl<S: Send + Sync> FromRequestParts<S> for ReqId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::internal("a request without an id"))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::internal("a request without an id"))
     }
 }
 
@@ -120,7 +143,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for QueryOf
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = Query::<T>::try_from_uri(&parts.uri);
-        query.map(|Query(value)| Self(value)).map_err(|e| Problem::bad_request(e.body_text()))
+        query
+            .map(|Query(value)| Self(value))
+            .map_err(|e| Problem::bad_request(e.body_text()))
     }
 }
 
@@ -133,7 +158,13 @@ impl<T: DeserializeOwned + Send> FromRequest<Arc<Shared>> for JsonBody<T> {
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
         let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
-            let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+            let essence = value
+                .to_str()
+                .unwrap_or_default()
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim();
             essence.eq_ignore_ascii_case("application/json")
         });
         let read = Bytes::from_request(request, shared);
@@ -145,17 +176,29 @@ impl<T: DeserializeOwned + Send> FromRequest<Arc<Shared>> for JsonBody<T> {
             }
             Ok(Err(rejection)) => return Err(Problem::bad_request(rejection.body_text())),
             Err(_) => {
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time"));
+                return Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "timeout",
+                    "the body did not come in time",
+                ));
             }
         };
         if bytes.is_empty() {
             let value = serde_json::from_str("{}");
-            return value.map(Self).map_err(|e| Problem::bad_request(format!("a JSON body is needed: {e}")));
+            return value
+                .map(Self)
+                .map_err(|e| Problem::bad_request(format!("a JSON body is needed: {e}")));
         }
         if !is_json {
             let detail = "send the body as Content-Type: application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", detail));
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "bad_request",
+                detail,
+            ));
         }
-        serde_json::from_slice(&bytes).map(Self).map_err(|e| Problem::bad_request(format!("the body: {e}")))
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|e| Problem::bad_request(format!("the body: {e}")))
     }
 }

@@ -19,13 +19,25 @@ pub(crate) async fn alive() -> Json<Value> {
 /// `GET /readyz`: whether requests should come here, and why not.
 pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let reasons = shared.not_ready();
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
+    )
+        .into_response()
 }
 
 /// `GET /metrics`: Prometheus text.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>, _: Caller) -> Response {
     shared.not_ready();
     let text = (shared.deps.metrics)();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+        .into_response()
 }

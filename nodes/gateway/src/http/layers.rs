@@ -20,10 +20,17 @@ const REQUEST_ID: &str = "x-request-id";
 /// Runs around every route.
 pub(crate) async fn around(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let given = request.headers().get(REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
     let id: RequestId = given.unwrap_or_else(|| shared.new_request_id());
     request.extensions_mut().insert(ReqId(id.clone()));
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let path = path.unwrap_or_else(|| "unmatched".to_owned());
     let span = info_span!("http", request_id = %id, method = %request.method(), path = %path);
     let mut response = async {
@@ -34,7 +41,12 @@ pub(crate) async fn around(State(shared): State<Arc<Shared>>, mut request: Reque
     .instrument(span)
     .await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let cookies: Vec<_> = response.headers().get_all(header::SET_COOKIE).iter().cloned().collect();
+        let cookies: Vec<_> = response
+            .headers()
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .cloned()
+            .collect();
         response = problem.render(id.as_str());
         for cookie in cookies {
             response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -54,7 +66,10 @@ fn add_headers(response: &mut Response, id: &RequestId) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in defaults {

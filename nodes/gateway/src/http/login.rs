@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Extension;
 use jarvis_host::random_token;
 use jarvis_machine::command::{Command, SecretHash};
 use jarvis_machine::rows::CredentialKind;
@@ -52,16 +52,28 @@ pub(crate) async fn login(
     let identity = match (body.token, body.user, body.password) {
         (Some(token), None, None) => shared.identify(token.trim()).await?,
         (None, Some(user), Some(password)) => {
-            let key = (rate_key(address), user.chars().take(MAX_LOGIN_BYTES).collect::<String>());
+            let key = (
+                rate_key(address),
+                user.chars().take(MAX_LOGIN_BYTES).collect::<String>(),
+            );
             limit_logins(&shared, &key)?;
             let identity = Box::pin(by_password(&shared, &user, password)).await?;
             shared.login_limit.give_back(&key);
             identity
         }
-        _ => return Err(Problem::bad_request("send either `user` and `password`, or `token`")),
+        _ => {
+            return Err(Problem::bad_request(
+                "send either `user` and `password`, or `token`",
+            ));
+        }
     };
     let ttl = shared.settings.login_ttl;
-    let made = Credentials { prefix: "jcs", kind: CredentialKind::Login, label: "login".to_owned(), ttl };
+    let made = Credentials {
+        prefix: "jcs",
+        kind: CredentialKind::Login,
+        label: "login".to_owned(),
+        ttl,
+    };
     let (secret, _, expires_at_ms) = Box::pin(made.create(&shared, identity.user, request)).await?;
     let body = json!({
         "user": identity.name,
@@ -73,10 +85,13 @@ pub(crate) async fn login(
 }
 
 fn limit_logins(shared: &Shared, key: &(std::net::IpAddr, String)) -> Result<(), Problem> {
-    shared.login_limit.take(key.clone(), Instant::now()).map_err(|wait| {
-        metrics::rate_limit_hit("logins_per_minute");
-        Problem::rate_limited("too many log-ins were tried; wait before the next", wait)
-    })
+    shared
+        .login_limit
+        .take(key.clone(), Instant::now())
+        .map_err(|wait| {
+            metrics::rate_limit_hit("logins_per_minute");
+            Problem::rate_limited("too many log-ins were tried; wait before the next", wait)
+        })
 }
 
 async fn by_password(shared: &Shared, name: &str, password: String) -> Result<Identity, Problem> {
@@ -84,11 +99,18 @@ async fn by_password(shared: &Shared, name: &str, password: String) -> Result<Id
     let phc = found.as_ref().and_then(|(_, row)| row.password.clone());
     let right = shared.passwords.verify(password, phc).await?;
     match found {
-        Some((user, row)) if right => {
-            Ok(Identity { user, name: row.name, admin: row.admin, credential: Credential::LocalAdmin })
-        }
+        Some((user, row)) if right => Ok(Identity {
+            user,
+            name: row.name,
+            admin: row.admin,
+            credential: Credential::LocalAdmin,
+        }),
         _ if !shared.backend().replica_state().caught_up => Err(AuthError::Unavailable.into()),
-        _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "user or password is wrong")),
+        _ => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "user or password is wrong",
+        )),
     }
 }
 
@@ -99,10 +121,18 @@ pub(crate) async fn logout(
     Caller(me): Caller,
 ) -> Result<Response, Problem> {
     let Credential::Stored { secret, .. } = me.credential else {
-        return Err(Problem::conflict("the node's own admin credential cannot be logged out"));
+        return Err(Problem::conflict(
+            "the node's own admin credential cannot be logged out",
+        ));
     };
     let gone = |backend: &dyn Backend| backend.credential(&secret).is_ok_and(|row| row.is_none());
-    Box::pin(propose_and_see(&shared, Command::RevokeCredential { secret }, request, gone)).await?;
+    Box::pin(propose_and_see(
+        &shared,
+        Command::RevokeCredential { secret },
+        request,
+        gone,
+    ))
+    .await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::clear())]).into_response())
 }
 
@@ -110,7 +140,11 @@ pub(crate) async fn logout(
 pub(crate) async fn me(Caller(me): Caller) -> Json<Value> {
     let credential = match me.credential {
         Credential::LocalAdmin => json!({ "kind": "local_admin" }),
-        Credential::Stored { secret, kind, expires_at_ms } => json!({
+        Credential::Stored {
+            secret,
+            kind,
+            expires_at_ms,
+        } => json!({
             "kind": kind_name(kind),
             "id": credential_id(&secret),
             "expires_at_ms": expires_at_ms,
@@ -137,9 +171,18 @@ impl Credentials {
     ) -> Result<(String, SecretHash, u64), Problem> {
         let text = random_token(self.prefix, &*shared.deps.entropy);
         let secret = secret_hash(&text);
-        let expires_at_ms = shared.deps.clock.now_ms().saturating_add(self.ttl.as_millis() as u64);
-        let command =
-            Command::CreateCredential { secret, user, kind: self.kind, label: self.label, expires_at_ms };
+        let expires_at_ms = shared
+            .deps
+            .clock
+            .now_ms()
+            .saturating_add(self.ttl.as_millis() as u64);
+        let command = Command::CreateCredential {
+            secret,
+            user,
+            kind: self.kind,
+            label: self.label,
+            expires_at_ms,
+        };
         let there = |backend: &dyn Backend| backend.credential(&secret).is_ok_and(|row| row.is_some());
         propose_and_see(shared, command, request, there).await?;
         Ok((text, secret, expires_at_ms))
@@ -154,10 +197,16 @@ pub(crate) async fn propose_and_see(
     seen: impl Fn(&dyn Backend) -> bool,
 ) -> Result<(), Problem> {
     let mut changes = shared.backend().changes();
-    shared.backend().propose(command, Some(request), shared.settings.propose_deadline).await?;
+    shared
+        .backend()
+        .propose(command, Some(request), shared.settings.propose_deadline)
+        .await?;
     let applied = async {
         while !seen(shared.backend()) {
-            if matches!(changes.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
+            if matches!(
+                changes.recv().await,
+                Err(tokio::sync::broadcast::error::RecvError::Closed)
+            ) {
                 return;
             }
         }

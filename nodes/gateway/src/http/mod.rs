@@ -54,20 +54,40 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/readyz", &["get"], get(health::ready)),
         route("/metrics", &["get"], get(health::metrics)),
         route("/api/v1/openapi.json", &["get"], get(openapi)),
-        route("/api/v1/cluster", &["get"], get(cluster::cluster).options(cluster::preflight)),
+        route(
+            "/api/v1/cluster",
+            &["get"],
+            get(cluster::cluster).options(cluster::preflight),
+        ),
         route("/api/v1/login", &["post"], post(login::login)),
         route("/api/v1/logout", &["post"], post(login::logout)),
         route("/api/v1/me", &["get"], get(login::me)),
-        route("/api/v1/sessions", &["get", "post"], get(sessions::list).post(sessions::create)),
+        route(
+            "/api/v1/sessions",
+            &["get", "post"],
+            get(sessions::list).post(sessions::create),
+        ),
         route(
             "/api/v1/sessions/{id}/messages",
             &["get", "post"],
             get(sessions::messages).post(sessions::say),
         ),
-        route("/api/v1/users", &["get", "post"], get(users::list).post(users::create)),
+        route(
+            "/api/v1/users",
+            &["get", "post"],
+            get(users::list).post(users::create),
+        ),
         route("/api/v1/users/{name}", &["delete"], delete(users::remove)),
-        route("/api/v1/users/{name}/password", &["put"], put(users::set_password)),
-        route("/api/v1/tokens", &["get", "post"], get(tokens::list).post(tokens::create)),
+        route(
+            "/api/v1/users/{name}/password",
+            &["put"],
+            put(users::set_password),
+        ),
+        route(
+            "/api/v1/tokens",
+            &["get", "post"],
+            get(tokens::list).post(tokens::create),
+        ),
         route("/api/v1/tokens/{id}", &["delete"], delete(tokens::revoke)),
         route("/api/v1/invites", &["post"], post(admin::invite)),
         route("/api/v1/nodes/{name}", &["delete"], delete(admin::remove)),
@@ -79,12 +99,17 @@ pub(crate) fn routes() -> Vec<Route> {
 
 /// The whole of HTTP.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let router = routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
+    let router = routes().into_iter().fold(Router::new(), |router, route| {
+        router.route(route.path, route.serve)
+    });
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), layers::around))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&shared),
+            layers::around,
+        ))
         .with_state(shared)
 }
 
@@ -97,5 +122,9 @@ async fn unknown(_: Caller) -> Problem {
 }
 
 async fn wrong_method(_: Caller) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has no such method")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path has no such method",
+    )
 }

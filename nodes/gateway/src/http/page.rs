@@ -19,7 +19,9 @@ pub(crate) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
     let mut response = file(&headers, "text/html; charset=utf-8", INDEX);
     let policy = policy(&shared.members().connect_sources(), &headers);
     if let Ok(policy) = HeaderValue::from_str(&policy) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
@@ -41,10 +43,19 @@ pub(crate) async fn icon(headers: HeaderMap) -> Response {
 
 fn file(request: &HeaderMap, content_type: &'static str, body: &'static str) -> Response {
     let etag = etag(body);
-    let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let known = known.is_some_and(|value| value.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { (StatusCode::OK, body).into_response() };
+    let known = request
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let known = known.is_some_and(|value| {
+        value
+            .split(',')
+            .any(|tag| tag.trim().trim_start_matches("W/") == etag)
+    });
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        (StatusCode::OK, body).into_response()
+    };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Asked for anew each time: a node that was updated must not be spoken to by an old page.
@@ -64,9 +75,14 @@ fn etag(body: &str) -> String {
 /// What the page may do: run its own script, and speak to the members' gateways.
 fn policy(members: &[String], headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.filter(|h| h.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b)));
+    let host = host.filter(|h| {
+        h.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+    });
     // Some browsers do not count a socket to the same host as 'self'.
-    let own = host.map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default();
+    let own = host
+        .map(|host| format!(" ws://{host} wss://{host}"))
+        .unwrap_or_default();
     let members: String = members.iter().map(|source| format!(" {source}")).collect();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{own}\
@@ -83,6 +99,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("evil; script-src *"));
         let policy = policy(&["http://10.0.0.1:8007".to_owned()], &headers);
-        assert!(!policy.contains("evil") && policy.contains("connect-src 'self' http://10.0.0.1:8007;"), "{policy}");
+        assert!(
+            !policy.contains("evil") && policy.contains("connect-src 'self' http://10.0.0.1:8007;"),
+            "{policy}"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jarvis_replica::api::ProposeError;
 use jarvis_machine::reply::Refusal;
+use jarvis_replica::api::ProposeError;
 use jarvis_session::api::SessionError;
 use serde_json::json;
 use tracing::error;
@@ -30,7 +30,12 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after_ms: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after_ms: None,
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -89,12 +94,18 @@ impl Problem {
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(ms) = self.retry_after_ms {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000).max(1)));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"jarvis\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"jarvis\""),
+            );
         }
         response
     }
@@ -152,7 +163,10 @@ impl From<ProposeError> for Problem {
     fn from(error: ProposeError) -> Self {
         match error {
             ProposeError::Unavailable { .. } | ProposeError::Overloaded | ProposeError::Stopping => {
-                Self::unavailable("the cluster cannot commit at the moment; try again", RETRY_AFTER_MS)
+                Self::unavailable(
+                    "the cluster cannot commit at the moment; try again",
+                    RETRY_AFTER_MS,
+                )
             }
             ProposeError::TooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", error.to_string())
@@ -180,7 +194,9 @@ impl From<AdminError> for Problem {
             AdminError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
             AdminError::Conflict(detail) => Self::conflict(detail),
             AdminError::Invalid(detail) => Self::bad_request(detail),
-            AdminError::Unavailable { retry_after_ms } => Self::unavailable(error.to_string(), retry_after_ms),
+            AdminError::Unavailable { retry_after_ms } => {
+                Self::unavailable(error.to_string(), retry_after_ms)
+            }
             AdminError::Internal(inside) => Self::internal(inside),
         }
     }

@@ -26,20 +26,27 @@ const MAX_SESSIONS: usize = 500;
 const APPLY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// `GET /api/v1/sessions`.
-pub(crate) async fn list(State(shared): State<Arc<Shared>>, Caller(me): Caller) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Caller(me): Caller,
+) -> Result<Json<Value>, Problem> {
     let members = shared.members();
-    let sessions = shared.backend().sessions(me.user, MAX_SESSIONS)?.into_iter().map(|(id, row)| {
-        let (owner, epoch) = shared.backend().owner(id);
-        json!({
-            "id": id,
-            "title": row.title,
-            "created_at_ms": row.created_at_ms,
-            "last_seq": row.last_seq,
-            "last_at_ms": row.last_at_ms,
-            "owner": owner.map(|node| members.name(node)),
-            "epoch": epoch,
-        })
-    });
+    let sessions = shared
+        .backend()
+        .sessions(me.user, MAX_SESSIONS)?
+        .into_iter()
+        .map(|(id, row)| {
+            let (owner, epoch) = shared.backend().owner(id);
+            json!({
+                "id": id,
+                "title": row.title,
+                "created_at_ms": row.created_at_ms,
+                "last_seq": row.last_seq,
+                "last_at_ms": row.last_at_ms,
+                "owner": owner.map(|node| members.name(node)),
+                "epoch": epoch,
+            })
+        });
     Ok(Json(json!({ "sessions": sessions.collect::<Vec<_>>() })))
 }
 
@@ -49,7 +56,9 @@ pub(crate) async fn create(
     ReqId(request): ReqId,
     Caller(me): Caller,
 ) -> Result<Response, Problem> {
-    let create = shared.backend().create_session(me.user, Some(request), shared.settings.say_deadline);
+    let create = shared
+        .backend()
+        .create_session(me.user, Some(request), shared.settings.say_deadline);
     let session = Box::pin(create).await?;
     let (owner, epoch) = shared.backend().owner(session);
     let owner = owner.map(|node| shared.members().name(node));
@@ -78,9 +87,18 @@ pub(crate) async fn messages(
         limit => limit.unwrap_or(MAX_PAGE_MESSAGES).min(MAX_PAGE_MESSAGES),
     };
     // Opening sees what was committed before this request, wherever that was.
-    Box::pin(shared.backend().open_session(me.user, session, shared.settings.open_deadline)).await?;
-    let page = shared.backend().messages(me.user, session, Seq(query.after), limit)?;
-    Ok(Json(json!({ "messages": page.messages, "last_seq": page.last_seq })))
+    Box::pin(
+        shared
+            .backend()
+            .open_session(me.user, session, shared.settings.open_deadline),
+    )
+    .await?;
+    let page = shared
+        .backend()
+        .messages(me.user, session, Seq(query.after), limit)?;
+    Ok(Json(
+        json!({ "messages": page.messages, "last_seq": page.last_seq }),
+    ))
 }
 
 /// A message.
@@ -125,7 +143,9 @@ pub(crate) async fn say(
     let outcome = Box::pin(say).await;
     say::count(&shared, me.user, outcome.as_ref());
     let said = outcome?;
-    let mut feed = shared.backend().follow(session, Seq(said.seq.0.saturating_sub(1)));
+    let mut feed = shared
+        .backend()
+        .follow(session, Seq(said.seq.0.saturating_sub(1)));
     let wanted = |frame: &ServerFrame| match (&query.wait, frame) {
         (Some(Wait::Reply), ServerFrame::Reply { reply_to, .. }) => reply_to == id.as_str(),
         (Some(Wait::Reply), _) => false,
@@ -142,15 +162,29 @@ pub(crate) async fn say(
         }
     };
     let waits_for_reply = matches!(query.wait, Some(Wait::Reply));
-    let deadline = if waits_for_reply { shared.settings.reply_deadline } else { APPLY_DEADLINE };
-    tokio::time::timeout(deadline, waiting).await.map(Json).map_err(|_| {
-        let detail = format!("the message is committed as {}; read what follows it later", said.seq);
-        Problem { status: StatusCode::GATEWAY_TIMEOUT, ..Problem::unavailable(detail, RETRY_AFTER_MS) }
-    })
+    let deadline = if waits_for_reply {
+        shared.settings.reply_deadline
+    } else {
+        APPLY_DEADLINE
+    };
+    tokio::time::timeout(deadline, waiting)
+        .await
+        .map(Json)
+        .map_err(|_| {
+            let detail = format!(
+                "the message is committed as {}; read what follows it later",
+                said.seq
+            );
+            Problem {
+                status: StatusCode::GATEWAY_TIMEOUT,
+                ..Problem::unavailable(detail, RETRY_AFTER_MS)
+            }
+        })
 }
 
 fn parse_session(text: &str) -> Result<SessionId, Problem> {
-    text.parse().map_err(|_| Problem::not_found("you have no session of this id"))
+    text.parse()
+        .map_err(|_| Problem::not_found("you have no session of this id"))
 }
 
 fn say_problem(refused: say::Refused) -> Problem {

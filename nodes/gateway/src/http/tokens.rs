@@ -37,7 +37,10 @@ const ID_BYTES: usize = 8;
 
 /// A credential's id: the first 16 hexadecimal digits of its hash.
 pub(crate) fn credential_id(secret: &SecretHash) -> String {
-    secret[..ID_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    secret[..ID_BYTES]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// What a credential is, for people.
@@ -62,16 +65,20 @@ pub(crate) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let user = whose(&shared, &me, of.user.as_deref())?;
     let now_ms = shared.deps.clock.now_ms();
-    let tokens = shared.backend().credentials(user)?.into_iter().map(|(secret, row)| {
-        json!({
-            "id": credential_id(&secret),
-            "kind": kind_name(row.kind),
-            "label": row.label,
-            "created_at_ms": row.created_at_ms,
-            "expires_at_ms": row.expires_at_ms,
-            "expired": row.expires_at_ms <= now_ms,
-        })
-    });
+    let tokens = shared
+        .backend()
+        .credentials(user)?
+        .into_iter()
+        .map(|(secret, row)| {
+            json!({
+                "id": credential_id(&secret),
+                "kind": kind_name(row.kind),
+                "label": row.label,
+                "created_at_ms": row.created_at_ms,
+                "expires_at_ms": row.expires_at_ms,
+                "expired": row.expires_at_ms <= now_ms,
+            })
+        });
     Ok(Json(json!({ "tokens": tokens.collect::<Vec<_>>() })))
 }
 
@@ -96,15 +103,26 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let user = whose(&shared, &me, new.user.as_deref())?;
     if new.label.chars().count() > MAX_LABEL_CHARS {
-        return Err(Problem::bad_request(format!("a label has at most {MAX_LABEL_CHARS} characters")));
+        return Err(Problem::bad_request(format!(
+            "a label has at most {MAX_LABEL_CHARS} characters"
+        )));
     }
     let max_ttl_s = if new.page { MAX_PAGE_TTL_S } else { MAX_TTL_S };
     let ttl_s = new.ttl_s.unwrap_or(DEFAULT_TTL_S.min(max_ttl_s));
     if ttl_s == 0 || ttl_s > max_ttl_s {
         return Err(Problem::bad_request(format!("ttl_s is 1 to {max_ttl_s}")));
     }
-    let kind = if new.page { CredentialKind::Login } else { CredentialKind::Bearer };
-    let made = Credentials { prefix: "jat", kind, label: new.label.clone(), ttl: Duration::from_secs(ttl_s) };
+    let kind = if new.page {
+        CredentialKind::Login
+    } else {
+        CredentialKind::Bearer
+    };
+    let made = Credentials {
+        prefix: "jat",
+        kind,
+        label: new.label.clone(),
+        ttl: Duration::from_secs(ttl_s),
+    };
     let (token, secret, expires_at_ms) = Box::pin(made.create(&shared, user, request)).await?;
     let body = json!({
         "id": credential_id(&secret),
@@ -125,10 +143,20 @@ pub(crate) async fn revoke(
     Caller(me): Caller,
 ) -> Result<StatusCode, Problem> {
     let user = whose(&shared, &me, of.user.as_deref())?;
-    let found = shared.backend().credentials(user)?.into_iter().find(|(secret, _)| credential_id(secret) == id);
+    let found = shared
+        .backend()
+        .credentials(user)?
+        .into_iter()
+        .find(|(secret, _)| credential_id(secret) == id);
     let (secret, _) = found.ok_or_else(|| Problem::not_found("there is no token of this id"))?;
     let gone = |backend: &dyn Backend| backend.credential(&secret).is_ok_and(|row| row.is_none());
-    Box::pin(propose_and_see(&shared, Command::RevokeCredential { secret }, request, gone)).await?;
+    Box::pin(propose_and_see(
+        &shared,
+        Command::RevokeCredential { secret },
+        request,
+        gone,
+    ))
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -136,10 +164,14 @@ fn whose(shared: &Shared, me: &Identity, named: Option<&str>) -> Result<UserId, 
     match named {
         Some(name) if name != me.name => {
             if !me.admin {
-                return Err(Problem::forbidden("only an administrator may manage others' tokens"));
+                return Err(Problem::forbidden(
+                    "only an administrator may manage others' tokens",
+                ));
             }
             let found = shared.backend().user_by_name(name)?;
-            found.map(|(user, _)| user).ok_or_else(|| Problem::not_found("there is no user of this name"))
+            found
+                .map(|(user, _)| user)
+                .ok_or_else(|| Problem::not_found("there is no user of this name"))
         }
         _ => Ok(me.user),
     }

@@ -60,19 +60,29 @@ pub(crate) async fn create(
         Some(password) => Some(shared.passwords.hash(password).await?),
         None => None,
     };
-    let command = Command::CreateUser { name: new.name.clone(), password, admin: new.admin };
-    let propose = shared.backend().propose(command, Some(request), shared.settings.propose_deadline);
+    let command = Command::CreateUser {
+        name: new.name.clone(),
+        password,
+        admin: new.admin,
+    };
+    let propose = shared
+        .backend()
+        .propose(command, Some(request), shared.settings.propose_deadline);
     match Box::pin(propose).await? {
         Reply::User { user } => {
             let body = json!({ "id": user, "name": new.name, "admin": new.admin });
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
-        other => Err(Problem::internal(format!("CreateUser was answered with {other:?}"))),
+        other => Err(Problem::internal(format!(
+            "CreateUser was answered with {other:?}"
+        ))),
     }
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
-    let shape = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
+    let shape = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !shape {
         let rule = format!("a user name has 1 to {MAX_NAME_CHARS} letters, digits, '-', '_', '.' or '@'");
         return Err(Problem::bad_request(rule));
@@ -90,10 +100,18 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let (user, _) = find(&shared, &name)?;
     if user == me.user || user == UserId(1) {
-        return Err(Problem::conflict("neither you yourself nor the first administrator can be removed"));
+        return Err(Problem::conflict(
+            "neither you yourself nor the first administrator can be removed",
+        ));
     }
     let gone = |backend: &dyn Backend| backend.user(user).is_ok_and(|row| row.is_none());
-    Box::pin(propose_and_see(&shared, Command::RemoveUser { user }, request, gone)).await?;
+    Box::pin(propose_and_see(
+        &shared,
+        Command::RemoveUser { user },
+        request,
+        gone,
+    ))
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -114,15 +132,24 @@ pub(crate) async fn set_password(
 ) -> Result<StatusCode, Problem> {
     if !me.admin {
         if name != me.name {
-            return Err(Problem::forbidden("only an administrator may set others' passwords"));
+            return Err(Problem::forbidden(
+                "only an administrator may set others' passwords",
+            ));
         }
         let key = (std::net::Ipv4Addr::UNSPECIFIED.into(), me.name.clone());
-        shared.login_limit.take(key.clone(), Instant::now()).map_err(|wait| {
-            metrics::rate_limit_hit("logins_per_minute");
-            Problem::rate_limited("too many passwords were tried; wait before the next", wait)
-        })?;
+        shared
+            .login_limit
+            .take(key.clone(), Instant::now())
+            .map_err(|wait| {
+                metrics::rate_limit_hit("logins_per_minute");
+                Problem::rate_limited("too many passwords were tried; wait before the next", wait)
+            })?;
         let phc = find(&shared, &name)?.1.password;
-        if !shared.passwords.verify(new.current.unwrap_or_default(), phc).await? {
+        if !shared
+            .passwords
+            .verify(new.current.unwrap_or_default(), phc)
+            .await?
+        {
             return Err(Problem::forbidden("`current` is not the current password"));
         }
         shared.login_limit.give_back(&key);
@@ -131,9 +158,17 @@ pub(crate) async fn set_password(
     let password = shared.passwords.hash(new.password).await?;
     let expected = password.clone();
     let there = move |backend: &dyn Backend| {
-        backend.user(user).is_ok_and(|row| row.is_some_and(|row| row.password.as_ref() == Some(&expected)))
+        backend
+            .user(user)
+            .is_ok_and(|row| row.is_some_and(|row| row.password.as_ref() == Some(&expected)))
     };
-    Box::pin(propose_and_see(&shared, Command::SetPassword { user, password }, request, there)).await?;
+    Box::pin(propose_and_see(
+        &shared,
+        Command::SetPassword { user, password },
+        request,
+        there,
+    ))
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -20,19 +20,32 @@ pub(crate) struct BadFrame {
 
 impl BadFrame {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), id: None }
+        Self {
+            message: message.into(),
+            id: None,
+        }
     }
 }
 
 impl From<BadFrame> for ServerFrame {
     fn from(bad: BadFrame) -> Self {
-        ServerFrame::Error { code: ErrorCode::BadFrame, message: bad.message, id: bad.id, retry_after_ms: None }
+        ServerFrame::Error {
+            code: ErrorCode::BadFrame,
+            message: bad.message,
+            id: bad.id,
+            retry_after_ms: None,
+        }
     }
 }
 
 /// An error that is about no message in particular.
 pub(crate) fn error(code: ErrorCode, message: impl Into<String>) -> ServerFrame {
-    ServerFrame::Error { code, message: message.into(), id: None, retry_after_ms: None }
+    ServerFrame::Error {
+        code,
+        message: message.into(),
+        id: None,
+        retry_after_ms: None,
+    }
 }
 
 /// Reads one text frame.
@@ -50,7 +63,10 @@ fn explain(text: &str, error: &serde_json::Error) -> BadFrame {
     let Some(object) = value.as_object() else {
         return BadFrame::new("a frame is one JSON object");
     };
-    let id = object.get("id").and_then(Value::as_str).filter(|id| id.len() <= MAX_ECHOED_ID_BYTES);
+    let id = object
+        .get("id")
+        .and_then(Value::as_str)
+        .filter(|id| id.len() <= MAX_ECHOED_ID_BYTES);
     let message = match object.get("type") {
         None => "the frame has no `type`".to_owned(),
         Some(Value::String(kind)) if !["hello", "say", "cancel", "ping"].contains(&kind.as_str()) => {
@@ -59,7 +75,10 @@ fn explain(text: &str, error: &serde_json::Error) -> BadFrame {
         Some(Value::String(kind)) => format!("malformed {kind}: {error}"),
         Some(_) => "`type` is not a string".to_owned(),
     };
-    BadFrame { message: shorten(message), id: id.map(str::to_owned) }
+    BadFrame {
+        message: shorten(message),
+        id: id.map(str::to_owned),
+    }
 }
 
 fn shorten(message: String) -> String {
@@ -84,15 +103,31 @@ mod tests {
         assert!(message(r#"{"type":"shout"}"#).contains("unknown type \"shout\""));
         assert!(message(r#"{"type":"say","id":"x"}"#).contains("missing field `text`"));
         assert!(message(r#"{"type":"hello","after":-1}"#).starts_with("malformed hello: "));
-        assert!(message(&format!(r#"{{"type":"{}"}}"#, "x".repeat(9_000))).chars().count() <= 201);
-        assert!(message(&"[".repeat(60_000)).starts_with("not JSON: "), "depth is bounded");
-        assert_eq!(parse(r#"{"type":"say","id":"x"}"#).expect_err("is bad").id, Some("x".to_owned()));
+        assert!(
+            message(&format!(r#"{{"type":"{}"}}"#, "x".repeat(9_000)))
+                .chars()
+                .count()
+                <= 201
+        );
+        assert!(
+            message(&"[".repeat(60_000)).starts_with("not JSON: "),
+            "depth is bounded"
+        );
+        assert_eq!(
+            parse(r#"{"type":"say","id":"x"}"#).expect_err("is bad").id,
+            Some("x".to_owned())
+        );
     }
 
     #[test]
     fn unknown_fields_are_ignored_and_the_ping_keeps_its_t() {
         let ping = parse(r#"{"type":"ping","t":{"a":[1,null]},"x":1}"#).expect("reads");
-        assert_eq!(ping, ClientFrame::Ping { t: serde_json::json!({"a": [1, null]}) });
+        assert_eq!(
+            ping,
+            ClientFrame::Ping {
+                t: serde_json::json!({"a": [1, null]})
+            }
+        );
         assert!(parse(r#"{"type":"hello","token":null,"session":null,"after":null}"#).is_ok());
     }
 }

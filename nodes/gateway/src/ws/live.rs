@@ -31,8 +31,8 @@ const MAX_WAITING_OPERATIONS: usize = 32;
 /// Silent ping intervals after which a socket is taken for dead.
 const SILENT_INTERVALS: u32 = 2;
 
-/// Pings are spread over this many milliseconds, so that sockets opened together are not woken together.
-const PING_SPREAD_MS: u64 = 4_000;
+/// Pings are spread over this part of their interval, so that sockets opened together are not woken together.
+const PING_SPREAD: u32 = 8;
 
 /// Something a client asked for.
 struct Operation {
@@ -67,7 +67,13 @@ pub(crate) struct Live {
 impl Live {
     /// Goes on after `after`.
     pub(crate) fn new(session: SessionId, who: SocketUser, after: Seq) -> Self {
-        Self { session, who, sent: after, waiting: VecDeque::new(), running: None }
+        Self {
+            session,
+            who,
+            sent: after,
+            waiting: VecDeque::new(),
+            running: None,
+        }
     }
 
     /// Runs until the socket ends.
@@ -100,19 +106,25 @@ impl Live {
         };
         match frames::parse(&text) {
             Ok(ClientFrame::Ping { t }) => socket.send(&ServerFrame::Pong { t }).await,
-            Ok(ClientFrame::Say { id, text }) => match say::check(&socket.shared, self.who.user, &id, &text) {
-                Ok(id) => {
-                    self.enqueue(socket, id, Some(text));
-                    Ok(())
+            Ok(ClientFrame::Say { id, text }) => {
+                match say::check(&socket.shared, self.who.user, &id, &text) {
+                    Ok(id) => {
+                        self.enqueue(socket, id, Some(text));
+                        Ok(())
+                    }
+                    Err(refused) => socket.send(&refusal(refused, id)).await,
                 }
-                Err(refused) => socket.send(&refusal(refused, id)).await,
-            },
+            }
             Ok(ClientFrame::Cancel { id }) => match id.parse() {
                 Ok(id) => {
                     self.enqueue(socket, id, None);
                     Ok(())
                 }
-                Err(error) => socket.send(&frames::error(ErrorCode::BadFrame, error.to_string())).await,
+                Err(error) => {
+                    socket
+                        .send(&frames::error(ErrorCode::BadFrame, error.to_string()))
+                        .await
+                }
             },
             Ok(ClientFrame::Hello { .. }) => {
                 let message = "this socket has said hello; open another for another session";
@@ -124,7 +136,12 @@ impl Live {
 
     fn enqueue(&mut self, socket: &Socket, id: ClientMessageId, text: Option<String>) {
         let deadline = Instant::now() + socket.shared.settings.say_deadline;
-        self.waiting.push_back(Operation { id, text, deadline, sent_before: self.sent });
+        self.waiting.push_back(Operation {
+            id,
+            text,
+            deadline,
+            sent_before: self.sent,
+        });
         self.start_next(&socket.shared);
     }
 
@@ -138,12 +155,20 @@ impl Live {
             return;
         };
         let (id, sent_before) = (next.id.clone(), next.sent_before);
-        let run = operate(Arc::clone(shared), self.who, self.session, next, shared.new_request_id());
+        let run = operate(
+            Arc::clone(shared),
+            self.who,
+            self.session,
+            next,
+            shared.new_request_id(),
+        );
         self.running = Some((id, sent_before, Box::pin(run)));
     }
 
     async fn finished(&mut self, socket: &mut Socket, outcome: Outcome) -> Result<(), End> {
-        let Some((id, sent_before, _)) = self.running.take() else { return Ok(()) };
+        let Some((id, sent_before, _)) = self.running.take() else {
+            return Ok(());
+        };
         self.start_next(&socket.shared);
         let error = match outcome {
             Outcome::Cancelled(Ok(())) => return Ok(()),
@@ -170,16 +195,21 @@ impl Live {
 
     fn entry_at(&self, shared: &Shared, seq: Seq) -> Result<ServerFrame, SessionError> {
         let before = Seq(seq.0.saturating_sub(1));
-        let page = shared.backend().messages(self.who.user, self.session, before, 1)?;
-        page.messages.into_iter().next().ok_or(SessionError::Unavailable { retry_after_ms: RETRY_AFTER_MS })
+        let page = shared
+            .backend()
+            .messages(self.who.user, self.session, before, 1)?;
+        page.messages.into_iter().next().ok_or(SessionError::Unavailable {
+            retry_after_ms: RETRY_AFTER_MS,
+        })
     }
 
     async fn event(&mut self, socket: &mut Socket, event: FeedEvent) -> Result<(), End> {
         let frame = match event {
             FeedEvent::Frame(frame) => frame,
-            FeedEvent::Moved { owner, epoch } => {
-                ServerFrame::Moved { owner: socket.shared.members().name(owner), epoch: epoch.0 }
-            }
+            FeedEvent::Moved { owner, epoch } => ServerFrame::Moved {
+                owner: socket.shared.members().name(owner),
+                epoch: epoch.0,
+            },
         };
         if let ServerFrame::Said { seq, .. } | ServerFrame::Reply { seq, .. } = &frame {
             self.sent = self.sent.max(Seq(*seq));
@@ -204,9 +234,9 @@ impl Live {
     async fn tick(&mut self, socket: &mut Socket, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
         check_credential(socket, self.who.credential).await?;
         let interval = socket.shared.settings.ping_interval;
-        if socket.heard.elapsed() > interval * SILENT_INTERVALS + Duration::from_millis(PING_SPREAD_MS) {
+        if socket.heard.elapsed() > interval * SILENT_INTERVALS {
             debug!("a silent socket is closed");
-            return Err(End::Dead("it has been silent for too long"));
+            return Err(End::Dead);
         }
         socket.write(Message::Ping(Default::default())).await?;
         timer.reset(Instant::now() + self.until_tick(socket));
@@ -215,8 +245,9 @@ impl Live {
 
     /// Until the next ping is due, or the credential expires.
     fn until_tick(&self, socket: &Socket) -> Duration {
-        let spread = Duration::from_millis(socket.entry.id.wrapping_mul(97) % PING_SPREAD_MS);
-        let ping = socket.shared.settings.ping_interval + spread;
+        let interval = socket.shared.settings.ping_interval;
+        let part = (socket.entry.id.wrapping_mul(97) % 64) as u32;
+        let ping = interval - interval / PING_SPREAD * part / 64;
         match self.who.credential {
             Credential::LocalAdmin => ping,
             Credential::Stored { expires_at_ms, .. } => {
@@ -256,16 +287,25 @@ async fn operate(
     match operation.text {
         Some(text) => {
             let said = if left.is_zero() {
-                Err(SessionError::Unavailable { retry_after_ms: RETRY_AFTER_MS })
+                Err(SessionError::Unavailable {
+                    retry_after_ms: RETRY_AFTER_MS,
+                })
             } else {
-                backend.say(who.user, session, operation.id, text, Some(request), left).await
+                backend
+                    .say(who.user, session, operation.id, text, Some(request), left)
+                    .await
             };
             say::count(&shared, who.user, said.as_ref());
             Outcome::Said(said)
         }
         None => {
             let left = left.max(Duration::from_millis(1));
-            Outcome::Cancelled(backend.cancel(who.user, session, operation.id, left).boxed().await)
+            Outcome::Cancelled(
+                backend
+                    .cancel(who.user, session, operation.id, left)
+                    .boxed()
+                    .await,
+            )
         }
     }
 }
@@ -280,5 +320,10 @@ fn refusal(refused: Refused, id: String) -> ServerFrame {
         }
     };
     let id = Some(id).filter(|id| id.len() <= 128);
-    ServerFrame::Error { code, message, id, retry_after_ms }
+    ServerFrame::Error {
+        code,
+        message,
+        id,
+        retry_after_ms,
+    }
 }

@@ -60,7 +60,11 @@ impl Registry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let control = Arc::new(Control::default());
         self.lock().insert(id, Arc::clone(&control));
-        Entry { id, control, registry: Arc::clone(self) }
+        Entry {
+            id,
+            control,
+            registry: Arc::clone(self),
+        }
     }
 
     /// Tells all.
@@ -71,7 +75,10 @@ impl Registry {
     /// Tells a user's.
     pub(crate) fn tell_user(&self, user: UserId, flag: u8) {
         let sockets = self.lock();
-        sockets.values().filter(|c| c.user.load(Ordering::Acquire) == user.0).for_each(|c| c.tell(flag));
+        sockets
+            .values()
+            .filter(|c| c.user.load(Ordering::Acquire) == user.0)
+            .for_each(|c| c.tell(flag));
     }
 
     /// Completes when there is none.

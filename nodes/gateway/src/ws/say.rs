@@ -39,10 +39,14 @@ pub(crate) fn check(shared: &Shared, user: UserId, id: &str, text: &str) -> Resu
 }
 
 fn check_text(limit_chars: u64, id: &str, text: &str) -> Result<ClientMessageId, Refused> {
-    let id = id.parse::<ClientMessageId>().map_err(|e| Refused::BadFrame(e.to_string()))?;
+    let id = id
+        .parse::<ClientMessageId>()
+        .map_err(|e| Refused::BadFrame(e.to_string()))?;
     let chars = text.chars().count() as u64;
     if limit_chars > 0 && chars > limit_chars {
-        return Err(Refused::TooLong(format!("the text has {chars} characters; at most {limit_chars} are taken")));
+        return Err(Refused::TooLong(format!(
+            "the text has {chars} characters; at most {limit_chars} are taken"
+        )));
     }
     if text.trim().is_empty() {
         return Err(Refused::BadFrame("`text` is empty".to_owned()));
@@ -59,7 +63,10 @@ pub(crate) fn count(shared: &Shared, user: UserId, outcome: Result<&Said, &Sessi
         Err(SessionError::Unavailable { .. } | SessionError::Overloaded { .. }) => "unavailable",
         Err(SessionError::Internal(_)) => "internal",
     });
-    if matches!(outcome, Err(SessionError::Unavailable { .. } | SessionError::Overloaded { .. })) {
+    if matches!(
+        outcome,
+        Err(SessionError::Unavailable { .. } | SessionError::Overloaded { .. })
+    ) {
         shared.message_limit.give_back(&user);
     }
 }
@@ -74,7 +81,10 @@ mod tests {
         assert!(matches!(check_text(4, "m1", "äöü€!"), Err(Refused::TooLong(_))));
         assert!(check_text(0, "m1", &"x".repeat(9_999)).is_ok(), "0 is no limit");
         for text in ["", "  \n\t"] {
-            assert_eq!(check_text(4, "m1", text), Err(Refused::BadFrame("`text` is empty".to_owned())));
+            assert_eq!(
+                check_text(4, "m1", text),
+                Err(Refused::BadFrame("`text` is empty".to_owned()))
+            );
         }
         assert!(matches!(check_text(4, "a b", "x"), Err(Refused::BadFrame(_))));
     }

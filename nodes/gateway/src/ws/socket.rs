@@ -37,6 +37,9 @@ const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
 /// How long the other side has to answer a close.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long nothing must come of an oversized frame before the connection is closed.
+const QUIET_BEFORE_CLOSE: Duration = Duration::from_millis(300);
+
 /// Most bytes of an oversized frame that are read and thrown away, so that the client sees why it was refused.
 const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 
@@ -57,7 +60,7 @@ pub(crate) enum End {
     /// The other side is gone, or has said goodbye.
     Gone,
     /// It does not read or does not answer: there is nobody to say goodbye to.
-    Dead(&'static str),
+    Dead,
     /// It is closed from here.
     Close(u16, &'static str),
     /// It sent more than a frame may have.
@@ -109,7 +112,13 @@ pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketSt
     let ws = WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await;
     let (_counted, _connection) = (Gauged::socket(), start.connection);
     let entry = shared.sockets.enter();
-    let mut socket = Socket { shared, ws, entry, request: start.request, heard: Instant::now() };
+    let mut socket = Socket {
+        shared,
+        ws,
+        entry,
+        request: start.request,
+        heard: Instant::now(),
+    };
     let end = match Box::pin(socket.hello(start.identity)).await {
         Ok((who, session, after)) => Live::new(session, who, after).run(&mut socket).await,
         Err(end) => end,
@@ -143,12 +152,19 @@ impl Socket {
                 Incoming::Control => continue,
                 Incoming::Bad(bad) => bad.into(),
                 Incoming::Text(text) => match frames::parse(&text) {
-                    Ok(ClientFrame::Hello { token, session, after }) => {
+                    Ok(ClientFrame::Hello {
+                        token,
+                        session,
+                        after,
+                    }) => {
                         if let Some(token) = token {
                             identity = Some(self.identify(&token).await?);
                         }
                         let who = match &identity {
-                            Some(identity) => SocketUser { user: identity.user, credential: identity.credential },
+                            Some(identity) => SocketUser {
+                                user: identity.user,
+                                credential: identity.credential,
+                            },
                             None => return Err(self.refuse(AuthError::Missing).await?),
                         };
                         self.entry.control.belongs_to(who.user);
@@ -175,23 +191,35 @@ impl Socket {
     /// Tells why a credential is not taken, and gives how to end.
     pub(crate) async fn refuse(&mut self, why: AuthError) -> Result<End, End> {
         let (code, retry_after_ms, end) = match &why {
-            AuthError::Missing | AuthError::Unknown | AuthError::Expired => {
-                (ErrorCode::Unauthorized, None, End::Close(CLOSE_UNAUTHORIZED, "unauthorized"))
-            }
+            AuthError::Missing | AuthError::Unknown | AuthError::Expired => (
+                ErrorCode::Unauthorized,
+                None,
+                End::Close(CLOSE_UNAUTHORIZED, "unauthorized"),
+            ),
             AuthError::Unavailable => {
                 let end = End::Close(CloseCode::Again.into(), "try again");
                 (ErrorCode::Unavailable, Some(RETRY_AFTER_MS), end)
             }
             AuthError::Store(inside) => {
                 error!(error = %inside, "a credential could not be read");
-                (ErrorCode::Internal, None, End::Close(CloseCode::Error.into(), "internal"))
+                (
+                    ErrorCode::Internal,
+                    None,
+                    End::Close(CloseCode::Error.into(), "internal"),
+                )
             }
         };
         let message = match &why {
             AuthError::Store(_) => "this node failed; try another".to_owned(),
             _ => why.to_string(),
         };
-        self.send(&ServerFrame::Error { code, message, id: None, retry_after_ms }).await?;
+        self.send(&ServerFrame::Error {
+            code,
+            message,
+            id: None,
+            retry_after_ms,
+        })
+        .await?;
         Ok(end)
     }
 
@@ -230,12 +258,16 @@ impl Socket {
         let (backend, settings) = (self.shared.backend(), &self.shared.settings);
         match session {
             None => {
-                let session = backend.create_session(user, self.request.clone(), settings.say_deadline).await?;
+                let session = backend
+                    .create_session(user, self.request.clone(), settings.say_deadline)
+                    .await?;
                 Ok((session, Seq(0)))
             }
             Some(text) => {
                 let session = text.parse().map_err(|_| SessionError::NotFound)?;
-                let row = backend.open_session(user, session, settings.open_deadline).await?;
+                let row = backend
+                    .open_session(user, session, settings.open_deadline)
+                    .await?;
                 Ok((session, row.last_seq))
             }
         }
@@ -247,9 +279,9 @@ impl Socket {
         self.heard = Instant::now();
         match message {
             Some(Ok(Message::Text(text))) => Incoming::Text(text),
-            Some(Ok(Message::Binary(_))) => {
-                Incoming::Bad(BadFrame::new("binary frames are not understood; send JSON as text"))
-            }
+            Some(Ok(Message::Binary(_))) => Incoming::Bad(BadFrame::new(
+                "binary frames are not understood; send JSON as text",
+            )),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Control,
             Some(Ok(Message::Close(_))) | None => Incoming::End(End::Gone),
             Some(Err(WsError::Capacity(_))) => Incoming::End(End::Oversize),
@@ -274,41 +306,60 @@ impl Socket {
         match timeout(self.shared.settings.write_deadline, self.ws.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Dead("it does not read")),
+            Err(_) => {
+                debug!("a socket that does not read is closed");
+                Err(End::Dead)
+            }
         }
     }
 
     /// Says goodbye where there is somebody to say it to.
     async fn finish(mut self, end: End) {
-        let (code, reason) = match end {
-            End::Dead(_) => return,
+        match end {
+            End::Dead => {}
             End::Gone => {
                 // The answer to the other side's close may still be on its way out.
                 let _ = timeout(CLOSE_DEADLINE, self.ws.close(None)).await;
-                return;
             }
-            End::Close(code, reason) => (code, reason),
+            End::Close(code, reason) => {
+                let answered = async {
+                    if self.close(code, reason).await.is_ok() {
+                        while let Some(Ok(_)) = self.ws.next().await {}
+                    }
+                };
+                let _ = timeout(CLOSE_DEADLINE, answered).await;
+            }
             End::Oversize => {
                 let what = format!("a frame has at most {MAX_CHAT_FRAME_BYTES} bytes");
-                let _ = self.send(&frames::error(ErrorCode::TooLong, what)).await;
-                (CloseCode::Size.into(), "the frame is too large")
+                let told = self.send(&frames::error(ErrorCode::TooLong, what)).await;
+                if told.is_ok()
+                    && self
+                        .close(CloseCode::Size.into(), "the frame is too large")
+                        .await
+                        .is_ok()
+                {
+                    let _ = timeout(CLOSE_DEADLINE, discard(self.ws.get_mut())).await;
+                }
             }
-        };
-        let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
-        if self.write(Message::Close(Some(frame))).await.is_err() {
-            return;
         }
-        let _ = timeout(CLOSE_DEADLINE, discard(self.ws.get_mut())).await;
+    }
+
+    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), End> {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: Utf8Bytes::from_static(reason),
+        };
+        self.write(Message::Close(Some(frame))).await
     }
 }
 
 /// Reads what is still on its way: closing on unread bytes would reset the connection, and the reason with it.
 async fn discard(stream: &mut TcpStream) {
-    let (mut buffer, mut left) = ([0u8; 2_048], MAX_DISCARDED_BYTES);
+    let (mut buffer, mut left) = (vec![0u8; 16 * 1024], MAX_DISCARDED_BYTES);
     while left > 0 {
-        match stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(n) => left = left.saturating_sub(n),
+        match timeout(QUIET_BEFORE_CLOSE, stream.read(&mut buffer)).await {
+            Ok(Ok(n)) if n > 0 => left = left.saturating_sub(n),
+            _ => return,
         }
     }
 }
@@ -316,7 +367,11 @@ async fn discard(stream: &mut TcpStream) {
 /// What a client is told of a session that failed it.
 pub(crate) fn session_error(error: &SessionError, id: Option<String>) -> ServerFrame {
     let (code, message, retry_after_ms) = match error {
-        SessionError::NotFound => (ErrorCode::NotFound, "you have no session of this id".to_owned(), None),
+        SessionError::NotFound => (
+            ErrorCode::NotFound,
+            "you have no session of this id".to_owned(),
+            None,
+        ),
         SessionError::Unavailable { retry_after_ms } | SessionError::Overloaded { retry_after_ms } => {
             (ErrorCode::Unavailable, error.to_string(), Some(*retry_after_ms))
         }
@@ -326,5 +381,10 @@ pub(crate) fn session_error(error: &SessionError, id: Option<String>) -> ServerF
             (ErrorCode::Internal, message, None)
         }
     };
-    ServerFrame::Error { code, message, id, retry_after_ms }
+    ServerFrame::Error {
+        code,
+        message,
+        id,
+        retry_after_ms,
+    }
 }
