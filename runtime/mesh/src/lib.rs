@@ -12,9 +12,11 @@
 //! - [`renew`]: how certificates stay young.
 //! - [`transport`]: sockets and timers.
 //! - [`join`]: how someone without a certificate asks to become a node.
+//! - [`control`]: agents of nodes, by ractor_cluster over the control lane.
 //! - [`testing`]: several meshes in one process, for tests of this crate and those above.
 pub mod api;
 mod close;
+pub mod control;
 mod dial;
 mod frame;
 pub mod identity;
