@@ -2,13 +2,18 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jarvis_session::logic::intents::{Facts, NodeFact};
-use jarvis_session::responder::{Chain, DeltaSink, Finished, Line, Piece, Prompt, Responder, ResponderError};
+use jarvis_session::responder::{
+    Chain, DeltaSink, Finished, Line, Model, Piece, Prompt, Responder, ResponderError,
+};
 use jarvis_session::settings::{EndpointSettings, Protocol, ResponderSettings};
 use jarvis_types::limits::MAX_REPLY_CHARS;
 use jiff::tz::TimeZone;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -355,6 +360,41 @@ async fn https_is_refused_where_the_other_side_speaks_plainly() {
     let url = server.url.replace("http:", "https:");
     let chain = chain(vec![endpoint("tls", Protocol::OpenAi, &url)]);
     assert!(ask(&chain, "a story").await.text.contains("cannot be reached"));
+}
+
+#[tokio::test]
+async fn https_asks_only_servers_whose_certificate_is_believed() {
+    let provider = || Arc::new(rustls::crypto::ring::default_provider());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("supported")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.clone()],
+            PrivateKeyDer::try_from(key).expect("a key"),
+        )
+        .expect("they belong together");
+    let server = ModelServer::start_tls(vec![good(Protocol::OpenAi, &["in private"])], server).await;
+    let client = |roots| {
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_safe_default_protocol_versions().expect("supported");
+        builder.with_root_certificates(roots).with_no_client_auth()
+    };
+    let mut roots = RootCertStore::empty();
+    let model = |roots| {
+        let settings = endpoint("tls", Protocol::OpenAi, &server.url);
+        Arc::new(Model::new(settings, String::new(), &client(roots)).expect("sound settings"))
+    };
+    let stranger = Chain::new(vec![model(roots.clone())]);
+    assert!(ask(&stranger, "a story").await.text.contains("cannot be reached"));
+    assert!(server.requests().is_empty(), "nothing was told to a stranger");
+    roots.add(certificate).expect("a certificate");
+    assert_eq!(
+        ask(&Chain::new(vec![model(roots)]), "a story").await.text,
+        "in private"
+    );
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use jarvis_host::Tasks;
 use jarvis_session::settings::{ApiKey, Deadlines, EndpointSettings, Protocol};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// What the server does next on a connection.
 #[derive(Clone)]
@@ -40,8 +41,22 @@ pub(crate) struct ModelServer {
 impl ModelServer {
     /// Serves each connection the next of these scripts, the last one again and again.
     pub(crate) async fn start(scripts: Vec<Vec<Step>>) -> Self {
+        Self::start_with(scripts, None).await
+    }
+
+    /// The same behind TLS.
+    pub(crate) async fn start_tls(scripts: Vec<Vec<Step>>, tls: rustls::ServerConfig) -> Self {
+        Self::start_with(scripts, Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn start_with(scripts: Vec<Vec<Step>>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let port = listener.local_addr().expect("bound").port();
+        let url = if tls.is_some() {
+            format!("https://localhost:{port}")
+        } else {
+            format!("http://127.0.0.1:{port}")
+        };
         let (tasks, requests) = (Tasks::new(), Arc::new(Mutex::new(Vec::new())));
         let (inner, seen) = (tasks.clone(), Arc::clone(&requests));
         tasks.spawn_until_cancelled(async move {
@@ -51,9 +66,17 @@ impl ModelServer {
                 if scripts.len() > 1 {
                     scripts.next();
                 }
-                let seen = Arc::clone(&seen);
+                let (seen, tls) = (Arc::clone(&seen), tls.clone());
                 inner.spawn_until_cancelled(async move {
-                    let _ = play(stream, script, &seen).await;
+                    // A client that goes away in the middle is part of many tests.
+                    let _ = stream.set_nodelay(true);
+                    let _ = match tls {
+                        None => play(stream, script, &seen).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => play(stream, script, &seen).await,
+                            Err(error) => Err(error),
+                        },
+                    };
                 });
             }
         });
@@ -71,8 +94,11 @@ impl Drop for ModelServer {
     }
 }
 
-async fn play(mut stream: TcpStream, script: Vec<Step>, seen: &Mutex<Vec<Request>>) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn play(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    script: Vec<Step>,
+    seen: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
     let request = read_request(&mut stream).await?;
     seen.lock().expect("not poisoned").push(request);
     for step in script {
@@ -88,7 +114,7 @@ async fn play(mut stream: TcpStream, script: Vec<Step>, seen: &Mutex<Vec<Request
     stream.shutdown().await
 }
 
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<Request> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Request> {
     let mut bytes = Vec::new();
     loop {
         let mut chunk = [0; 4_096];
