@@ -1,0 +1,157 @@
+//! `invite`, `drain`, `undrain`, `remove`, `why`: what administrators do with nodes.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cli::args::{DrainArgs, InviteArgs, NodeCommandArgs, RemoveArgs, WhyArgs};
+use crate::cli::output::{Output, table};
+use crate::fail::Failure;
+use crate::target::Nodes;
+
+/// What a call may take beyond what it waits for on the other side.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// `jarvis invite`.
+///
+/// # Errors
+/// Where no node answers or it refuses.
+pub async fn invite(args: &InviteArgs, output: Output) -> Result<(), Failure> {
+    let nodes = Nodes::find(&args.target)?;
+    let body = json!({"role": args.role.as_str(), "ttl_s": args.ttl.as_secs().max(1)});
+    let invite =
+        nodes.call("no invitation was made", Method::POST, "/api/v1/invites", Some(body), MARGIN).await?;
+    output.answer(&invite, |invite| text(invite, "command"));
+    Ok(())
+}
+
+/// `jarvis drain`.
+///
+/// # Errors
+/// Where no node answers, it refuses, or something was still there at the timeout.
+pub async fn drain(args: &DrainArgs, output: Output) -> Result<(), Failure> {
+    let what = format!("{} is not drained", args.node);
+    let progress = output.progress(&format!("moving everything away from {}", args.node));
+    let nodes = Nodes::find(&args.target)?;
+    let path = format!("/api/v1/nodes/{}/drain?timeout_s={}", segment(&args.node), args.timeout.as_secs().max(1));
+    let result = nodes.call(&what, Method::POST, &path, None, args.timeout + MARGIN).await;
+    progress.done();
+    let done = result?;
+    if done.get("drained").and_then(Value::as_bool) == Some(false) {
+        let left = done.get("partitions_left").and_then(Value::as_u64).unwrap_or(0);
+        let why = format!("{left} partitions were still there when the time was over");
+        return Err(Failure::new(what, why).next("it goes on by itself; see `jarvis status`, or drain again"));
+    }
+    output.answer(&done, |_| format!("{} is drained; it can be rebooted. Then: jarvis undrain {0}", args.node));
+    Ok(())
+}
+
+/// `jarvis undrain`.
+///
+/// # Errors
+/// Where no node answers or it refuses.
+pub async fn undrain(args: &NodeCommandArgs, output: Output) -> Result<(), Failure> {
+    let nodes = Nodes::find(&args.target)?;
+    let path = format!("/api/v1/nodes/{}/undrain", segment(&args.node));
+    let what = format!("{} stays drained", args.node);
+    let done = nodes.call(&what, Method::POST, &path, None, MARGIN).await?;
+    output.answer(&done, |_| format!("{} serves again", args.node));
+    Ok(())
+}
+
+/// `jarvis remove`.
+///
+/// # Errors
+/// Where no node answers or it refuses.
+pub async fn remove(args: &RemoveArgs, output: Output) -> Result<(), Failure> {
+    let nodes = Nodes::find(&args.target)?;
+    let force = if args.force { "?force=true" } else { "" };
+    let path = format!("/api/v1/nodes/{}{force}", segment(&args.node));
+    let what = format!("{} was not removed", args.node);
+    let done = nodes.call(&what, Method::DELETE, &path, None, MARGIN).await.map_err(|failure| {
+        if failure.why.contains("partitions") {
+            return failure.next(format!(
+                "jarvis drain {0} first; or, if it is gone for good: jarvis remove {0} --force",
+                args.node
+            ));
+        }
+        failure
+    })?;
+    output.answer(&done, |_| format!("{} is out of the cluster; its certificate is refused from now on", args.node));
+    Ok(())
+}
+
+/// `jarvis why KIND/KEY`.
+///
+/// # Errors
+/// Where no node answers or it knows no such actor.
+pub async fn why(args: &WhyArgs, output: Output) -> Result<(), Failure> {
+    let nodes = Nodes::find(&args.target)?;
+    let (kind, key) = &args.entity;
+    let path = format!("/api/v1/why/{}/{}", segment(kind), segment(key));
+    let answer = nodes.get(&format!("nothing is known of {kind}/{key}"), &path).await?;
+    output.answer(&answer, describe_why);
+    Ok(())
+}
+
+fn describe_why(answer: &Value) -> String {
+    let mut out = format!(
+        "{} runs on {} (partition {}, epoch {}), as node {} knows",
+        text(answer, "entity"),
+        text(answer, "owner"),
+        text(answer, "partition"),
+        text(answer, "epoch"),
+        text(answer, "from_node"),
+    );
+    let rows: Vec<Vec<String>> = list(answer, "moves")
+        .iter()
+        .map(|m| vec![text(m, "epoch"), text(m, "at"), text(m, "from"), text(m, "to"), text(m, "reason")])
+        .collect();
+    if !rows.is_empty() {
+        out.push_str("\n\n");
+        out.push_str(&table(&["EPOCH", "AT", "FROM", "TO", "BECAUSE"], &rows));
+    }
+    for note in list(answer, "notes") {
+        out.push_str(&format!("\n{}", note.as_str().unwrap_or_default()));
+    }
+    out
+}
+
+/// A field as people read it; a dash where there is none.
+pub(crate) fn text(document: &Value, field: &str) -> String {
+    match document.get(field) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A list, empty where there is none.
+pub(crate) fn list<'v>(document: &'v Value, field: &str) -> &'v [Value] {
+    document.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A part of a path, whatever stands in it.
+pub(crate) fn segment(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_place_in_a_path() {
+        assert_eq!(segment("pi-1.attic"), "pi-1.attic");
+        assert_eq!(segment("../x?y=1 é"), "..%2Fx%3Fy%3D1%20%C3%A9");
+    }
+}

@@ -1,0 +1,55 @@
+//! `config check|show`, and how every other command reads its settings.
+
+use std::path::Path;
+
+use jarvis_config::{ConfigError, Loaded, Lookup, check_text, load};
+use serde_json::json;
+
+use crate::cli::args::ConfigCommand;
+use crate::cli::output::Output;
+use crate::fail::{Failure, chain};
+use crate::places::{data_folder, environment};
+
+/// `jarvis config …`.
+///
+/// # Errors
+/// Where the configuration is wrong.
+pub fn config(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check { file } => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| Failure::new(format!("{} cannot be read", file.display()), e).next("check the path"))?;
+            check_text(file, &text).map_err(|error| wrong(&error))?;
+            let answer = json!({"ok": true, "file": file});
+            output.answer(&answer, |_| format!("{} is right", file.display()));
+        }
+        ConfigCommand::Show { data, config } => {
+            let loaded = settings(config.as_deref(), &data_folder(data.data.as_deref()))?;
+            let text = loaded.settings.effective();
+            let from = loaded.file.as_ref().map(|file| file.display().to_string());
+            let answer = json!({"file": from, "toml": text});
+            output.answer(&answer, |_| {
+                let from = from.as_deref().unwrap_or("the defaults; there is no file");
+                format!("# from {from}, and the environment\n{text}")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The settings in force for a node with this data folder.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn settings(config: Option<&Path>, data: &Path) -> Result<Loaded, Failure> {
+    let env = environment();
+    load(&Lookup { explicit: config, data: Some(data), env: &env }).map_err(|error| wrong(&error))
+}
+
+fn wrong(error: &ConfigError) -> Failure {
+    let next = match error {
+        ConfigError::Unreadable { .. } => "check the path, and that this user may read it",
+        ConfigError::Problems(_) => "mend these lines; `jarvis config check FILE` tells when all is right",
+    };
+    Failure::new("the configuration is wrong", chain(error)).next(next)
+}

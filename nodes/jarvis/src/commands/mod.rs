@@ -1,0 +1,9 @@
+//! The commands, one file each: read what is asked, do it, say what came of it.
+pub mod chat;
+pub mod cluster;
+pub mod config;
+pub mod credentials;
+pub mod init;
+pub mod join;
+pub mod run;
+pub mod status;

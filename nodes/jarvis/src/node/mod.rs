@@ -1,0 +1,512 @@
+//! The composition root: a node is a value that is started, runs, and is stopped in the reverse order.
+//!
+//! ```text
+//!  start:  mesh ─► replica ─► entities + session kind ─► sessions ─► gateway          stop: the other way round
+//!            │        │                                                  │
+//!            │        └─ members follower ─► mesh.set_members            └─ admin ─► replica
+//!            └─ joins, renewals of certificates
+//! ```
+//!
+//! Everything a node takes from the machine is handed in, so that many can live in one process and a simulation can start
+//! them as often as it likes. Dropping a [`Node`] kills it.
+mod admin;
+pub mod disk;
+mod handover;
+mod join_server;
+mod members;
+pub mod protocol;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jarvis_config::{Profile, Settings};
+use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
+use jarvis_gateway::{
+    ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, RenderMetrics, secret_hash,
+};
+use jarvis_host::{Clock, Entropy, Tasks};
+use jarvis_machine::command::{Command, NewNode};
+use jarvis_machine::rows::{NodeIntent, NodeRole};
+use jarvis_mesh::api::{Member, Mesh};
+use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
+use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
+use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
+use jarvis_mesh::transport::{MeshTimers, bind_udp};
+use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
+use jarvis_replica::{RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
+use jarvis_session::api::{Sessions, SessionsDeps};
+use jarvis_session::entity::{SessionKind, SessionKindDeps};
+use jarvis_session::hub::Hub;
+use jarvis_session::responder::Chain;
+use jarvis_session::settings::{ApiKey, Deadlines, EndpointSettings, Protocol, ResponderSettings};
+use jarvis_types::{ClusterId, NodeId, NodeName};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::data::KnownPeer;
+use crate::fail::{Failure, chain};
+use admin::NodeAdmin;
+use join_server::{JoinAnswerer, JoinServer};
+use members::MembersFollower;
+use protocol::{BUILD, LEVEL};
+
+/// How long one attempt to tell the cluster of this node may take; it is repeated.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between attempts.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
+/// Certificates of nodes that must ask for their renewal are good this much longer: they may be switched off for weeks.
+const WORKER_TTL_FACTOR: u32 = 30;
+/// Name of the first user.
+pub const FIRST_USER: &str = "admin";
+/// How long each part may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Which node this is.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Where the mesh meets it, `host:port`.
+    pub mesh_address: String,
+    /// Where people meet it, `http://host:port`.
+    pub http_url: String,
+    /// Whether it is the cluster's first, which brings it into being.
+    pub founder: bool,
+    /// Whether it had a log before: then it must be there.
+    pub expect_log: bool,
+    /// Members known from before.
+    pub known_peers: Vec<KnownPeer>,
+    /// Where log and tables are.
+    pub store: StoreChoice,
+    /// Settings, checked.
+    pub settings: Settings,
+}
+
+/// What a node writes down for its next start. Small synced writes.
+pub trait Keeper: Send + Sync + 'static {
+    /// The members as they are.
+    ///
+    /// # Errors
+    /// Text for the log.
+    fn save_peers(&self, peers: &[KnownPeer]) -> Result<(), String>;
+    /// Whether it went away in order and is to serve again when it comes back.
+    ///
+    /// # Errors
+    /// Text for the log.
+    fn save_handed_over(&self, handed_over: bool) -> Result<(), String>;
+}
+
+/// What a node takes from the machine.
+pub struct NodeDeps {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// For people and programs.
+    pub tcp: TcpListener,
+    /// For the mesh.
+    pub udp: Arc<dyn quinn::AsyncUdpSocket>,
+    /// Timers and tasks of QUIC.
+    pub quic: Arc<dyn quinn::Runtime>,
+    /// Who it is.
+    pub identity: NodeIdentity,
+    /// Where it may admit others.
+    pub ca: Option<ClusterCa>,
+    /// The local administrator's credential.
+    pub admin_token: Option<String>,
+    /// Whether it went away in order the last time.
+    pub handed_over: bool,
+    /// Writes a renewed certificate down.
+    pub save_identity: SaveIdentity,
+    /// Writes the rest down.
+    pub keeper: Arc<dyn Keeper>,
+    /// What `/metrics` prints.
+    pub metrics: RenderMetrics,
+    /// For `status`.
+    pub disk: DiskWrittenPerDay,
+}
+
+/// The two sockets of a node, on one port.
+pub struct Sockets {
+    /// For people and programs.
+    pub tcp: TcpListener,
+    /// For the mesh.
+    pub udp: Arc<dyn quinn::AsyncUdpSocket>,
+    /// Where both are bound.
+    pub address: SocketAddr,
+}
+
+impl Sockets {
+    /// Binds both. Port 0: one that is free.
+    ///
+    /// # Errors
+    /// Says which is taken, and what to do.
+    pub async fn bind(listen: SocketAddr) -> Result<Self, Failure> {
+        let what = format!("the node cannot listen on {listen}");
+        let next = "stop the other program, or choose another port with --listen at init or join, or [node] listen";
+        let tcp = TcpListener::bind(listen).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Failure::new(what.clone(), format!("tcp port {} is in use", listen.port())).next(next),
+            std::io::ErrorKind::AddrNotAvailable => {
+                Failure::new(what.clone(), "this machine has no such address").next("listen on 0.0.0.0, or correct it")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                Failure::new(what.clone(), error).next("ports below 1024 need root; choose another")
+            }
+            _ => Failure::new(what.clone(), error),
+        })?;
+        let address = tcp.local_addr().map_err(|error| Failure::new(what.clone(), error))?;
+        let udp = bind_udp(address).map_err(|error| Failure::from_error(what, &error).next(next))?;
+        Ok(Self { tcp, udp, address })
+    }
+}
+
+/// A running node. Dropping it kills it.
+pub struct Node {
+    tasks: Tasks,
+    mesh: Mesh,
+    replica: Replica,
+    /// What stands on mesh and replica: entities, sessions, followers.
+    upper: Tasks,
+    /// Taken out to be stopped.
+    gateway: Option<Gateway>,
+    address: SocketAddr,
+    keeper: Arc<dyn Keeper>,
+    removed: CancellationToken,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
+}
+
+impl Node {
+    /// Starts a node. It serves as soon as it has caught up.
+    ///
+    /// # Errors
+    /// Says which part did not start, why, and what to do.
+    pub async fn run(config: NodeConfig, deps: NodeDeps) -> Result<Self, Failure> {
+        let what = format!("node {} did not start", config.name);
+        let tasks = Tasks::new();
+        let upper = tasks.child();
+        let ca_sha256 = jarvis_mesh::identity::fingerprint_of(deps.identity.ca());
+        let ca = deps.ca.map(Arc::new);
+        let mesh = start_mesh(&config, &deps.identity, deps.udp, deps.quic, &deps.clock, &deps.entropy, &tasks)
+            .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        renewals(&mesh, &config, &deps.identity, ca.as_ref(), &deps.clock, &deps.entropy, deps.save_identity);
+
+        let removed = CancellationToken::new();
+        let replica = Box::pin(start_replica(&config, &mesh, &deps.clock, &tasks))
+            .await
+            .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        let follower = MembersFollower {
+            replica: replica.clone(),
+            mesh: mesh.clone(),
+            known: config.known_peers.clone(),
+            keeper: Arc::clone(&deps.keeper),
+            removed: removed.clone(),
+        };
+        upper.spawn_until_cancelled(follower.run());
+
+        let responder = Chain::from_settings(&responders(&config.settings)?)
+            .map_err(|error| Failure::from_error(what.clone(), &error).next("correct [[responder]]"))?;
+        let hub = Hub::new(replica.clone(), mesh.clone(), upper.clone());
+        let kind = SessionKind::new(SessionKindDeps {
+            hub: hub.clone(),
+            responder: Arc::new(responder),
+            clock: Arc::clone(&deps.clock),
+            time_zone: config.settings.session.time_zone.clone(),
+            history_entries: config.settings.session.history_messages as usize,
+        });
+        let entity_deps = EntityDeps { mesh: mesh.clone(), replica: replica.clone(), tasks: upper.clone() };
+        let router = Box::pin(EntityRuntime::new(entity_deps).kind(kind).start())
+            .await
+            .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        let sessions = Sessions::new(SessionsDeps {
+            router,
+            hub,
+            clock: Arc::clone(&deps.clock),
+            entropy: Arc::clone(&deps.entropy),
+        });
+
+        if let Some(ca) = &ca {
+            let ttl = config.settings.mesh.certificate_ttl;
+            mesh.serve_join(Arc::new(JoinAnswerer::new(JoinServer {
+                cluster: config.cluster,
+                ca: Arc::clone(ca),
+                replica: replica.clone(),
+                clock: Arc::clone(&deps.clock),
+                entropy: Arc::clone(&deps.entropy),
+                certificate_ttl: ttl,
+                worker_certificate_ttl: ttl * WORKER_TTL_FACTOR,
+            })));
+        }
+        let admin = NodeAdmin {
+            replica: replica.clone(),
+            cluster: config.cluster,
+            ca_sha256,
+            clock: Arc::clone(&deps.clock),
+            entropy: Arc::clone(&deps.entropy),
+        };
+        let gateway_deps = GatewayDeps {
+            clock: Arc::clone(&deps.clock),
+            entropy: Arc::clone(&deps.entropy),
+            tasks: tasks.clone(),
+            backend: Arc::new(ClusterBackend::new(replica.clone(), sessions, mesh.clone())),
+            admin: Arc::new(admin),
+            admin_token_hash: deps.admin_token.as_deref().map(secret_hash),
+            metrics: deps.metrics,
+            disk_written_per_day_bytes: deps.disk,
+        };
+        let gateway = Gateway::start(gateway_settings(&config.settings), gateway_deps, deps.tcp)
+            .map_err(|error| Failure::from_error(what, &error))?;
+        let (handed_over, keeper) = (deps.handed_over, Arc::clone(&deps.keeper));
+        let announcer = Announcer { replica: replica.clone(), config, handed_over, keeper };
+        upper.spawn_until_cancelled(announcer.run());
+        let address = gateway.address();
+        Ok(Self { tasks, mesh, replica, upper, gateway: Some(gateway), address, keeper: deps.keeper, removed })
+    }
+
+    /// Where people and programs reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Completes when the cluster has removed this node.
+    pub async fn removed(&self) {
+        self.removed.cancelled().await;
+    }
+
+    /// The replica, for tests.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Hands its work over: sockets go elsewhere, partitions and leadership move. Bounded; loses nothing.
+    pub async fn hand_over(&self) {
+        let drain = async {
+            if let Some(gateway) = &self.gateway {
+                gateway.drain().await;
+            }
+        };
+        tokio::join!(drain, handover::hand_over(&self.replica, &*self.keeper));
+    }
+
+    /// Stops all parts, the last started first.
+    pub async fn stop(mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop(STOP_TIMEOUT).await;
+        }
+        self.upper.stop(STOP_TIMEOUT).await;
+        self.replica.stop().await;
+        self.mesh.stop().await;
+        self.tasks.stop(STOP_TIMEOUT).await;
+    }
+}
+
+fn start_mesh(
+    config: &NodeConfig,
+    identity: &NodeIdentity,
+    socket: Arc<dyn quinn::AsyncUdpSocket>,
+    runtime: Arc<dyn quinn::Runtime>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    tasks: &Tasks,
+) -> Result<Mesh, jarvis_mesh::mesh::MeshError> {
+    let timers = match config.settings.mesh.profile {
+        Profile::Lan => MeshTimers::lan(),
+        Profile::Wifi => MeshTimers::wifi(),
+        Profile::SlowDisk => MeshTimers::slow_disk(),
+    };
+    let mesh = Mesh::start(
+        MeshConfig { cluster: config.cluster, node: config.node, timers },
+        MeshDeps {
+            identity: identity.clone(),
+            socket,
+            runtime,
+            clock: Arc::clone(clock),
+            entropy: Arc::clone(entropy),
+            tasks: tasks.child(),
+        },
+    )?;
+    let known = config.known_peers.iter();
+    let known = known.map(|p| Member { node: p.node, name: p.name.clone(), address: p.address.clone() });
+    mesh.set_members(known.collect());
+    Ok(mesh)
+}
+
+fn renewals(
+    mesh: &Mesh,
+    config: &NodeConfig,
+    identity: &NodeIdentity,
+    ca: Option<&Arc<ClusterCa>>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    save: SaveIdentity,
+) {
+    let ttl = config.settings.mesh.certificate_ttl;
+    let renewer: Arc<dyn Renewer> = match ca {
+        Some(ca) => {
+            serve_renewals(mesh, Arc::clone(ca), ttl * WORKER_TTL_FACTOR);
+            Arc::new(SelfIssue {
+                ca: Arc::clone(ca),
+                identity: identity.clone(),
+                name: config.name.clone(),
+                ttl,
+                clock: Arc::clone(clock),
+                entropy: Arc::clone(entropy),
+            })
+        }
+        None => Arc::new(AskPeers::new(mesh)),
+    };
+    keep_renewed(mesh, renewer, save);
+}
+
+async fn start_replica(
+    config: &NodeConfig,
+    mesh: &Mesh,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> Result<Replica, jarvis_replica::StartError> {
+    let timers = match config.settings.mesh.profile {
+        Profile::Lan => RaftTimers::lan(),
+        Profile::Wifi => RaftTimers::wifi(),
+        Profile::SlowDisk => RaftTimers::slow_disk(),
+    };
+    let replica_config = ReplicaConfig {
+        timers,
+        snapshot_every_entries: config.settings.raft.snapshot_every,
+        expect_existing: config.expect_log,
+        ..ReplicaConfig::new(config.node, config.store.clone())
+    };
+    let deps =
+        ReplicaDeps { transport: Arc::new(mesh.clone()), clock: Arc::clone(clock), tasks: tasks.child() };
+    Replica::start(replica_config, deps).await
+}
+
+fn gateway_settings(settings: &Settings) -> GatewaySettings {
+    GatewaySettings {
+        message_chars: settings.limits.message_chars,
+        messages_per_minute: settings.limits.messages_per_minute,
+        sockets_per_minute: settings.limits.sockets_per_minute,
+        version: BUILD.to_owned(),
+        ..GatewaySettings::default()
+    }
+}
+
+/// The responders' settings, keys read from where they are kept.
+fn responders(settings: &Settings) -> Result<ResponderSettings, Failure> {
+    let defaults = ResponderSettings::default();
+    let mut endpoints = Vec::new();
+    for (index, responder) in settings.responders.iter().enumerate() {
+        let deadlines = Deadlines {
+            first_token: responder.first_token_timeout,
+            whole: responder.total_timeout,
+            ..Deadlines::default()
+        };
+        endpoints.push(EndpointSettings {
+            name: format!("{}-{index}", responder.model),
+            protocol: match responder.kind {
+                jarvis_config::ResponderKind::OpenAi => Protocol::OpenAi,
+                jarvis_config::ResponderKind::Ollama => Protocol::Ollama,
+            },
+            url: responder.url.clone(),
+            model: responder.model.clone(),
+            api_key: api_key(index, responder)?,
+            deadlines,
+        });
+    }
+    Ok(ResponderSettings {
+        endpoints,
+        history_entries: settings.session.history_messages as usize,
+        system_prompt: settings.session.system_prompt.clone().unwrap_or(defaults.system_prompt),
+        time_zone: settings.session.time_zone.clone(),
+    })
+}
+
+fn api_key(index: usize, responder: &jarvis_config::ResponderSettings) -> Result<Option<ApiKey>, Failure> {
+    let what = format!("the key of responder[{index}] cannot be read");
+    if let Some(path) = &responder.api_key_file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::new(what, format!("{path}: {error}")).next("correct api_key_file"))?;
+        return Ok(Some(ApiKey::new(text.trim())));
+    }
+    if let Some(name) = &responder.api_key_env {
+        let text = std::env::var(name)
+            .map_err(|error| Failure::new(what, format!("{name}: {error}")).next("set it, or correct api_key_env"))?;
+        return Ok(Some(ApiKey::new(text.trim())));
+    }
+    Ok(responder.api_key.as_ref().map(|key| ApiKey::new(key.expose())))
+}
+
+/// Brings the cluster into being where this is its first node, and tells the cluster of this node.
+struct Announcer {
+    replica: Replica,
+    config: NodeConfig,
+    handed_over: bool,
+    keeper: Arc<dyn Keeper>,
+}
+
+impl Announcer {
+    async fn run(self) {
+        while let Err(error) = self.announce().await {
+            tracing::debug!(error, "the cluster was not told of this node yet");
+            tokio::time::sleep(ANNOUNCE_PAUSE).await;
+        }
+    }
+
+    async fn announce(&self) -> Result<(), String> {
+        let options = ProposeOptions { fence: None, request: None, deadline: ANNOUNCE_DEADLINE };
+        let config = &self.config;
+        if config.founder && !self.is_initialised()? {
+            let command = Command::Initialise {
+                cluster: config.cluster,
+                node: NewNode {
+                    name: config.name.clone(),
+                    role: NodeRole::Voter,
+                    mesh_address: config.mesh_address.clone(),
+                    http_url: config.http_url.clone(),
+                    version: BUILD.to_owned(),
+                    level: LEVEL,
+                },
+                admin: FIRST_USER.to_owned(),
+            };
+            match self.replica.bootstrap(command, options.clone()).await {
+                // It was done in an earlier life, and this node had not yet read so.
+                Ok(_) | Err(ProposeError::Refused(_)) => {}
+                Err(error) => return Err(chain(&error)),
+            }
+        }
+        let view = self.replica.linearizable(ANNOUNCE_DEADLINE).await.map_err(|e| chain(&e))?;
+        let row = view.query().node(config.node).map_err(|e| chain(&e))?.ok_or("the cluster does not list this node")?;
+        let same = row.mesh_address == config.mesh_address && row.http_url == config.http_url;
+        if row.intent == NodeIntent::Joining || !same || row.version != BUILD || row.level != LEVEL {
+            let command = Command::AnnounceNode {
+                node: config.node,
+                mesh_address: config.mesh_address.clone(),
+                http_url: config.http_url.clone(),
+                version: BUILD.to_owned(),
+                level: LEVEL,
+            };
+            self.replica.propose(command, options.clone()).await.map_err(|e| chain(&e))?;
+        }
+        if self.handed_over {
+            if matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained) {
+                let command = Command::SetIntent { node: config.node, intent: NodeIntent::Active };
+                self.replica.propose(command, options).await.map_err(|e| chain(&e))?;
+            }
+            self.keeper.save_handed_over(false)?;
+        }
+        Ok(())
+    }
+
+    fn is_initialised(&self) -> Result<bool, String> {
+        let view = self.replica.local().map_err(|e| chain(&e))?;
+        view.query().cluster().map(|row| row.is_some()).map_err(|e| chain(&e))
+    }
+}

@@ -1,0 +1,233 @@
+//! `up`: a whole cluster on this machine, one process a node, each started again when it dies.
+//!
+//! ```text
+//!  up ─┬─ child 1: jarvis run --supervised ── stdin held open: ends when `up` does
+//!      ├─ child 2                           └─ stderr ─► DATA/nodeN/jarvis.log
+//!      └─ child 3          DATA/up.json: who they are, kept current
+//! ```
+mod child;
+mod login;
+mod logfile;
+mod ready;
+mod state;
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use jarvis_client::Api;
+use jarvis_config::Settings;
+use jarvis_host::Tasks;
+use reqwest::Method;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::cli::args::{NodeArgs, UpArgs};
+use crate::cli::output::{Output, ask, line};
+use crate::commands::config::settings;
+use crate::commands::init::{make_first_node, node_folder};
+use crate::commands::join::join_cluster;
+use crate::data::{DataFolder, LockedFolder};
+use crate::fail::Failure;
+use crate::places::{UP_FOLDER, data_folder, local_url};
+pub(crate) use child::kill;
+pub use child::{Fleet, Spec};
+pub use state::{UpNode, UpState};
+
+/// Between the ports of two nodes.
+const PORT_STEP: u16 = 10;
+/// How long a new cluster may take until it is whole: a slow card syncs hundreds of times on the way.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an invitation of a cluster's own node is good.
+const INVITE_TTL_S: u64 = 300;
+
+/// `jarvis up`.
+///
+/// # Errors
+/// Says which node did not start, why, and where its log is.
+pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
+    let what = "the cluster did not start";
+    let folder = args.data.clone().unwrap_or_else(|| data_folder(None).join(UP_FOLDER));
+    let folder = std::path::absolute(&folder).map_err(|error| Failure::new(what, error))?;
+    if folder.join("node.toml").exists() {
+        let why = format!("{} is the data folder of a single node", folder.display());
+        return Err(Failure::new(what, why).next("give another folder with --data"));
+    }
+    // Found out here, not by each node in its log.
+    let loaded = settings(args.config.as_deref(), &folder)?;
+    let mut stop = Stop::new().map_err(|error| Failure::new(what, error))?;
+    let locked = DataFolder::new(&folder).lock().map_err(|error| match &error {
+        crate::data::DataError::Locked { pid: Some(pid), .. } => Failure::new(what, &error)
+            .next(format!("it runs already: see `jarvis status --data {}`, or stop it: kill {pid}", folder.display())),
+        _ => error.failure(what),
+    })?;
+    if args.reset {
+        reset(&locked, args.yes)?;
+    }
+    let began = Instant::now();
+    let progress = output.progress("starting the cluster");
+    let tasks = Tasks::new();
+    let config = loaded.file.filter(|_| args.config.is_some()).map(|path| std::path::absolute(&path).unwrap_or(path));
+    let plan = Plan::new(args, &folder, config);
+    let fleet = Arc::new(Fleet::new(&folder, !args.no_restart, args.verbose, tasks.clone()));
+    let started = tokio::select! {
+        started = Box::pin(start(&plan, &fleet, &loaded.settings)) => started,
+        () = stop.wait() => Err(Failure::new(what, "it was told to stop")),
+    };
+    progress.done();
+    match started {
+        Ok(login) => {
+            output_ready(&fleet.state(), &login, &folder, began.elapsed(), output);
+            stop.wait().await;
+            output.note("stopping");
+            fleet.stop(&mut stop).await;
+            tasks.stop(Duration::from_secs(1)).await;
+            Ok(())
+        }
+        Err(failure) => {
+            fleet.stop(&mut stop).await;
+            tasks.stop(Duration::from_secs(1)).await;
+            Err(failure)
+        }
+    }
+}
+
+fn output_ready(state: &UpState, login: &login::Login, folder: &Path, took: Duration, output: Output) {
+    if output.is_json() {
+        line(&serde_json::to_string(state).unwrap_or_default());
+        return;
+    }
+    let names: Vec<_> = state.nodes.iter().map(|node| format!("{} (pid {})", node.name, node.pid.unwrap_or(0))).collect();
+    line(&format!("{} nodes are ready after {:.1} s: {}", state.nodes.len(), took.as_secs_f64(), names.join(", ")));
+    line(&format!("\n  page:  {}/#token={}", state.url, state.token.as_deref().unwrap_or_default()));
+    match &login.password {
+        Some(password) => line(&format!("  login: {} / {password}   (shown this once)", crate::node::FIRST_USER)),
+        None => line(&format!("  login: {}, with the password of the first start", crate::node::FIRST_USER)),
+    }
+    line(&format!("  chat:  jarvis chat --data {}", folder.display()));
+    line("\nCtrl-C stops all of it; started again it has everything it had.");
+}
+
+/// Which nodes there are to be.
+struct Plan {
+    specs: Vec<Spec>,
+}
+
+impl Plan {
+    fn new(args: &UpArgs, folder: &Path, config: Option<PathBuf>) -> Self {
+        let ip = if args.listen_all { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let specs = (0..args.nodes).map(|index| Spec {
+            name: format!("node{}", index + 1),
+            listen: SocketAddr::new(IpAddr::V4(ip), args.port.saturating_add(u16::from(index) * PORT_STEP)),
+            data: node_folder(folder, usize::from(index)),
+            config: config.clone(),
+        });
+        Self { specs: specs.collect() }
+    }
+}
+
+/// Starts what is there, makes what is not, waits until all of it is whole.
+async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<login::Login, Failure> {
+    let what = "the cluster did not start";
+    let [first, others @ ..] = plan.specs.as_slice() else {
+        return Err(Failure::new(what, "there must be at least one node").usage());
+    };
+    for spec in &plan.specs {
+        spec.check_address(fleet.earlier())?;
+        spec.check_port()?;
+    }
+    if DataFolder::new(&first.data).identity().map_err(|error| error.failure(what))?.is_none() {
+        make_first_node(&first.data, &node_args(first), &made_with(first, settings))?;
+    }
+    let mut strangers = Vec::new();
+    for spec in others {
+        match DataFolder::new(&spec.data).identity().map_err(|error| error.failure(what))? {
+            Some(_) => fleet.start(spec)?,
+            None => strangers.push(spec.clone()),
+        }
+    }
+    fleet.start(first)?;
+    let deadline = Instant::now() + READY_TIMEOUT;
+    let api = first.api()?;
+    // A majority may have to come up before anyone can be invited.
+    ready::until_ready(&api, fleet, &first.name, deadline).await?;
+    try_join_all(strangers.iter().map(|spec| invite_and_start(&api, spec, fleet, settings))).await?;
+    let known = fleet.known_token();
+    let (whole, login) =
+        tokio::join!(ready::until_whole(&plan.specs, fleet, deadline), login::login(&api, known.as_deref()));
+    whole?;
+    let login = login?;
+    fleet.ready(local_url(first.listen), login.token.clone());
+    Ok(login)
+}
+
+async fn invite_and_start(api: &Api, spec: &Spec, fleet: &Arc<Fleet>, settings: &Settings) -> Result<(), Failure> {
+    let body = json!({"role": "voter", "ttl_s": INVITE_TTL_S});
+    let what = format!("{} was not invited", spec.name);
+    let invite = api.call(Method::POST, "/api/v1/invites", Some(body), Duration::from_secs(15)).await;
+    let invite = invite.map_err(|error| Failure::from_error(what.clone(), &error))?;
+    let token = invite.get("token").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let joined = Box::pin(join_cluster(token, &spec.data, &node_args(spec), &made_with(spec, settings))).await;
+    joined.map_err(|failure| Failure { what: format!("{} did not join", spec.name), ..failure })?;
+    fleet.start(spec)
+}
+
+/// Where a node listens is not written down with it: every start tells it by its environment.
+fn node_args(spec: &Spec) -> NodeArgs {
+    NodeArgs { name: Some(spec.name.clone()), listen: None, advertise: None }
+}
+
+/// The settings under which a node is made.
+fn made_with(spec: &Spec, settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    (settings.node.listen, settings.node.advertise) = (spec.listen, Some(spec.advertised()));
+    settings
+}
+
+/// Deletes everything but the lock.
+fn reset(locked: &LockedFolder, yes: bool) -> Result<(), Failure> {
+    let path = locked.path();
+    let what = "nothing was deleted";
+    let nodes: Vec<PathBuf> = (0..64).map(|index| node_folder(path, index)).filter(|folder| folder.exists()).collect();
+    if nodes.is_empty() && !UpState::path(path).exists() {
+        return Ok(());
+    }
+    let question = format!("Delete everything that is in {}?", path.display());
+    if !yes && std::io::stdin().is_terminal() && ask(&question) != Some(true) {
+        return Err(Failure::new(what, "it was not confirmed").next("start without --reset, or answer y"));
+    }
+    for folder in nodes {
+        let removed = std::fs::remove_dir_all(&folder);
+        removed.map_err(|error| Failure::new(format!("{} was not deleted", folder.display()), error))?;
+    }
+    match std::fs::remove_file(UpState::path(path)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(format!("{} was not deleted", UpState::path(path).display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ctrl-C or SIGTERM.
+pub struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Completes each time it is told.
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
