@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use jarvis_machine::command::{Command, Fence};
 use jarvis_machine::reply::Reply;
 use jarvis_replica::ProposeOptions;
-use jarvis_session::api::{Said, SessionError};
+use jarvis_session::api::{Said, SessionError, Sessions};
 use jarvis_session::responder::{BuiltIn, Chain, DeltaSink, Finished, Prompt, Responder, ResponderError};
 use jarvis_session::settings::{Protocol, ResponderSettings};
+use jarvis_types::chat::ServerFrame;
 use jarvis_types::{KindId, NodeId, Seq, SessionId, UserId, partition_of};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -302,6 +303,104 @@ async fn a_reply_whose_owner_dies_is_written_again_by_the_next_once() {
         );
     }
     assert_eq!(readers[0].seen.entries, readers[1].seen.entries);
+}
+
+/// Says something until it is said, as clients do: with the same id.
+async fn insist(sessions: &Sessions, session: SessionId, id: String) -> Said {
+    let began = Instant::now();
+    let deadline = Duration::from_millis(1_500);
+    loop {
+        match sessions
+            .say(
+                ADMIN,
+                session,
+                message_id(&id),
+                format!("{id} + 1"),
+                None,
+                deadline,
+            )
+            .await
+        {
+            Ok(said) => return said,
+            Err(
+                SessionError::Unavailable { retry_after_ms } | SessionError::Overloaded { retry_after_ms },
+            ) => {
+                assert!(began.elapsed() < PATIENCE, "service comes back");
+                tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn under_load_a_kill_loses_and_repeats_nothing() {
+    const SESSIONS: usize = 12;
+    const MESSAGES: usize = 12;
+    let mut cluster = Cluster::start(3, |_| Arc::new(BuiltIn)).await;
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        sessions.push(cluster.session().await);
+    }
+    // The leader is killed, which owns a third of the sessions as well; clients talk through the others.
+    let leader = cluster
+        .node(1)
+        .replica
+        .state()
+        .borrow()
+        .leader
+        .expect("there is one");
+    let others: Vec<NodeId> = cluster.nodes.keys().copied().filter(|id| *id != leader).collect();
+    let tasks = jarvis_host::Tasks::new();
+    let talkers: Vec<_> = (sessions.iter().enumerate())
+        .map(|(n, session)| {
+            let (session, gateway) = (*session, cluster.nodes[&others[n % 2]].sessions.clone());
+            tasks.spawn(async move {
+                for m in 0..MESSAGES {
+                    insist(&gateway, session, m.to_string()).await;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+        })
+        .collect();
+    let mut readers: Vec<Reader> = (sessions.iter())
+        .flat_map(|session| {
+            others
+                .iter()
+                .map(|id| Reader::of(&cluster.nodes[id], *session, 0))
+        })
+        .collect();
+    readers[0]
+        .until("the talk has begun", |seen| seen.entries.len() > 4)
+        .await;
+    cluster.kill(leader).await;
+    for talker in talkers {
+        talker.await.expect("every message is said");
+    }
+    for reader in &mut readers {
+        reader.entries(2 * MESSAGES).await;
+        let mut answered: Vec<usize> = (reader.seen.entries.iter())
+            .filter_map(|frame| match frame {
+                ServerFrame::Reply { reply_to, text, .. } => {
+                    let n: usize = reply_to.parse().expect("a number");
+                    assert_eq!(*text, format!("{n} + 1 = {}", n + 1));
+                    Some(n)
+                }
+                _ => None,
+            })
+            .collect();
+        answered.sort_unstable();
+        assert_eq!(
+            answered,
+            (0..MESSAGES).collect::<Vec<_>>(),
+            "each is answered once"
+        );
+    }
+    assert!(
+        readers
+            .chunks(2)
+            .all(|pair| pair[0].seen.entries == pair[1].seen.entries)
+    );
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Who is told what, table by table.
+
 use super::*;
 
 const ME: NodeId = NodeId(1);

@@ -1,3 +1,5 @@
+//! Messages and the replies to them.
+
 use super::*;
 
 fn facts() -> Facts {
