@@ -46,7 +46,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A model behind `settings`, told `system` before each conversation. `tls` is from [`tls_config`].
+    /// A model behind `settings`, told `system` before each conversation. `tls` says which certificates are believed.
     ///
     /// # Errors
     /// Words about what is wrong with the settings.
