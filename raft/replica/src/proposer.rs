@@ -1,13 +1,13 @@
 //! Proposals of this node, on their way to the leader and retried under their own names until answered.
 //!
 //! ```text
-//!  propose() ──► queue ──► batches, a few under way at once ──► this node's openraft, or the leader's over the mesh
-//!      ▲                                                              │
-//!      └─────────────── answered, or: try again ◄─────────────────────┘
+//!            ┌─ this node leads ──► openraft, which makes its own batches ──────────────┐
+//!  propose() ┤                                                                          ├─► answered, or: try again
+//!            └─ another does ─────► queue ──► batches, a few under way ──► mesh ────────┘
 //! ```
 //!
 //! Whoever proposes waits in their own future and decides about another try; there is no task for each proposal. What
-//! waits while all places are taken goes in one batch, so the busier the node, the larger its batches.
+//! waits while all batches are under way goes in the next one, so the busier the node, the larger its batches.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,7 @@ use jarvis_machine::reply::{Outcome, Reply};
 use jarvis_mesh::api::Lane;
 use jarvis_types::limits::MAX_COMMAND_BYTES;
 use jarvis_types::{Incarnation, NodeId, codec};
+use openraft::impls::ProgressResponder;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +70,7 @@ pub(crate) struct Proposer {
     clock: Arc<dyn Clock>,
     numbers: Mutex<Numbers>,
     places: Semaphore,
+    raft: Raft,
     queue: mpsc::Sender<Item>,
     leader: watch::Receiver<Option<NodeId>>,
     stopping: CancellationToken,
@@ -76,10 +78,9 @@ pub(crate) struct Proposer {
 
 /// What the batches need.
 pub(crate) struct Forwarder {
-    pub(crate) node: NodeId,
-    pub(crate) raft: Raft,
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) leader: watch::Receiver<Option<NodeId>>,
+    node: NodeId,
+    transport: Arc<dyn Transport>,
+    leader: watch::Receiver<Option<NodeId>>,
     queue: mpsc::Receiver<Item>,
 }
 
@@ -95,13 +96,14 @@ impl Proposer {
         stopping: CancellationToken,
     ) -> (Self, Forwarder) {
         let (queue, items) = mpsc::channel(MAX_PROPOSALS);
-        let forwarder = Forwarder { node, raft, transport, leader: leader.clone(), queue: items };
+        let forwarder = Forwarder { node, transport, leader: leader.clone(), queue: items };
         let proposer = Self {
             node,
             incarnation,
             clock,
             numbers: Mutex::default(),
             places: Semaphore::new(MAX_PROPOSALS),
+            raft,
             queue,
             leader,
             stopping,
@@ -142,17 +144,16 @@ impl Proposer {
             if self.stopping.is_cancelled() {
                 return Err(ProposeError::Stopping);
             }
-            let known = leader.wait_for(Option::is_some);
-            if timeout_at(deadline, known).await.map_err(|_| unavailable())?.is_err() {
-                return Err(ProposeError::Stopping);
-            }
-            let (answer, answered) = oneshot::channel();
-            let item = Item { body: body.clone(), deadline, answer };
-            let sent = timeout_at(deadline, self.queue.send(item)).await.map_err(|_| unavailable())?;
-            if sent.is_err() {
-                return Err(ProposeError::Stopping);
-            }
-            if let Ok(outcome) = timeout_at(deadline, answered).await.map_err(|_| unavailable())? {
+            let known = timeout_at(deadline, leader.wait_for(Option::is_some)).await.map_err(|_| unavailable())?;
+            let Ok(to) = known.map(|leader| *leader) else { return Err(ProposeError::Stopping) };
+            let trying = async {
+                if to == Some(self.node) {
+                    self.decide_here(&body, &mut leader).await
+                } else {
+                    self.forward(&body, deadline).await
+                }
+            };
+            if let Some(outcome) = timeout_at(deadline, trying).await.map_err(|_| unavailable())? {
                 return match codec::decode::<Outcome>(RPC_VERSION, &outcome) {
                     Ok(outcome) => outcome.map_err(ProposeError::Refused),
                     Err(error) => {
@@ -168,6 +169,24 @@ impl Proposer {
                 return Err(unavailable());
             }
         }
+    }
+
+    /// None: try again.
+    async fn decide_here(&self, body: &Bytes, leader: &mut watch::Receiver<Option<NodeId>>) -> Option<Bytes> {
+        let (responder, decided) = ProgressResponder::complete_only();
+        self.raft.client_write_ff(Blob(body.clone()), Some(responder)).await.ok()?;
+        tokio::select! {
+            written = decided => written.ok()?.ok().map(|written| written.data.0),
+            // A new leader answers sooner than this node can, and dedupes what this one still managed.
+            _ = leader.wait_for(|now| *now != Some(self.node)) => None,
+        }
+    }
+
+    /// None: try again.
+    async fn forward(&self, body: &Bytes, deadline: Instant) -> Option<Bytes> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Item { body: body.clone(), deadline, answer }).await.ok()?;
+        answered.await.ok()
     }
 
     fn encode(
@@ -237,7 +256,6 @@ impl Forwarder {
                     let batch = gather(first, &mut self.queue);
                     under_way.push(send(
                         self.node,
-                        self.raft.clone(),
                         Arc::clone(&self.transport),
                         self.leader.clone(),
                         batch,
@@ -264,32 +282,17 @@ fn gather(first: Item, queue: &mut mpsc::Receiver<Item>) -> Vec<Item> {
 /// Has one batch decided by whoever leads. Items without an answer are dropped, which tells their callers to try again.
 async fn send(
     node: NodeId,
-    raft: Raft,
     transport: Arc<dyn Transport>,
     mut leader: watch::Receiver<Option<NodeId>>,
     batch: Vec<Item>,
 ) {
-    let Some(to) = *leader.borrow_and_update() else { return };
+    let Some(to) = leader.borrow_and_update().filter(|to| *to != node) else { return };
     let deadline = batch.iter().map(|item| item.deadline).max().unwrap_or_else(Instant::now);
-    let deciding = async {
-        if to == node { decide_here(&raft, batch).await } else { decide_there(&*transport, to, batch, deadline).await }
-    };
     tokio::select! {
-        _ = tokio::time::sleep_until(deadline) => {}
+        () = tokio::time::sleep_until(deadline) => {}
         // A new leader answers sooner than an old one that was cut off, and dedupes what the old one still managed.
         _ = leader.wait_for(|now| *now != Some(to)) => {}
-        () = deciding => {}
-    }
-}
-
-async fn decide_here(raft: &Raft, batch: Vec<Item>) {
-    let bodies: Vec<Blob> = batch.iter().map(|item| Blob(item.body.clone())).collect();
-    let Ok(mut answers) = raft.client_write_many(bodies).await else { return };
-    for item in batch {
-        if let Some(Ok(Ok(written))) = answers.next().await {
-            // The caller may have given up.
-            let _ = item.answer.send(written.response.0);
-        }
+        () = decide_there(&*transport, to, batch, deadline) => {}
     }
 }
 

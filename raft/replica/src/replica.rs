@@ -173,6 +173,14 @@ impl Replica {
         Ok(Self { inner })
     }
 
+    /// Ends it where it stands, as dropping all clones does: for tests in which others still hold some.
+    pub fn kill(&self) {
+        self.inner.tasks.cancel();
+        let raft = self.inner.raft.clone();
+        // Telling openraft takes effect when it is first polled, so nothing need be awaited.
+        let _ = futures_util::FutureExt::now_or_never(async move { raft.shutdown().await });
+    }
+
     /// Completes with the reason when Raft has ended on this node by itself, as when its disk fails: nothing works any more,
     /// and the process had better be started again.
     pub async fn failed(&self) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jarvis_machine::change::Change;
 use jarvis_machine::command::Command;
 use jarvis_machine::reply::Reply;
-use jarvis_replica::{ProposeError, ReadError, View};
+use jarvis_replica::{MemoryDisk, ProposeError, ReadError, View};
 use jarvis_types::{NodeId, Seq, SessionId};
 use tokio::time::Instant;
 
@@ -268,14 +268,17 @@ async fn a_node_that_was_cut_off_does_not_disturb_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_much_at_once_is_refused_and_what_is_stopped_says_so() {
     let mut cluster = Cluster::in_memory();
-    cluster.bootstrap().await;
+    cluster.start(NodeId(1), false).await.unwrap();
     let replica = cluster.replicas[&NodeId(1)].clone();
-    let all: Vec<_> =
-        (0..jarvis_replica::MAX_PROPOSALS as u128 + 1).map(|n| replica.propose(create_session(n), options())).collect();
+    // Nobody leads yet, so all of them stay under way.
+    let deadline = within(Duration::from_millis(500));
+    let all: Vec<_> = (0..jarvis_replica::MAX_PROPOSALS as u128 + 1)
+        .map(|n| replica.propose(create_session(n), deadline.clone()))
+        .collect();
     let results = futures_util::future::join_all(all).await;
     let refused = results.iter().filter(|r| matches!(r, Err(ProposeError::Overloaded))).count();
-    let done = results.iter().filter(|r| !matches!(r, Err(ProposeError::Overloaded))).count();
-    assert_eq!((refused, done), (1, jarvis_replica::MAX_PROPOSALS));
+    let in_vain = results.iter().filter(|r| matches!(r, Err(ProposeError::Unavailable { .. }))).count();
+    assert_eq!((refused, in_vain), (1, jarvis_replica::MAX_PROPOSALS));
 
     let mut large = say(1, "large");
     if let Command::Say { text, .. } = &mut large {
@@ -286,4 +289,56 @@ async fn too_much_at_once_is_refused_and_what_is_stopped_says_so() {
     replica.stop().await;
     assert_eq!(replica.propose(create_session(1), options()).await, Err(ProposeError::Stopping));
     assert!(replica.linearizable(Duration::from_secs(1)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_power_cut_of_all() {
+    const CLIENTS: u128 = 8;
+    let mut cluster = Cluster::in_memory();
+    cluster.snapshot_every = 60;
+    for node in 1..=3 {
+        let mut disk = MemoryDisk::new();
+        disk.sync_takes = Duration::from_millis(1 + node);
+        cluster.disk(NodeId(node), disk);
+    }
+    let mut cluster = cluster.three().await;
+    for session in 1..=CLIENTS {
+        cluster.propose(create_session(session)).await.unwrap();
+    }
+    let said = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (1..=CLIENTS)
+        .map(|client| {
+            let replica = cluster.replicas[&NodeId(client as u64 % 3 + 1)].clone();
+            let said = Arc::clone(&said);
+            tokio::spawn(async move {
+                let mut acknowledged = 0;
+                // Until the node is gone.
+                while replica.propose(say(client, &format!("m-{acknowledged}")), options()).await.is_ok() {
+                    acknowledged += 1;
+                    said.fetch_add(1, Ordering::SeqCst);
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let began = Instant::now();
+    while said.load(Ordering::SeqCst) < 200 {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.power_cut();
+    let mut acknowledged = Vec::new();
+    for client in clients {
+        acknowledged.push(client.await.unwrap());
+    }
+    for node in 1..=3 {
+        cluster.start(NodeId(node), true).await.unwrap();
+    }
+    let view = cluster.replicas[&NodeId(1)].linearizable(PATIENCE).await.unwrap();
+    for (session, acknowledged) in (1..=CLIENTS).zip(acknowledged) {
+        let found = count(&view, session..=session);
+        // The last one may have been on its way.
+        assert!(found == acknowledged || found == acknowledged + 1, "{found} of {acknowledged} in {session}");
+    }
+    cluster.stop().await;
 }

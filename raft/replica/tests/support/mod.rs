@@ -130,6 +130,26 @@ impl Cluster {
         self.replicas.remove(&node).expect("the node is there");
     }
 
+    /// Gives a node a disk of its own kind.
+    pub fn disk(&mut self, node: NodeId, disk: MemoryDisk) {
+        match &mut self.disks {
+            Disks::Memory(disks) => drop(disks.insert(node, disk)),
+            Disks::Files(_) => panic!("in files"),
+        }
+    }
+
+    /// All nodes stop where they stand, and what was not synced is gone.
+    pub fn power_cut(&mut self) {
+        for replica in self.replicas.values() {
+            replica.kill();
+        }
+        self.replicas.clear();
+        match &self.disks {
+            Disks::Memory(disks) => disks.values().for_each(MemoryDisk::crash),
+            Disks::Files(_) => panic!("in files"),
+        }
+    }
+
     /// Proposes at the first node.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
         let (_, replica) = self.replicas.first_key_value().expect("a node");
