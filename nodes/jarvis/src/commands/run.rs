@@ -16,7 +16,7 @@ use super::config::settings;
 use crate::cli::args::RunArgs;
 use crate::data::{DataError, DataFolder, KnownPeer, LockedFolder, NodeFile};
 use crate::fail::Failure;
-use crate::node::disk::disk_meter;
+use crate::node::disk::DiskMeter;
 use crate::node::{Keeper, Node, NodeConfig, NodeDeps, Sockets};
 use crate::places::{advertised, data_folder, local_url};
 
@@ -52,6 +52,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let keeper = Arc::new(FileKeeper { locked: Arc::clone(&locked), file: Mutex::new(file.clone()) });
     let config = node_config(&file, &settings, address, StoreChoice::Redb(data.clone()));
     let saved = store.clone();
+    let meter = DiskMeter::default();
     let deps = NodeDeps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::default()),
@@ -65,9 +66,10 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         save_identity: Arc::new(move |identity| saved.save_identity(identity)),
         keeper: Arc::clone(&keeper) as Arc<dyn Keeper>,
         metrics: Arc::new(move || metrics.render()),
-        disk: disk_meter(),
+        disk: meter.per_day(),
     };
     let node = Box::pin(Node::run(config, deps)).await?;
+    node.tasks().spawn_until_cancelled(meter.run());
     keeper.note_log().map_err(|why| Failure::new(what, why))?;
     locked.note_address(&local_url(address)).map_err(|error| error.failure(what))?;
     let reason = tokio::select! {

@@ -1,4 +1,4 @@
-//! What this process writes to disk a day, extrapolated from what it has written since it was ready.
+//! What this process writes to disk a day, extrapolated from what it has written since it had settled down.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,41 +7,53 @@ use jarvis_gateway::DiskWrittenPerDay;
 use tokio::time::Instant;
 
 const DAY_SECONDS: f64 = 86_400.0;
+/// What starting writes says nothing of a day: the first measurement begins this long after it.
+const SETTLE: Duration = Duration::from_secs(10);
 /// Below this a single write would look like a flood.
 const LEAST_WINDOW: Duration = Duration::from_secs(10);
-/// What came to be long ago says little of today: the window begins anew after this, keeping half of it.
-const LONGEST_WINDOW: Duration = Duration::from_secs(3_600);
+/// What was written long ago says little of today: the window begins anew every so often, at the mark before.
+const MARK_INTERVAL: Duration = Duration::from_secs(1_800);
 
-struct Window {
-    since: Instant,
-    bytes: u64,
-    half: Option<(Instant, u64)>,
+/// When, and how much had been written by then.
+type Mark = (Instant, u64);
+
+/// Measures what this process writes.
+#[derive(Clone, Default)]
+pub struct DiskMeter {
+    /// The mark before last, and the last one.
+    marks: Arc<Mutex<(Option<Mark>, Option<Mark>)>>,
 }
 
-/// Measures from now on.
-pub fn disk_meter() -> DiskWrittenPerDay {
-    let start = written_bytes().map(|bytes| Window { since: Instant::now(), bytes, half: None });
-    let window = Arc::new(Mutex::new(start));
-    Arc::new(move || {
-        let now_bytes = written_bytes()?;
-        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = window.as_mut()?;
-        let now = Instant::now();
-        let age = now.duration_since(window.since);
-        match window.half {
-            None if age > LONGEST_WINDOW / 2 => window.half = Some((now, now_bytes)),
-            Some((since, bytes)) if age > LONGEST_WINDOW => {
-                *window = Window { since, bytes, half: Some((now, now_bytes)) };
-            }
-            _ => {}
+impl DiskMeter {
+    /// Sets marks, for as long as the node runs.
+    pub async fn run(self) {
+        let mut pause = SETTLE;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(bytes) = written_bytes() else { return };
+            let mut marks = self.marks();
+            *marks = (marks.1, Some((Instant::now(), bytes)));
+            pause = MARK_INTERVAL;
         }
-        let age = now.duration_since(window.since);
-        if age < LEAST_WINDOW {
-            return None;
-        }
-        let written = now_bytes.saturating_sub(window.bytes);
-        Some((written as f64 / age.as_secs_f64() * DAY_SECONDS) as u64)
-    })
+    }
+
+    /// What `status` is told.
+    pub fn per_day(&self) -> DiskWrittenPerDay {
+        let meter = self.clone();
+        Arc::new(move || meter.since_mark(written_bytes()?))
+    }
+
+    fn marks(&self) -> std::sync::MutexGuard<'_, (Option<Mark>, Option<Mark>)> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_mark(&self, now_bytes: u64) -> Option<u64> {
+        let marks = self.marks();
+        let (since, bytes) = marks.0.or(marks.1)?;
+        let age = since.elapsed();
+        let written = now_bytes.saturating_sub(bytes);
+        (age >= LEAST_WINDOW).then(|| (written as f64 / age.as_secs_f64() * DAY_SECONDS) as u64)
+    }
 }
 
 /// What the kernel counts: bytes this process caused to be sent to the storage layer.
@@ -56,10 +68,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_told_before_there_is_a_window() {
-        let meter = disk_meter();
-        assert_eq!(meter(), None);
-        tokio::time::advance(Duration::from_secs(20)).await;
-        assert!(meter().is_some(), "this machine counts what processes write");
+    async fn a_day_is_extrapolated_from_what_came_after_the_start() {
+        let meter = DiskMeter::default();
+        assert_eq!(meter.since_mark(5_000_000), None, "starting does not count");
+        meter.marks().1 = Some((Instant::now(), 5_000_000));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(meter.since_mark(5_001_000), None, "too soon to tell");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(meter.since_mark(5_001_000), Some(1_000 * 8_640));
+        assert!(written_bytes().is_some(), "this machine counts what processes write");
     }
 }

@@ -282,6 +282,11 @@ impl Node {
         self.removed.cancelled().await;
     }
 
+    /// Tasks that end with the node.
+    pub fn tasks(&self) -> &Tasks {
+        &self.upper
+    }
+
     /// The replica, for tests.
     pub fn replica(&self) -> &Replica {
         &self.replica

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use jarvis_client::Api;
 use jarvis_config::Settings;
 use jarvis_host::Tasks;
@@ -35,6 +34,7 @@ use crate::data::{DataFolder, LockedFolder};
 use crate::fail::Failure;
 use crate::places::{UP_FOLDER, data_folder, local_url};
 pub(crate) use child::kill;
+pub(crate) use ready::missing;
 pub use child::{Fleet, Spec};
 pub use state::{UpNode, UpState};
 
@@ -155,7 +155,10 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
     let api = first.api()?;
     // A majority may have to come up before anyone can be invited.
     ready::until_ready(&api, fleet, &first.name, deadline).await?;
-    try_join_all(strangers.iter().map(|spec| invite_and_start(&api, spec, fleet, settings))).await?;
+    // One after the other, so that ids follow names; each starts while the next is invited.
+    for spec in &strangers {
+        invite_and_start(&api, spec, fleet, settings).await?;
+    }
     let known = fleet.known_token();
     let (whole, login) =
         tokio::join!(ready::until_whole(&plan.specs, fleet, deadline), login::login(&api, known.as_deref()));
