@@ -24,6 +24,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::{Gateway, GatewayDeps, GatewaySettings, secret_hash};
 use fake::{Fake, FakeAdmin};
 
+/// The binary's allocator, so that what is measured here is what it will take there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Longest any single step of a test may take.
 const STEP: Duration = Duration::from_secs(4);
 

@@ -29,7 +29,7 @@ use crate::metrics::Gauged;
 use crate::shared::Shared;
 
 /// Read buffer of a socket, in bytes: the library's 128 KiB would be paid by each of ten thousand idle ones.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// Most bytes that wait to be written: one frame at a time, the largest being a whole reply.
 const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
@@ -98,7 +98,7 @@ pub(crate) struct SocketUser {
 
 /// Runs a socket to its end.
 pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketStart) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Some((io, read)) = take_apart(upgraded) else {
         error!("a connection that is no TCP stream was upgraded");
         return;
     };
@@ -108,7 +108,6 @@ pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketSt
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
         .max_message_size(Some(MAX_CHAT_FRAME_BYTES))
         .max_frame_size(Some(MAX_CHAT_FRAME_BYTES));
-    let (io, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
     let ws = WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await;
     let (_counted, _connection) = (Gauged::socket(), start.connection);
     let entry = shared.sockets.enter();
@@ -125,6 +124,13 @@ pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketSt
     };
     debug!(?end, "socket ends");
     Box::pin(socket.finish(end)).await;
+}
+
+/// The stream, and what was read of it beyond the request. The HTTP connection's buffer ends here: a socket would
+/// otherwise keep its 8 KiB for life.
+fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 impl Socket {
