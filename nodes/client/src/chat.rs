@@ -243,7 +243,7 @@ impl Driver {
         if let Err(error) = out.send(text(&self.talk.hello())).await {
             return lost(error.to_string());
         }
-        let mut welcomed = false;
+        let mut live = false;
         let mut last_sign = Instant::now();
         let mut pings = tokio::time::interval_at(last_sign + PING_INTERVAL, PING_INTERVAL);
         // Messages to be said again, and when: at most one entry a waiting message.
@@ -273,11 +273,11 @@ impl Driver {
                                 return End::Fatal(ChatError::Full);
                             }
                             schedule(&mut again, &id, CONFIRM_TIMEOUT);
-                            // Before the welcome nothing is said; it is sent with all that waits then.
+                            // Before the replay is over nothing is said; it is sent with all that waits then.
                             self.talk.say_again(&id)
                         }
                     };
-                    if let Some(frame) = frame.filter(|_| welcomed)
+                    if let Some(frame) = frame.filter(|_| live)
                         && let Err(error) = out.send(text(&frame)).await
                     {
                         return lost(error.to_string());
@@ -289,7 +289,7 @@ impl Driver {
                     let ready: Vec<String> =
                         again.extract_if(.., |(at, _)| *at <= now).map(|(_, id)| id).collect();
                     for id in ready {
-                        let Some(frame) = self.talk.say_again(&id).filter(|_| welcomed) else { continue };
+                        let Some(frame) = self.talk.say_again(&id).filter(|_| live) else { continue };
                         if let Err(error) = out.send(text(&frame)).await {
                             return lost(error.to_string());
                         }
@@ -324,7 +324,7 @@ impl Driver {
             }
             match next {
                 Next::SendUnconfirmed => {
-                    welcomed = true;
+                    live = true;
                     let waiting: Vec<String> = self.talk.unconfirmed().map(|waiting| waiting.id.clone()).collect();
                     for id in waiting {
                         let Some(frame) = self.talk.say_again(&id) else { continue };

@@ -40,6 +40,8 @@ pub struct Conversation {
     endpoints: Vec<String>,
     next: usize,
     failures: usize,
+    /// Up to here the server replays what was missed: what was said before the loss may be in it.
+    replay_until: Option<u64>,
 }
 
 /// What follows from a frame.
@@ -47,7 +49,7 @@ pub struct Conversation {
 pub enum Next {
     /// Nothing to do.
     Go,
-    /// Welcome: what was not confirmed is to be sent again.
+    /// All that was missed is there: what is still not confirmed is to be sent again.
     SendUnconfirmed,
     /// The message of this id is to be sent again after a pause.
     SayAgain {
@@ -118,20 +120,21 @@ impl Conversation {
     /// Takes in a frame.
     pub fn take(&mut self, frame: &ServerFrame) -> Next {
         match frame {
-            ServerFrame::Welcome { session, endpoints, .. } => {
+            ServerFrame::Welcome { session, endpoints, last_seq, .. } => {
                 self.session = Some(session.clone());
                 self.failures = 0;
                 self.learn(endpoints);
-                Next::SendUnconfirmed
+                self.replay_until = Some(*last_seq);
+                self.replayed()
             }
             ServerFrame::Said { seq, id, .. } => {
                 self.cursor = self.cursor.max(*seq);
                 self.unconfirmed.retain(|waiting| waiting.id != *id);
-                Next::Go
+                self.replayed()
             }
             ServerFrame::Reply { seq, .. } => {
                 self.cursor = self.cursor.max(*seq);
-                Next::Go
+                self.replayed()
             }
             ServerFrame::Draining { endpoints } => {
                 let here = self.endpoint().map(str::to_owned);
@@ -146,6 +149,17 @@ impl Conversation {
                 self.refused(*code, id.as_deref(), retry_after_ms.map(Duration::from_millis))
             }
             ServerFrame::Delta { .. } | ServerFrame::Moved { .. } | ServerFrame::Pong { .. } => Next::Go,
+        }
+    }
+
+    /// Once a socket: when its replay is over.
+    fn replayed(&mut self) -> Next {
+        match self.replay_until {
+            Some(until) if self.cursor >= until => {
+                self.replay_until = None;
+                Next::SendUnconfirmed
+            }
+            _ => Next::Go,
         }
     }
 
@@ -229,6 +243,20 @@ mod tests {
         let hello = ClientFrame::Hello { token: Some("T".into()), session: Some("S".into()), after: Some(1) };
         assert_eq!(talk.hello(), hello);
         assert!(talk.say_again("m1").is_none() && talk.say_again("m2").is_some());
+    }
+
+    #[test]
+    fn what_a_replay_confirms_is_not_said_again() {
+        let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
+        talk.take(&welcome(&["ws://a"]));
+        talk.say("m1", "one");
+        let ServerFrame::Welcome { session, node, owner, epoch, endpoints, limits, .. } = welcome(&["ws://a"]) else {
+            unreachable!("it is a welcome");
+        };
+        let resumed = ServerFrame::Welcome { session, node, owner, epoch, endpoints, limits, last_seq: 1 };
+        assert_eq!(talk.take(&resumed), Next::Go);
+        assert_eq!(talk.take(&said(1, "m1")), Next::SendUnconfirmed);
+        assert_eq!(talk.unconfirmed().count(), 0);
     }
 
     #[test]

@@ -125,6 +125,10 @@ impl Transcript {
             ServerFrame::Said { seq, .. } | ServerFrame::Reply { seq, .. } => *seq,
             _ => return broken,
         };
+        // The same id said again is confirmed again: that is an acknowledgement, not another entry.
+        if matches!(frame, ServerFrame::Said { .. }) && self.entries.get(&seq) == Some(frame) {
+            return broken;
+        }
         if seq != self.last + 1 {
             broken.push(Violation::SeqGap { session: self.session.clone(), expected: self.last + 1, got: seq });
         }
@@ -228,7 +232,13 @@ mod tests {
         let none: [&str; 0] = [];
         assert_eq!(taken(&[said(1, "a"), reply(2, "a"), said(3, "b"), said(4, "c"), reply(5, "c")]).1, none);
         assert_eq!(taken(&[said(1, "a"), reply(3, "a")]).1, ["S: entry 3 came where 2 had to"]);
-        assert_eq!(taken(&[said(1, "a"), said(1, "a")]).1, ["S: entry 1 came where 2 had to"]);
+        assert_eq!(taken(&[said(1, "a"), said(1, "a")]).1, none, "a confirmation may come again");
+        assert_eq!(taken(&[said(1, "a"), said(1, "b")]).1, ["S: entry 1 came where 2 had to"]);
+        assert_eq!(
+            taken(&[said(1, "a"), reply(2, "a"), reply(2, "a")]).1,
+            ["S: entry 2 came where 3 had to"],
+            "a reply may not"
+        );
         assert_eq!(taken(&[said(1, "a"), said(2, "a")]).1, ["S: message a stands at 1 and 2"]);
         assert_eq!(taken(&[said(1, "a"), reply(2, "a"), reply(3, "a")]).1, ["S: message a is answered at 2 and 3"]);
         assert_eq!(taken(&[reply(1, "a")]).1, ["S: reply 1 answers nothing"]);

@@ -87,7 +87,10 @@ impl Spec {
 /// A node that is kept alive.
 struct Kept {
     spec: Spec,
+    /// Its process, while it runs.
     pid: Option<u32>,
+    /// Its latest process: `up.json` names it until another has taken its place.
+    last_pid: Option<u32>,
     id: u64,
     /// Held open: when it closes, the node stops.
     stdin: Option<ChildStdin>,
@@ -149,7 +152,7 @@ impl Fleet {
         let what = format!("{} did not start", spec.name);
         let identity = DataFolder::new(&spec.data).identity().map_err(|error| error.failure(&what))?;
         let id = identity.map_or(0, |file| file.node.0);
-        let kept = Kept { spec: spec.clone(), pid: None, id, stdin: None };
+        let kept = Kept { spec: spec.clone(), pid: None, last_pid: None, id, stdin: None };
         lock(&self.nodes).insert(spec.name.clone(), kept);
         let child = self.spawn(spec).map_err(|error| Failure::new(what, error))?;
         self.alive.send_modify(|alive| *alive += 1);
@@ -178,6 +181,7 @@ impl Fleet {
         let mut child = command.spawn()?;
         if let Some(kept) = lock(&self.nodes).get_mut(&spec.name) {
             (kept.pid, kept.stdin) = (child.id(), child.stdin.take());
+            kept.last_pid = kept.pid;
         }
         if let Some(stderr) = child.stderr.take() {
             let log = LogFile::open(&spec.data.join("jarvis.log"))?;
@@ -255,7 +259,7 @@ impl Fleet {
             .map(|kept| UpNode {
                 name: kept.spec.name.clone(),
                 id: kept.id,
-                pid: kept.pid,
+                pid: kept.last_pid,
                 url: local_url(kept.spec.listen),
                 data: kept.spec.data.clone(),
             })
