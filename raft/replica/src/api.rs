@@ -141,7 +141,12 @@ impl Replica {
     pub async fn bootstrap(&self, command: Command, options: ProposeOptions) -> Result<Reply, ProposeError> {
         use openraft::errors::{InitializeError, RaftError};
 
-        match self.inner.raft.initialize(BTreeSet::from([self.inner.node.0])).await {
+        match self
+            .inner
+            .raft
+            .initialize(BTreeSet::from([self.inner.node.0]))
+            .await
+        {
             // Some log is there already: this node, or another, did it before.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => {
@@ -165,9 +170,17 @@ impl Replica {
     /// # Errors
     /// `ReadError::Store`.
     pub fn local(&self) -> Result<View, ReadError> {
-        let tables = self.inner.state.store.read().map_err(|e| ReadError::Store(io::Error::other(e)))?;
+        let tables = self
+            .inner
+            .state
+            .store
+            .read()
+            .map_err(|e| ReadError::Store(io::Error::other(e)))?;
         let mark = AppliedMark::read(&*tables).map_err(ReadError::Store)?;
-        Ok(View { applied: mark.applied.map_or(0, |log_id| log_id.index), tables })
+        Ok(View {
+            applied: mark.applied.map_or(0, |log_id| log_id.index),
+            tables,
+        })
     }
 
     /// The tables with everything that was committed before the call (read index).
@@ -179,7 +192,9 @@ impl Replica {
         let caught_up = tokio::time::timeout(deadline, self.wait_for_read_index()).await;
         match caught_up {
             Ok(true) => self.local(),
-            Ok(false) | Err(_) => Err(ReadError::Unavailable { waited: began.elapsed() }),
+            Ok(false) | Err(_) => Err(ReadError::Unavailable {
+                waited: began.elapsed(),
+            }),
         }
     }
 
@@ -226,10 +241,16 @@ impl Replica {
     ///
     /// # Errors
     /// `Unavailable` where nobody took it within `deadline`.
-    pub async fn transfer_leadership(&self, to: Option<NodeId>, deadline: Duration) -> Result<(), ProposeError> {
+    pub async fn transfer_leadership(
+        &self,
+        to: Option<NodeId>,
+        deadline: Duration,
+    ) -> Result<(), ProposeError> {
         let began = Instant::now();
         leadership::transfer(&self.inner, to, deadline)
             .await
-            .map_err(|_| ProposeError::Unavailable { waited: began.elapsed() })
+            .map_err(|_| ProposeError::Unavailable {
+                waited: began.elapsed(),
+            })
     }
 }

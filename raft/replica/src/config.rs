@@ -83,7 +83,9 @@ impl MemoryDisk {
 
 impl std::fmt::Debug for MemoryDisk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryDisk").field("sync_takes", &self.sync_takes).finish_non_exhaustive()
+        f.debug_struct("MemoryDisk")
+            .field("sync_takes", &self.sync_takes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,7 +153,10 @@ impl ReplicaConfig {
             max_in_snapshot_log_to_keep: self.keep_entries,
             // Purging is a write of its own: not for a handful of entries.
             purge_batch_size: (self.keep_entries / 4).max(1),
-            replication_lag_threshold: self.snapshot_every_entries.saturating_mul(2).max(self.keep_entries),
+            replication_lag_threshold: self
+                .snapshot_every_entries
+                .saturating_mul(2)
+                .max(self.keep_entries),
             max_payload_entries: 1_024,
             api_channel_size: Some(4_096),
             notification_channel_size: Some(4_096),

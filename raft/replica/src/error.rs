@@ -89,8 +89,14 @@ impl StartError {
         let path = path.to_owned();
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StartError::Full { path },
-            std::io::ErrorKind::Unsupported => StartError::Newer { path, what: source.to_string() },
-            std::io::ErrorKind::InvalidData => StartError::Damaged { path, what: source.to_string() },
+            std::io::ErrorKind::Unsupported => StartError::Newer {
+                path,
+                what: source.to_string(),
+            },
+            std::io::ErrorKind::InvalidData => StartError::Damaged {
+                path,
+                what: source.to_string(),
+            },
             _ => StartError::Io { path, source },
         }
     }

@@ -41,12 +41,19 @@ pub(crate) fn open(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let db = redb::Builder::new().set_cache_size(cache_bytes).create(path).map_err(|e| match e {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked,
-        DatabaseError::UpgradeRequired(version) => OpenError::Damaged(format!("redb file format {version}")),
-        DatabaseError::Storage(StorageError::Io(e)) if e.kind() != io::ErrorKind::InvalidData => OpenError::Io(e),
-        other => OpenError::Damaged(other.to_string()),
-    })?;
+    let db = redb::Builder::new()
+        .set_cache_size(cache_bytes)
+        .create(path)
+        .map_err(|e| match e {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::Locked,
+            DatabaseError::UpgradeRequired(version) => {
+                OpenError::Damaged(format!("redb file format {version}"))
+            }
+            DatabaseError::Storage(StorageError::Io(e)) if e.kind() != io::ErrorKind::InvalidData => {
+                OpenError::Io(e)
+            }
+            other => OpenError::Damaged(other.to_string()),
+        })?;
     let prepare = || -> Result<Option<u64>, redb::Error> {
         let txn = db.begin_write()?;
         let found = {

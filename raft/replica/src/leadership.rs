@@ -52,7 +52,12 @@ impl StateWatcher {
             state.caught_up = catch_up_to.is_some_and(|index| state.applied >= index);
             if now.running_state.is_err() {
                 // Nobody leads as far as a node that takes no part can know.
-                state = ReplicaState { leader: None, leads: false, caught_up: false, ..state };
+                state = ReplicaState {
+                    leader: None,
+                    leads: false,
+                    caught_up: false,
+                    ..state
+                };
             }
             let more_than_indexes = self.publish(state);
             if now.running_state.is_err() {
@@ -105,13 +110,19 @@ impl StateWatcher {
                 return false;
             }
             metrics::state(&state);
-            let same_indexes = ReplicaState { committed: state.committed, applied: state.applied, ..old.clone() };
+            let same_indexes = ReplicaState {
+                committed: state.committed,
+                applied: state.applied,
+                ..old.clone()
+            };
             more = same_indexes != state;
             *old = state;
             true
         });
         // After the state, so that whoever waited for a leader finds it there.
-        let changed = self.leader.send_if_modified(|old| std::mem::replace(old, leader) != leader);
+        let changed = self
+            .leader
+            .send_if_modified(|old| std::mem::replace(old, leader) != leader);
         if let (true, Some(leader)) = (changed, leader) {
             metrics::leader_changed();
             tracing::info!(%leader, term, "a leader is known");
@@ -124,7 +135,8 @@ impl StateWatcher {
 /// which an earlier leader's word would not assure.
 fn confirmed_commit(now: &RaftMetrics<TypeConfig>) -> Option<LogId> {
     now.current_leader?;
-    now.cluster_committed.filter(|committed| committed.leader_id.term == now.current_term)
+    now.cluster_committed
+        .filter(|committed| committed.leader_id.term == now.current_term)
 }
 
 /// How long ago each other node last answered this one, if this one leads.
@@ -148,7 +160,10 @@ pub(crate) async fn hand_over_here(raft: &Raft, to: Option<NodeId>) -> Result<()
     if !raft.is_leader() {
         return Err("this node does not lead".to_owned());
     }
-    raft.trigger().transfer_leader(to).await.map_err(|e| e.to_string())
+    raft.trigger()
+        .transfer_leader(to)
+        .await
+        .map_err(|e| e.to_string())
 }
 
 /// Has whoever leads hand over to `to`, and waits until it has. An error where nobody took it in time.
@@ -184,7 +199,9 @@ async fn ask_to_hand_over(replica: &ReplicaInner, to: Option<NodeId>) -> Result<
             let body = codec::encode_serde(RPC_VERSION, &to.map(|node| node.0)).map_err(|e| e.to_string())?;
             let (body, order) = (Bytes::from(body), orders::READ);
             let call =
-                replica.transport.call(leader, Lane::Raft, services::HAND_OVER, order, body, ASK_AGAIN);
+                replica
+                    .transport
+                    .call(leader, Lane::Raft, services::HAND_OVER, order, body, ASK_AGAIN);
             call.await.map(drop).map_err(|e| e.to_string())
         }
     }
@@ -193,11 +210,19 @@ async fn ask_to_hand_over(replica: &ReplicaInner, to: Option<NodeId>) -> Result<
 fn furthest_voter(raft: &Raft) -> Option<u64> {
     let now = raft.metrics().borrow_watched().clone();
     let own = *raft.node_id();
-    let voters: Vec<u64> = now.membership_config.membership().voter_ids().filter(|voter| *voter != own).collect();
+    let voters: Vec<u64> = now
+        .membership_config
+        .membership()
+        .voter_ids()
+        .filter(|voter| *voter != own)
+        .collect();
     let matched = now.replication.unwrap_or_default();
     // Of equals the one that answered last: a dead node may be as far along as a live one.
     let answered = now.heartbeat.unwrap_or_default();
     voters.into_iter().max_by_key(|voter| {
-        (answered.get(voter).copied().flatten().map(|at| at.into_inner()), matched.get(voter).copied().flatten())
+        (
+            answered.get(voter).copied().flatten().map(|at| at.into_inner()),
+            matched.get(voter).copied().flatten(),
+        )
     })
 }

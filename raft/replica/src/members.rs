@@ -79,7 +79,10 @@ pub(crate) fn next_step(
         return Step::AddLearners(new);
     }
     let desired = desired_voters(nodes, voters);
-    let behind: BTreeSet<NodeId> = (&desired - voters).into_iter().filter(|node| !caught_up(*node)).collect();
+    let behind: BTreeSet<NodeId> = (&desired - voters)
+        .into_iter()
+        .filter(|node| !caught_up(*node))
+        .collect();
     let removed: BTreeSet<NodeId> = voters - &members;
     if desired != *voters && behind.is_empty() {
         return Step::SetVoters(desired);
@@ -95,7 +98,11 @@ pub(crate) fn next_step(
     if !gone.is_empty() {
         return Step::RemoveLearners(gone);
     }
-    if behind.is_empty() { Step::Nothing } else { Step::Wait(behind) }
+    if behind.is_empty() {
+        Step::Nothing
+    } else {
+        Step::Wait(behind)
+    }
 }
 
 impl Reconciler {
@@ -115,7 +122,11 @@ impl Reconciler {
                 }
                 Ok(()) => {
                     pause = FIRST_PAUSE;
-                    Some(if matches!(step, Step::Wait(_)) { LOOK_EVERY } else { Duration::ZERO })
+                    Some(if matches!(step, Step::Wait(_)) {
+                        LOOK_EVERY
+                    } else {
+                        Duration::ZERO
+                    })
                 }
                 Err(error) => {
                     tracing::warn!(?step, %error, "a change of membership failed; it is tried again");
@@ -138,7 +149,12 @@ impl Reconciler {
     }
 
     fn step(&self) -> Step {
-        let nodes = match self.shared.store.read().and_then(|tables| Query(&*tables).nodes()) {
+        let nodes = match self
+            .shared
+            .store
+            .read()
+            .and_then(|tables| Query(&*tables).nodes())
+        {
             Ok(nodes) => nodes,
             Err(error) => {
                 tracing::error!(%error, "the table of nodes cannot be read");
@@ -161,7 +177,9 @@ impl Reconciler {
         let ids = |nodes: &BTreeSet<NodeId>| nodes.iter().map(|node| node.0).collect::<BTreeSet<u64>>();
         let change = match step {
             Step::Nothing | Step::Wait(_) => return Ok(()),
-            Step::AddLearners(nodes) => ChangeMembers::AddNodes(nodes.iter().map(|node| (node.0, ())).collect()),
+            Step::AddLearners(nodes) => {
+                ChangeMembers::AddNodes(nodes.iter().map(|node| (node.0, ())).collect())
+            }
             Step::SetVoters(nodes) => ChangeMembers::ReplaceAllVoters(ids(nodes)),
             Step::RemoveLearners(nodes) => ChangeMembers::RemoveNodes(ids(nodes)),
         };
@@ -178,7 +196,12 @@ async fn nodes_changed(changes: &mut tokio::sync::broadcast::Receiver<crate::api
     loop {
         match changes.recv().await {
             Ok(applied) => {
-                let asks = |change: &Change| matches!(change, Change::Node(_) | Change::NodeRemoved(_) | Change::Replaced);
+                let asks = |change: &Change| {
+                    matches!(
+                        change,
+                        Change::Node(_) | Change::NodeRemoved(_) | Change::Replaced
+                    )
+                };
                 if applied.changes.iter().any(asks) {
                     return true;
                 }
@@ -218,7 +241,9 @@ mod tests {
     fn check(nodes: &[u64], voters: &[u64], learners: &[u64], behind: &[u64], expected: Step) {
         let rows: Vec<_> = nodes.iter().copied().map(row).collect();
         let behind = set(behind);
-        let step = next_step(&rows, &set(voters), &set(learners), |node| !behind.contains(&node));
+        let step = next_step(&rows, &set(voters), &set(learners), |node| {
+            !behind.contains(&node)
+        });
         assert_eq!(step, expected);
     }
 
@@ -235,9 +260,21 @@ mod tests {
 
     #[test]
     fn who_is_removed_stops_voting_at_once() {
-        check(&[1, 2, 4], &[1, 2, 3], &[4], &[], Step::SetVoters(set(&[1, 2, 4])));
+        check(
+            &[1, 2, 4],
+            &[1, 2, 3],
+            &[4],
+            &[],
+            Step::SetVoters(set(&[1, 2, 4])),
+        );
         check(&[1, 2, 4], &[1, 2, 3], &[4], &[4], Step::SetVoters(set(&[1, 2])));
-        check(&[1, 2, 4], &[1, 2], &[3, 4], &[4], Step::RemoveLearners(set(&[3])));
+        check(
+            &[1, 2, 4],
+            &[1, 2],
+            &[3, 4],
+            &[4],
+            Step::RemoveLearners(set(&[3])),
+        );
         check(&[1, 2, 4], &[1, 2, 4], &[3], &[], Step::RemoveLearners(set(&[3])));
         check(&[2], &[1], &[2], &[2], Step::Wait(set(&[2])));
     }

@@ -7,16 +7,49 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 /// Describes every metric of this crate; again does no harm.
 pub(crate) fn describe() {
     describe_gauge!("jarvis_raft_term", "The Raft term this node is in.");
-    describe_gauge!("jarvis_raft_is_leader", "1 while this node leads and a majority confirmed it lately.");
-    describe_gauge!("jarvis_raft_commit_index", "Last log index known to be committed.");
-    describe_gauge!("jarvis_raft_applied_index", "Last log index applied to the tables here.");
-    describe_gauge!("jarvis_raft_applied_lag_entries", "Entries known to be committed but not yet applied here.");
-    describe_histogram!("jarvis_raft_commit_seconds", Unit::Seconds, "From a proposal on this node to its answer.");
-    describe_histogram!("jarvis_raft_fsync_seconds", Unit::Seconds, "One durable commit of the log.");
-    describe_histogram!("jarvis_raft_fsync_batch_writes", Unit::Count, "Changes made durable by one commit of the log.");
-    describe_counter!("jarvis_raft_snapshots_total", "Snapshots built, sent and received.");
-    describe_counter!("jarvis_raft_leader_changes_total", "Times this node saw another node, or itself, become leader.");
-    describe_counter!("jarvis_raft_proposals_total", "Proposals of this node, by outcome.");
+    describe_gauge!(
+        "jarvis_raft_is_leader",
+        "1 while this node leads and a majority confirmed it lately."
+    );
+    describe_gauge!(
+        "jarvis_raft_commit_index",
+        "Last log index known to be committed."
+    );
+    describe_gauge!(
+        "jarvis_raft_applied_index",
+        "Last log index applied to the tables here."
+    );
+    describe_gauge!(
+        "jarvis_raft_applied_lag_entries",
+        "Entries known to be committed but not yet applied here."
+    );
+    describe_histogram!(
+        "jarvis_raft_commit_seconds",
+        Unit::Seconds,
+        "From a proposal on this node to its answer."
+    );
+    describe_histogram!(
+        "jarvis_raft_fsync_seconds",
+        Unit::Seconds,
+        "One durable commit of the log."
+    );
+    describe_histogram!(
+        "jarvis_raft_fsync_batch_writes",
+        Unit::Count,
+        "Changes made durable by one commit of the log."
+    );
+    describe_counter!(
+        "jarvis_raft_snapshots_total",
+        "Snapshots built, sent and received."
+    );
+    describe_counter!(
+        "jarvis_raft_leader_changes_total",
+        "Times this node saw another node, or itself, become leader."
+    );
+    describe_counter!(
+        "jarvis_raft_proposals_total",
+        "Proposals of this node, by outcome."
+    );
 }
 
 pub(crate) fn log_synced(took: Duration, writes: usize) {

@@ -10,8 +10,10 @@ use jarvis_types::{NodeId, codec};
 use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,12 +74,24 @@ impl Client {
         timeout: Duration,
     ) -> Result<A, RPCError<TypeConfig>> {
         let body = codec::encode_serde(RPC_VERSION, request).map_err(|e| NetworkError::new(&e))?;
-        let call = self.transport.call(self.target, Lane::Raft, service, order, Bytes::from(body), timeout);
+        let call = self.transport.call(
+            self.target,
+            Lane::Raft,
+            service,
+            order,
+            Bytes::from(body),
+            timeout,
+        );
         let answer = call.await.map_err(|e| match e {
-            CallError::Timeout { after, .. } => {
-                RPCError::Timeout(Timeout { action, id: self.node.0, target: self.target.0, timeout: after })
+            CallError::Timeout { after, .. } => RPCError::Timeout(Timeout {
+                action,
+                id: self.node.0,
+                target: self.target.0,
+                timeout: after,
+            }),
+            CallError::Overloaded(_) | CallError::ConnectionLost(_) => {
+                RPCError::Network(NetworkError::new(&e))
             }
-            CallError::Overloaded(_) | CallError::ConnectionLost(_) => RPCError::Network(NetworkError::new(&e)),
             other => RPCError::Unreachable(Unreachable::new(&other)),
         })?;
         codec::decode_serde(RPC_VERSION, &answer).map_err(|e| RPCError::Unreachable(Unreachable::new(&e)))
@@ -93,7 +107,14 @@ impl RaftNetworkV2<TypeConfig> for Client {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let timeout = self.append_timeout.unwrap_or(option.soft_ttl());
-        self.call(RPCTypes::AppendEntries, services::APPEND, self.append_order, &rpc, timeout).await
+        self.call(
+            RPCTypes::AppendEntries,
+            services::APPEND,
+            self.append_order,
+            &rpc,
+            timeout,
+        )
+        .await
     }
 
     async fn vote(
@@ -101,7 +122,14 @@ impl RaftNetworkV2<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::Vote, services::VOTE, orders::VOTE, &rpc, option.soft_ttl()).await
+        self.call(
+            RPCTypes::Vote,
+            services::VOTE,
+            orders::VOTE,
+            &rpc,
+            option.soft_ttl(),
+        )
+        .await
     }
 
     async fn pre_vote(
@@ -109,7 +137,14 @@ impl RaftNetworkV2<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::Vote, services::PRE_VOTE, orders::VOTE, &rpc, option.soft_ttl()).await
+        self.call(
+            RPCTypes::Vote,
+            services::PRE_VOTE,
+            orders::VOTE,
+            &rpc,
+            option.soft_ttl(),
+        )
+        .await
     }
 
     async fn full_snapshot(
@@ -120,7 +155,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let sending = async {
-            let pipe = self.transport.open(self.target, Lane::Snapshot, services::SNAPSHOT).await;
+            let pipe = self
+                .transport
+                .open(self.target, Lane::Snapshot, services::SNAPSHOT)
+                .await;
             let pipe = pipe.map_err(|e| Unreachable::<TypeConfig>::new(&e))?;
             // No limit on the whole: what matters is that bytes go on flowing, which `send` watches.
             snapshot::send(pipe, vote, snapshot).await.map_err(|e| {
@@ -139,6 +177,13 @@ impl RaftNetworkV2<TypeConfig> for Client {
         req: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::TransferLeader, services::TRANSFER_LEADER, orders::VOTE, &req, option.soft_ttl()).await
+        self.call(
+            RPCTypes::TransferLeader,
+            services::TRANSFER_LEADER,
+            orders::VOTE,
+            &req,
+            option.soft_ttl(),
+        )
+        .await
     }
 }

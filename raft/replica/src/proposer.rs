@@ -23,7 +23,6 @@ use jarvis_machine::reply::{Outcome, Reply};
 use jarvis_mesh::api::Lane;
 use jarvis_types::limits::MAX_COMMAND_BYTES;
 use jarvis_types::{Incarnation, NodeId, codec};
-use openraft::impls::ProgressResponder;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{ProposeError, ProposeOptions};
 use crate::metrics;
 use crate::transport::{Transport, orders, services};
-use crate::types::{Blob, RPC_VERSION, Raft};
+use crate::types::{Blob, Decided, RPC_VERSION, Raft};
 
 /// Proposals that may be under way on one node.
 pub const MAX_PROPOSALS: usize = 1_024;
@@ -96,7 +95,12 @@ impl Proposer {
         stopping: CancellationToken,
     ) -> (Self, Forwarder) {
         let (queue, items) = mpsc::channel(MAX_PROPOSALS);
-        let forwarder = Forwarder { node, transport, leader: leader.clone(), queue: items };
+        let forwarder = Forwarder {
+            node,
+            transport,
+            leader: leader.clone(),
+            queue: items,
+        };
         let proposer = Self {
             node,
             incarnation,
@@ -112,7 +116,11 @@ impl Proposer {
     }
 
     /// As [`crate::api::Replica::propose`].
-    pub(crate) async fn propose(&self, command: Command, options: ProposeOptions) -> Result<Reply, ProposeError> {
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        options: ProposeOptions,
+    ) -> Result<Reply, ProposeError> {
         let began = Instant::now();
         let result = self.try_until_answered(command, options, began).await;
         let outcome = match &result {
@@ -131,7 +139,9 @@ impl Proposer {
         options: ProposeOptions,
         began: Instant,
     ) -> Result<Reply, ProposeError> {
-        let unavailable = || ProposeError::Unavailable { waited: began.elapsed() };
+        let unavailable = || ProposeError::Unavailable {
+            waited: began.elapsed(),
+        };
         let _place = self.places.try_acquire().map_err(|_| ProposeError::Overloaded)?;
         // Open until answered or given up; what is given up is never applied later than that: the machine refuses
         // numbers below the lowest that is open.
@@ -144,8 +154,12 @@ impl Proposer {
             if self.stopping.is_cancelled() {
                 return Err(ProposeError::Stopping);
             }
-            let known = timeout_at(deadline, leader.wait_for(Option::is_some)).await.map_err(|_| unavailable())?;
-            let Ok(to) = known.map(|leader| *leader) else { return Err(ProposeError::Stopping) };
+            let known = timeout_at(deadline, leader.wait_for(Option::is_some))
+                .await
+                .map_err(|_| unavailable())?;
+            let Ok(to) = known.map(|leader| *leader) else {
+                return Err(ProposeError::Stopping);
+            };
             let trying = async {
                 if to == Some(self.node) {
                     self.decide_here(&body, &mut leader).await
@@ -173,8 +187,11 @@ impl Proposer {
 
     /// None: try again.
     async fn decide_here(&self, body: &Bytes, leader: &mut watch::Receiver<Option<NodeId>>) -> Option<Bytes> {
-        let (responder, decided) = ProgressResponder::complete_only();
-        self.raft.client_write_ff(Blob(body.clone()), Some(responder)).await.ok()?;
+        let (responder, decided) = oneshot::channel();
+        self.raft
+            .client_write_ff(Blob(body.clone()), Some(Decided(responder)))
+            .await
+            .ok()?;
         tokio::select! {
             written = decided => written.ok()?.ok().map(|written| written.data.0),
             // A new leader answers sooner than this node can, and dedupes what this one still managed.
@@ -185,7 +202,14 @@ impl Proposer {
     /// None: try again.
     async fn forward(&self, body: &Bytes, deadline: Instant) -> Option<Bytes> {
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Item { body: body.clone(), deadline, answer }).await.ok()?;
+        self.queue
+            .send(Item {
+                body: body.clone(),
+                deadline,
+                answer,
+            })
+            .await
+            .ok()?;
         answered.await.ok()
     }
 
@@ -212,9 +236,10 @@ impl Proposer {
             Ok(body) => Ok(Bytes::from(body)),
             Err(ProposalError::TooLarge { len, max }) => Err(ProposeError::TooLarge { len, max }),
             // The codec's own limit is far above the log's.
-            Err(ProposalError::Codec(_)) => {
-                Err(ProposeError::TooLarge { len: codec::DECODE_LIMIT_BYTES, max: MAX_COMMAND_BYTES })
-            }
+            Err(ProposalError::Codec(_)) => Err(ProposeError::TooLarge {
+                len: codec::DECODE_LIMIT_BYTES,
+                max: MAX_COMMAND_BYTES,
+            }),
         }
     }
 }
@@ -234,13 +259,21 @@ impl<'p> OpenNumber<'p> {
         held.open.insert(sequence);
         let answered_below = held.open.first().copied().unwrap_or(sequence);
         drop(held);
-        Self { numbers, sequence, answered_below }
+        Self {
+            numbers,
+            sequence,
+            answered_below,
+        }
     }
 }
 
 impl Drop for OpenNumber<'_> {
     fn drop(&mut self) {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.sequence);
+        self.numbers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .open
+            .remove(&self.sequence);
     }
 }
 
@@ -286,8 +319,14 @@ async fn send(
     mut leader: watch::Receiver<Option<NodeId>>,
     batch: Vec<Item>,
 ) {
-    let Some(to) = leader.borrow_and_update().filter(|to| *to != node) else { return };
-    let deadline = batch.iter().map(|item| item.deadline).max().unwrap_or_else(Instant::now);
+    let Some(to) = leader.borrow_and_update().filter(|to| *to != node) else {
+        return;
+    };
+    let deadline = batch
+        .iter()
+        .map(|item| item.deadline)
+        .max()
+        .unwrap_or_else(Instant::now);
     tokio::select! {
         () = tokio::time::sleep_until(deadline) => {}
         // A new leader answers sooner than an old one that was cut off, and dedupes what the old one still managed.
@@ -298,9 +337,18 @@ async fn send(
 
 async fn decide_there(transport: &dyn Transport, to: NodeId, batch: Vec<Item>, deadline: Instant) {
     let bodies: Vec<Blob> = batch.iter().map(|item| Blob(item.body.clone())).collect();
-    let Ok(body) = codec::encode_serde(RPC_VERSION, &bodies) else { return };
+    let Ok(body) = codec::encode_serde(RPC_VERSION, &bodies) else {
+        return;
+    };
     let timeout = deadline.saturating_duration_since(Instant::now());
-    let call = transport.call(to, Lane::Raft, services::PROPOSE, orders::PROPOSE, Bytes::from(body), timeout);
+    let call = transport.call(
+        to,
+        Lane::Raft,
+        services::PROPOSE,
+        orders::PROPOSE,
+        Bytes::from(body),
+        timeout,
+    );
     let answers: Vec<Option<Blob>> = match call.await {
         Ok(answer) => codec::decode_serde(RPC_VERSION, &answer).unwrap_or_default(),
         Err(error) => {

@@ -52,8 +52,14 @@ impl ReadRounds {
                 return index_here(&self.raft).await.ok();
             }
             let ask = Bytes::from_static(&[RPC_VERSION]);
-            let call =
-                self.transport.call(leader, Lane::Raft, services::READ_INDEX, orders::READ, ask, ROUND_TIMEOUT);
+            let call = self.transport.call(
+                leader,
+                Lane::Raft,
+                services::READ_INDEX,
+                orders::READ,
+                ask,
+                ROUND_TIMEOUT,
+            );
             codec::decode::<u64>(RPC_VERSION, &call.await.ok()?).ok()
         };
         tokio::select! {
@@ -65,6 +71,9 @@ impl ReadRounds {
 
 /// The index up to which everything was committed before the call, confirmed by a majority. Only the leader has one.
 pub(crate) async fn index_here(raft: &Raft) -> Result<u64, String> {
-    let (read, _) = raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(|e| e.to_string())?;
+    let (read, _) = raft
+        .get_read_log_id(ReadPolicy::ReadIndex)
+        .await
+        .map_err(|e| e.to_string())?;
     Ok(read.index())
 }

@@ -93,9 +93,15 @@ impl Replica {
         let log_path = log_path(&config.store);
         let log_error = |error| StartError::from_io(&log_path, error);
         if config.expect_existing && stores.disk.incarnation().map_err(log_error)? == 0 {
-            return Err(StartError::LogMissing { node: config.node, path: log_path });
+            return Err(StartError::LogMissing {
+                node: config.node,
+                path: log_path,
+            });
         }
-        let incarnation = stores.disk.next_incarnation(deps.clock.now_ms()).map_err(log_error)?;
+        let incarnation = stores
+            .disk
+            .next_incarnation(deps.clock.now_ms())
+            .map_err(log_error)?;
         let log = LogStore::open(stores.disk, &stores.runner).map_err(log_error)?;
         let state_error = |error| StartError::from_io(&state_path(&config.store), error);
         let state = Arc::new(StateShared::new(stores.state, CHANGES_CAPACITY).map_err(state_error)?);
@@ -103,8 +109,15 @@ impl Replica {
         if applied < purged {
             log.close().await;
             let index = |log_id: Option<LogId>| log_id.map_or(0, |l| l.index);
-            let what = format!("it ends at entry {}, the log begins after {}", index(applied), index(purged));
-            return Err(StartError::Damaged { path: state_path(&config.store), what });
+            let what = format!(
+                "it ends at entry {}, the log begins after {}",
+                index(applied),
+                index(purged)
+            );
+            return Err(StartError::Damaged {
+                path: state_path(&config.store),
+                what,
+            });
         }
         let machine = StateMachine::new(Arc::clone(&state)).map_err(state_error)?;
         let network = Network {
@@ -112,7 +125,15 @@ impl Replica {
             transport: Arc::clone(&deps.transport),
             append_timeout: config.timers.election_max * APPEND_TIMEOUT_LEASES,
         };
-        let raft = match Raft::build(config.node.0, Arc::new(raft_config), network, log.clone(), machine).await {
+        let raft = match Raft::build(
+            config.node.0,
+            Arc::new(raft_config),
+            network,
+            log.clone(),
+            machine,
+        )
+        .await
+        {
             Ok(raft) => raft,
             Err(error) => {
                 log.close().await;
@@ -148,8 +169,11 @@ impl Replica {
             state: state_sender,
             leader: leader_sender,
         };
-        let reconciler =
-            Reconciler { raft: raft.clone(), shared: Arc::clone(&state), state: replica_state.clone() };
+        let reconciler = Reconciler {
+            raft: raft.clone(),
+            shared: Arc::clone(&state),
+            state: replica_state.clone(),
+        };
 
         let inner = Arc::new(ReplicaInner {
             node: config.node,
@@ -227,19 +251,28 @@ async fn open_stores(config: &ReplicaConfig, tasks: &Tasks) -> Result<Stores, St
     };
     let log_path = folder.join(LOG_FILE);
     if config.expect_existing && !log_path.exists() {
-        return Err(StartError::LogMissing { node: config.node, path: log_path });
+        return Err(StartError::LogMissing {
+            node: config.node,
+            path: log_path,
+        });
     }
     let log = when_unlocked(&log_path, || RedbLog::open(&log_path)).await?;
     let state_folder = folder.join(STATE_FOLDER);
     let state = when_unlocked(&state_folder, || StateStore::open(&state_folder)).await?;
-    Ok(Stores { disk: Arc::new(log), runner: Runner::Thread, state })
+    Ok(Stores {
+        disk: Arc::new(log),
+        runner: Runner::Thread,
+        state,
+    })
 }
 
 async fn when_unlocked<T>(path: &Path, open: impl Fn() -> Result<T, OpenError>) -> Result<T, StartError> {
     let give_up = tokio::time::Instant::now() + UNLOCK_TIMEOUT;
     loop {
         match open() {
-            Err(OpenError::Locked) if tokio::time::Instant::now() < give_up => tokio::time::sleep(UNLOCK_PAUSE).await,
+            Err(OpenError::Locked) if tokio::time::Instant::now() < give_up => {
+                tokio::time::sleep(UNLOCK_PAUSE).await
+            }
             result => return result.map_err(|error| StartError::from_open(path, error)),
         }
     }

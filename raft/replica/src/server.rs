@@ -54,7 +54,10 @@ pub(crate) fn serve(replica: &Arc<ReplicaInner>, transport: &dyn Transport) {
         transport.serve(service, Arc::new(move |call: Call| server.take(call)));
     }
     let latest = Mutex::new(server.tasks.token().child_token());
-    transport.serve_pipes(services::SNAPSHOT, Arc::new(move |pipe| server.take_snapshot(pipe, &latest)));
+    transport.serve_pipes(
+        services::SNAPSHOT,
+        Arc::new(move |pipe| server.take_snapshot(pipe, &latest)),
+    );
 }
 
 impl Server {
@@ -78,7 +81,9 @@ impl Server {
 
     /// A new stream takes the place of the one before: its sender has given up, or leads no more.
     fn take_snapshot(&self, pipe: Pipe, latest: &Mutex<CancellationToken>) {
-        let Some(replica) = self.replica.upgrade() else { return };
+        let Some(replica) = self.replica.upgrade() else {
+            return;
+        };
         let (raft, state) = (replica.raft.clone(), Arc::clone(&replica.state));
         drop(replica);
         let replaced = self.tasks.token().child_token();
@@ -121,7 +126,12 @@ async fn answer(raft: &Raft, service: Service, from: NodeId, body: &[u8]) -> Res
         }
         services::TRANSFER_LEADER => {
             let request: TransferLeaderRequest<TypeConfig> = decode(body)?;
-            encode(&raft.handle_transfer_leader(request).await.map_err(|e| e.to_string())?)
+            encode(
+                &raft
+                    .handle_transfer_leader(request)
+                    .await
+                    .map_err(|e| e.to_string())?,
+            )
         }
         services::PROPOSE => {
             let deciding = proposer::decide_for(raft, from, body);

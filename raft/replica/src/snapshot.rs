@@ -51,11 +51,20 @@ enum Answer {
 }
 
 /// Sends a snapshot and waits until it is installed.
-pub(crate) async fn send(mut pipe: Pipe, vote: Vote, snapshot: Snapshot) -> io::Result<SnapshotResponse<TypeConfig>> {
+pub(crate) async fn send(
+    mut pipe: Pipe,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> io::Result<SnapshotResponse<TypeConfig>> {
     let SnapshotData::Picture(tables) = snapshot.snapshot else {
-        return Err(io::Error::other("a snapshot that is being received cannot be sent"));
+        return Err(io::Error::other(
+            "a snapshot that is being received cannot be sent",
+        ));
     };
-    let head = seal(&Head { vote, meta: snapshot.meta })?;
+    let head = seal(&Head {
+        vote,
+        meta: snapshot.meta,
+    })?;
     write_frame(&mut pipe.send, &head).await?;
     let mut next = Some(export(&*tables, None, CHUNK_BYTES).map_err(io::Error::other)?);
     while let Some(chunk) = next {
@@ -101,7 +110,10 @@ where
     Ok(())
 }
 
-async fn read_all(pipe: &mut Pipe, stage: impl FnOnce() -> io::Result<Staged>) -> io::Result<(Vote, Snapshot)> {
+async fn read_all(
+    pipe: &mut Pipe,
+    stage: impl FnOnce() -> io::Result<Staged>,
+) -> io::Result<(Vote, Snapshot)> {
     let head = read_frame(&mut pipe.recv, STALL_TIMEOUT).await?;
     let Head { vote, meta } = open(&head)?;
     let staged = stage()?;
@@ -110,7 +122,13 @@ async fn read_all(pipe: &mut Pipe, stage: impl FnOnce() -> io::Result<Staged>) -
         let chunk = Chunk::decode(&frame).map_err(|e| malformed(&e.to_string()))?;
         staged.write(&mut |tables| import(tables, &chunk))?;
         if chunk.last {
-            return Ok((vote, Snapshot { meta, snapshot: SnapshotData::Staged(staged) }));
+            return Ok((
+                vote,
+                Snapshot {
+                    meta,
+                    snapshot: SnapshotData::Staged(staged),
+                },
+            ));
         }
     }
 }
@@ -129,7 +147,9 @@ fn following(tables: &dyn Read, chunk: &Chunk) -> io::Result<Option<Chunk>> {
     if chunk.last {
         return Ok(None);
     }
-    export(tables, chunk.end(), CHUNK_BYTES).map(Some).map_err(io::Error::other)
+    export(tables, chunk.end(), CHUNK_BYTES)
+        .map(Some)
+        .map_err(io::Error::other)
 }
 
 /// No rows at all.
@@ -153,7 +173,9 @@ impl Read for Nothing {
 }
 
 fn seal(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    codec::encode_serde(RPC_VERSION, value).map(|plain| codec::seal(&plain)).map_err(io::Error::other)
+    codec::encode_serde(RPC_VERSION, value)
+        .map(|plain| codec::seal(&plain))
+        .map_err(io::Error::other)
 }
 
 fn open<T: DeserializeOwned>(sealed: &[u8]) -> io::Result<T> {
@@ -171,7 +193,9 @@ async fn write_frame(to: &mut (impl AsyncWrite + Unpin), sealed: &[u8]) -> io::R
         to.write_all(&len.to_le_bytes()).await?;
         to.write_all(sealed).await
     };
-    tokio::time::timeout(STALL_TIMEOUT, writing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(STALL_TIMEOUT, writing)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn read_frame(from: &mut (impl AsyncRead + Unpin), timeout: Duration) -> io::Result<Vec<u8>> {
@@ -184,5 +208,7 @@ async fn read_frame(from: &mut (impl AsyncRead + Unpin), timeout: Duration) -> i
         from.read_exact(&mut sealed).await?;
         Ok(sealed)
     };
-    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(timeout, reading)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -41,7 +41,10 @@ impl MemoryNetwork {
     /// The transport of one node. Joining again takes the place of the node that was there.
     pub fn join(&self, node: NodeId) -> Arc<dyn Transport> {
         lock(&self.0.nodes).insert(node, Handlers::default());
-        Arc::new(Port { node, network: self.clone() })
+        Arc::new(Port {
+            node,
+            network: self.clone(),
+        })
     }
 
     /// Cuts these nodes off from everyone, what is under way included; all others are connected again.
@@ -62,7 +65,11 @@ impl MemoryNetwork {
     /// Completes when the two are cut off from one another.
     async fn lost(&self, a: NodeId, b: NodeId) {
         let mut cut = self.0.cut.subscribe();
-        if cut.wait_for(|cut| cut.contains(&a) || cut.contains(&b)).await.is_err() {
+        if cut
+            .wait_for(|cut| cut.contains(&a) || cut.contains(&b))
+            .await
+            .is_err()
+        {
             std::future::pending::<()>().await;
         }
     }
@@ -71,7 +78,10 @@ impl MemoryNetwork {
         if !self.connected(from, to) {
             return Err(CallError::NotConnected(to));
         }
-        lock(&self.0.nodes).get(&to).cloned().ok_or(CallError::NotConnected(to))
+        lock(&self.0.nodes)
+            .get(&to)
+            .cloned()
+            .ok_or(CallError::NotConnected(to))
     }
 }
 
@@ -95,10 +105,18 @@ impl Transport for Port {
         Box::pin(async move {
             let handlers = network.handlers(from, to)?;
             let refused = |message: String| CallError::Refused { node: to, message };
-            let handler = handlers.calls.get(&service.0).ok_or_else(|| refused("unknown service".to_owned()))?;
+            let handler = handlers
+                .calls
+                .get(&service.0)
+                .ok_or_else(|| refused("unknown service".to_owned()))?;
             let (sender, answered) = oneshot::channel();
             let answer = Answer::local(move |result| drop(sender.send(result)));
-            handler.handle(Call { from, service, body, answer });
+            handler.handle(Call {
+                from,
+                service,
+                body,
+                answer,
+            });
             tokio::select! {
                 () = network.lost(from, to) => Err(CallError::ConnectionLost(to)),
                 () = tokio::time::sleep(timeout) => Err(CallError::Timeout { node: to, after: timeout }),
@@ -114,19 +132,38 @@ impl Transport for Port {
         let (from, network) = (self.node, self.network.clone());
         Box::pin(async move {
             let handlers = network.handlers(from, to)?;
-            let handler = handlers.pipes.get(&service.0).ok_or(CallError::NotConnected(to))?;
+            let handler = handlers
+                .pipes
+                .get(&service.0)
+                .ok_or(CallError::NotConnected(to))?;
             let (near, far) = (tokio::io::duplex(PIPE_BYTES), tokio::io::duplex(PIPE_BYTES));
-            handler(Pipe { peer: from, send: Box::new(far.0), recv: Box::new(near.1) });
-            Ok(Pipe { peer: to, send: Box::new(near.0), recv: Box::new(far.1) })
+            handler(Pipe {
+                peer: from,
+                send: Box::new(far.0),
+                recv: Box::new(near.1),
+            });
+            Ok(Pipe {
+                peer: to,
+                send: Box::new(near.0),
+                recv: Box::new(far.1),
+            })
         })
     }
 
     fn serve(&self, service: Service, handler: Arc<dyn Handler>) {
-        lock(&self.network.0.nodes).entry(self.node).or_default().calls.insert(service.0, handler);
+        lock(&self.network.0.nodes)
+            .entry(self.node)
+            .or_default()
+            .calls
+            .insert(service.0, handler);
     }
 
     fn serve_pipes(&self, service: Service, handler: PipeHandler) {
-        lock(&self.network.0.nodes).entry(self.node).or_default().pipes.insert(service.0, handler);
+        lock(&self.network.0.nodes)
+            .entry(self.node)
+            .or_default()
+            .pipes
+            .insert(service.0, handler);
     }
 }
 

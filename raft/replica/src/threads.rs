@@ -8,9 +8,15 @@ use std::io;
 use tokio::sync::oneshot;
 
 /// Runs `work` on a thread of its own until it returns.
-#[allow(clippy::disallowed_methods, reason = "the one place of this crate that makes threads")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that makes threads"
+)]
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(drop)
 }
 
 /// Runs `work` on a thread of its own and waits for what it returns.
@@ -23,5 +29,7 @@ pub(crate) async fn run<T: Send + 'static>(
         // Nobody may wait any more; the work was done all the same.
         let _ = done.send(work());
     })?;
-    result.await.unwrap_or_else(|_| Err(io::Error::other(format!("thread {name} died"))))
+    result
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other(format!("thread {name} died"))))
 }

@@ -108,5 +108,9 @@ impl Transport for Mesh {
 }
 
 fn pipe(stream: LaneStream) -> Pipe {
-    Pipe { peer: stream.peer, send: Box::new(stream.send), recv: Box::new(stream.recv) }
+    Pipe {
+        peer: stream.peer,
+        send: Box::new(stream.send),
+        recv: Box::new(stream.recv),
+    }
 }

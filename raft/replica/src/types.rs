@@ -13,16 +13,40 @@ use openraft::impls::leader_id_std;
 use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-openraft::declare_raft_types!(
-    /// openraft as this crate uses it. One leader a term, as in the Raft paper.
-    pub(crate) TypeConfig:
-        D = Blob,
-        R = Blob,
-        NodeId = u64,
-        Node = (),
-        Term = u64,
-        LeaderId = leader_id_std::LeaderId<u64, u64>,
-);
+/// openraft as this crate uses it. One leader a term, as in the Raft paper.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TypeConfig;
+
+impl openraft::RaftTypeConfig for TypeConfig {
+    type D = Blob;
+    type R = Blob;
+    type NodeId = u64;
+    type Node = ();
+    type Term = u64;
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = openraft::EntryPayload<Blob, u64, ()>;
+    type Entry = openraft::Entry<CommittedLeaderId, Self::Payload>;
+    type AsyncRuntime = openraft::impls::TokioRuntime;
+    type Responder<T>
+        = Decided<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
+
+/// Tells a proposer what was decided. Who gave up meanwhile is not worth a word: proposals have deadlines.
+pub(crate) struct Decided<T>(pub(crate) tokio::sync::oneshot::Sender<T>);
+
+impl<T: openraft::OptionalSend + 'static> openraft::raft::responder::Responder<TypeConfig, T> for Decided<T> {
+    fn on_complete(self, result: T) {
+        let _ = self.0.send(result);
+    }
+}
 
 /// The term of a leader that a majority granted.
 pub(crate) type CommittedLeaderId =
@@ -38,8 +62,7 @@ pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId,
 /// What a snapshot contains.
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, ()>;
 /// A snapshot with its content.
-pub(crate) type Snapshot =
-    openraft::Snapshot<CommittedLeaderId, u64, (), crate::state::SnapshotData>;
+pub(crate) type Snapshot = openraft::Snapshot<CommittedLeaderId, u64, (), crate::state::SnapshotData>;
 /// The running consensus.
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state::StateMachine>;
 
@@ -95,18 +118,25 @@ impl<'de> Deserialize<'de> for Blob {
 
 /// A record as it stands on disk: checksum, version, body.
 pub(crate) fn seal_record<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    codec::encode_serde(RECORD_VERSION, value).map(|plain| codec::seal(&plain)).map_err(io::Error::other)
+    codec::encode_serde(RECORD_VERSION, value)
+        .map(|plain| codec::seal(&plain))
+        .map_err(io::Error::other)
 }
 
 /// Reads what [`seal_record`] wrote. `what` names the record for the person who reads the error.
 pub(crate) fn open_record<T: DeserializeOwned>(what: impl fmt::Display, sealed: &[u8]) -> io::Result<T> {
-    codec::open(sealed).and_then(|plain| codec::decode_serde(RECORD_VERSION, plain)).map_err(|e| match e {
-        CodecError::Version { .. } => io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("{what} was written by a newer version of jarvis ({e}); upgrade this node"),
-        ),
-        damaged => io::Error::new(io::ErrorKind::InvalidData, format!("{what} is damaged: {damaged}")),
-    })
+    codec::open(sealed)
+        .and_then(|plain| codec::decode_serde(RECORD_VERSION, plain))
+        .map_err(|e| match e {
+            CodecError::Version { .. } => io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("{what} was written by a newer version of jarvis ({e}); upgrade this node"),
+            ),
+            damaged => io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{what} is damaged: {damaged}"),
+            ),
+        })
 }
 
 #[cfg(test)]
@@ -117,7 +147,10 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn log_id(term: u64, index: u64) -> LogId {
-        LogId { leader_id: CommittedLeaderId { term }, index }
+        LogId {
+            leader_id: CommittedLeaderId { term },
+            index,
+        }
     }
 
     pub(crate) fn entry(term: u64, index: u64, body: &[u8]) -> Entry {
@@ -133,7 +166,10 @@ pub(crate) mod tests {
     fn golden_bytes_of_records() {
         let sealed = seal_record(&entry(3, 300, b"abc")).expect("encodes");
         assert_eq!(sealed[4..], [1, 3, 251, 44, 1, 1, 3, b'a', b'b', b'c']);
-        assert_eq!(open_record::<Entry>("entry", &sealed).expect("decodes"), entry(3, 300, b"abc"));
+        assert_eq!(
+            open_record::<Entry>("entry", &sealed).expect("decodes"),
+            entry(3, 300, b"abc")
+        );
 
         let sealed = seal_record(&vote(7, 2)).expect("encodes");
         assert_eq!(sealed[4..], [1, 7, 1, 2, 1]);
@@ -170,7 +206,12 @@ pub(crate) mod tests {
         sealed[6] ^= 1;
         let error = open_record::<Vote>("the vote", &sealed).expect_err("a flipped bit");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(error.to_string().starts_with("the vote is damaged: checksum mismatch"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("the vote is damaged: checksum mismatch"),
+            "{error}"
+        );
 
         let newer = codec::seal(&codec::encode_serde(RECORD_VERSION + 1, &vote(7, 2)).expect("encodes"));
         let error = open_record::<Vote>("the vote", &newer).expect_err("a newer version");

@@ -18,7 +18,14 @@ use support::{Cluster, PATIENCE, create_session, options, say, until, within};
 
 /// How many messages these sessions have.
 fn count(view: &View, sessions: std::ops::RangeInclusive<u128>) -> usize {
-    sessions.map(|session| view.query().messages(SessionId(session), Seq(0), usize::MAX).unwrap().len()).sum()
+    sessions
+        .map(|session| {
+            view.query()
+                .messages(SessionId(session), Seq(0), usize::MAX)
+                .unwrap()
+                .len()
+        })
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,9 +35,29 @@ async fn a_follower_proposes_and_all_nodes_apply() {
     let replica = &cluster.replicas[&follower];
     replica.propose(create_session(1), options()).await.unwrap();
     let reply = replica.propose(say(1, "a"), options()).await.unwrap();
-    assert!(matches!(reply, Reply::Appended { seq: Seq(1), repeated: false, .. }), "{reply:?}");
+    assert!(
+        matches!(
+            reply,
+            Reply::Appended {
+                seq: Seq(1),
+                repeated: false,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
     let reply = replica.propose(say(1, "a"), options()).await.unwrap();
-    assert!(matches!(reply, Reply::Appended { seq: Seq(1), repeated: true, .. }), "{reply:?}");
+    assert!(
+        matches!(
+            reply,
+            Reply::Appended {
+                seq: Seq(1),
+                repeated: true,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
     for replica in cluster.replicas.values() {
         let view = replica.linearizable(PATIENCE).await.unwrap();
         assert_eq!(view.query().messages(SessionId(1), Seq(0), 10).unwrap().len(), 1);
@@ -49,7 +76,12 @@ async fn what_was_acknowledged_is_there_once_after_the_leader_crashed() {
         cluster.propose(create_session(session as u128)).await.unwrap();
     }
     let leader = cluster.leader().await;
-    let others: Vec<_> = cluster.replicas.iter().filter(|(node, _)| **node != leader).map(|(_, r)| r.clone()).collect();
+    let others: Vec<_> = cluster
+        .replicas
+        .iter()
+        .filter(|(node, _)| **node != leader)
+        .map(|(_, r)| r.clone())
+        .collect();
     let said = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (1..=CLIENTS)
         .map(|client| {
@@ -57,8 +89,13 @@ async fn what_was_acknowledged_is_there_once_after_the_leader_crashed() {
             tokio::spawn(async move {
                 for n in 1..=EACH {
                     // A retry that were applied again would come back as a repeated message.
-                    match replica.propose(say(client as u128, &format!("m-{n}")), options()).await {
-                        Ok(Reply::Appended { seq, repeated: false, .. }) => assert_eq!(seq, Seq(n as u64)),
+                    match replica
+                        .propose(say(client as u128, &format!("m-{n}")), options())
+                        .await
+                    {
+                        Ok(Reply::Appended {
+                            seq, repeated: false, ..
+                        }) => assert_eq!(seq, Seq(n as u64)),
                         other => panic!("{other:?}"),
                     }
                     said.fetch_add(1, Ordering::SeqCst);
@@ -78,8 +115,14 @@ async fn what_was_acknowledged_is_there_once_after_the_leader_crashed() {
     for replica in &others {
         let view = replica.linearizable(PATIENCE).await.unwrap();
         for session in 1..=CLIENTS {
-            let found = view.query().messages(SessionId(session as u128), Seq(0), usize::MAX).unwrap();
-            assert!(found.iter().map(|(seq, _)| seq.0).eq(1..=EACH as u64), "each message has its own place");
+            let found = view
+                .query()
+                .messages(SessionId(session as u128), Seq(0), usize::MAX)
+                .unwrap();
+            assert!(
+                found.iter().map(|(seq, _)| seq.0).eq(1..=EACH as u64),
+                "each message has its own place"
+            );
         }
     }
     cluster.stop().await;
@@ -89,17 +132,34 @@ async fn what_was_acknowledged_is_there_once_after_the_leader_crashed() {
 async fn a_minority_is_unavailable_and_comes_back() {
     let mut cluster = Cluster::in_memory().three().await;
     let leader = cluster.leader().await;
-    let others: Vec<_> = cluster.replicas.keys().copied().filter(|node| *node != leader).collect();
+    let others: Vec<_> = cluster
+        .replicas
+        .keys()
+        .copied()
+        .filter(|node| *node != leader)
+        .collect();
     cluster.network.cut(others.clone());
     let replica = cluster.replicas[&leader].clone();
     let deadline = Duration::from_millis(800);
     let began = Instant::now();
-    let (write, read) =
-        tokio::join!(replica.propose(create_session(9), within(deadline)), replica.linearizable(deadline));
-    assert!(matches!(write, Err(ProposeError::Unavailable { .. })), "{write:?}");
+    let (write, read) = tokio::join!(
+        replica.propose(create_session(9), within(deadline)),
+        replica.linearizable(deadline)
+    );
+    assert!(
+        matches!(write, Err(ProposeError::Unavailable { .. })),
+        "{write:?}"
+    );
     assert!(matches!(read.err(), Some(ReadError::Unavailable { .. })));
-    assert!(began.elapsed() < deadline + Duration::from_millis(500), "{:?}", began.elapsed());
-    until(&replica, "a leader without followers says so", |state| !state.leads).await;
+    assert!(
+        began.elapsed() < deadline + Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
+    until(&replica, "a leader without followers says so", |state| {
+        !state.leads
+    })
+    .await;
 
     cluster.network.heal();
     cluster.leader().await;
@@ -117,11 +177,17 @@ async fn a_cut_off_leader_is_replaced_and_its_clients_are_served() {
     cluster.network.cut([old]);
     let follower = *cluster.replicas.keys().find(|node| **node != old).unwrap();
     // Proposed while the old leader is still believed in.
-    cluster.replicas[&follower].propose(say(1, "a"), options()).await.unwrap();
+    cluster.replicas[&follower]
+        .propose(say(1, "a"), options())
+        .await
+        .unwrap();
     let new = cluster.replicas[&follower].state().borrow().leader;
     assert!(new.is_some() && new != Some(old), "{new:?}");
     cluster.network.heal();
-    until(&cluster.replicas[&old], "the old leader follows", |state| state.leader == new).await;
+    until(&cluster.replicas[&old], "the old leader follows", |state| {
+        state.leader == new
+    })
+    .await;
     let view = cluster.replicas[&old].linearizable(PATIENCE).await.unwrap();
     assert_eq!(view.query().messages(SessionId(1), Seq(0), 10).unwrap().len(), 1);
     cluster.stop().await;
@@ -157,7 +223,13 @@ async fn every_acknowledged_entry_survives_a_restart_of_all() {
         cluster.start(*node, true).await.unwrap();
     }
     let view = cluster.replicas[&NodeId(2)].linearizable(PATIENCE).await.unwrap();
-    assert_eq!(view.query().messages(SessionId(1), Seq(0), usize::MAX).unwrap().len(), 121);
+    assert_eq!(
+        view.query()
+            .messages(SessionId(1), Seq(0), usize::MAX)
+            .unwrap()
+            .len(),
+        121
+    );
     cluster.stop().await;
 }
 
@@ -170,12 +242,18 @@ async fn a_late_learner_gets_a_snapshot_while_writes_go_on() {
         cluster.propose(create_session(session)).await.unwrap();
     }
     for n in 0..300 {
-        cluster.propose(say(1 + n % 2, &format!("before-{n}"))).await.unwrap();
+        cluster
+            .propose(say(1 + n % 2, &format!("before-{n}")))
+            .await
+            .unwrap();
     }
     let first = cluster.replicas[&NodeId(1)].clone();
     let writer = tokio::spawn(async move {
         for n in 0..200 {
-            first.propose(say(3, &format!("during-{n}")), options()).await.unwrap();
+            first
+                .propose(say(3, &format!("during-{n}")), options())
+                .await
+                .unwrap();
         }
     });
     let node = cluster.admit().await;
@@ -193,7 +271,11 @@ async fn a_late_learner_gets_a_snapshot_while_writes_go_on() {
         jarvis_replica::testing::fingerprint(&view).unwrap()
     );
     let replaced = changes.recv().await.unwrap();
-    assert_eq!(replaced.changes[..], [Change::Replaced], "the first it sees is the snapshot");
+    assert_eq!(
+        replaced.changes[..],
+        [Change::Replaced],
+        "the first it sees is the snapshot"
+    );
 
     // What was installed is there after a crash of the new node.
     cluster.kill(node);
@@ -214,14 +296,29 @@ async fn members_come_and_go_and_a_removed_leader_steps_down() {
     })
     .await;
     let fifth = cluster.join().await;
-    cluster.until_all("five voters", |state| state.voters.len() == 5 && state.learners.is_empty()).await;
+    cluster
+        .until_all("five voters", |state| {
+            state.voters.len() == 5 && state.learners.is_empty()
+        })
+        .await;
 
     let leader = cluster.leader().await;
-    cluster.replicas[&fifth].propose(Command::RemoveNode { node: leader, force: true }, options()).await.unwrap();
+    cluster.replicas[&fifth]
+        .propose(
+            Command::RemoveNode {
+                node: leader,
+                force: true,
+            },
+            options(),
+        )
+        .await
+        .unwrap();
     let gone = cluster.replicas.remove(&leader).unwrap();
     cluster
         .until_all("the removed leader is out and another leads", |state| {
-            state.leader.is_some_and(|now| now != leader) && !state.voters.contains(&leader) && state.voters.len() == 3
+            state.leader.is_some_and(|now| now != leader)
+                && !state.voters.contains(&leader)
+                && state.voters.len() == 3
         })
         .await;
     gone.stop().await;
@@ -234,12 +331,21 @@ async fn leadership_is_handed_over_on_request() {
     let mut cluster = Cluster::in_memory().three().await;
     let old = cluster.leader().await;
     let to = cluster.follower().await;
-    cluster.replicas[&old].transfer_leadership(Some(to), PATIENCE).await.unwrap();
+    cluster.replicas[&old]
+        .transfer_leadership(Some(to), PATIENCE)
+        .await
+        .unwrap();
     until(&cluster.replicas[&to], "the successor leads", |state| state.leads).await;
     // Asked at a node that does not lead.
-    cluster.replicas[&old].transfer_leadership(Some(old), PATIENCE).await.unwrap();
+    cluster.replicas[&old]
+        .transfer_leadership(Some(old), PATIENCE)
+        .await
+        .unwrap();
     until(&cluster.replicas[&old], "leads again", |state| state.leads).await;
-    cluster.replicas[&old].transfer_leadership(None, PATIENCE).await.unwrap();
+    cluster.replicas[&old]
+        .transfer_leadership(None, PATIENCE)
+        .await
+        .unwrap();
     assert_ne!(cluster.leader().await, old);
     let leader = cluster.leader().await;
     let acked = cluster.replicas[&leader].acked_ago();
@@ -261,7 +367,11 @@ async fn a_node_that_was_cut_off_does_not_disturb_the_others() {
     let view = cluster.replicas[&away].linearizable(PATIENCE).await.unwrap();
     assert!(view.query().session(SessionId(1)).unwrap().is_some());
     let state = cluster.replicas[&leader].state().borrow().clone();
-    assert_eq!((state.leader, state.term), (Some(leader), before), "pre-votes raise no term");
+    assert_eq!(
+        (state.leader, state.term),
+        (Some(leader), before),
+        "pre-votes raise no term"
+    );
     cluster.stop().await;
 }
 
@@ -276,18 +386,30 @@ async fn too_much_at_once_is_refused_and_what_is_stopped_says_so() {
         .map(|n| replica.propose(create_session(n), deadline.clone()))
         .collect();
     let results = futures_util::future::join_all(all).await;
-    let refused = results.iter().filter(|r| matches!(r, Err(ProposeError::Overloaded))).count();
-    let in_vain = results.iter().filter(|r| matches!(r, Err(ProposeError::Unavailable { .. }))).count();
+    let refused = results
+        .iter()
+        .filter(|r| matches!(r, Err(ProposeError::Overloaded)))
+        .count();
+    let in_vain = results
+        .iter()
+        .filter(|r| matches!(r, Err(ProposeError::Unavailable { .. })))
+        .count();
     assert_eq!((refused, in_vain), (1, jarvis_replica::MAX_PROPOSALS));
 
     let mut large = say(1, "large");
     if let Command::Say { text, .. } = &mut large {
         *text = "x".repeat(600_000);
     }
-    assert!(matches!(replica.propose(large, options()).await, Err(ProposeError::TooLarge { .. })));
+    assert!(matches!(
+        replica.propose(large, options()).await,
+        Err(ProposeError::TooLarge { .. })
+    ));
 
     replica.stop().await;
-    assert_eq!(replica.propose(create_session(1), options()).await, Err(ProposeError::Stopping));
+    assert_eq!(
+        replica.propose(create_session(1), options()).await,
+        Err(ProposeError::Stopping)
+    );
     assert!(replica.linearizable(Duration::from_secs(1)).await.is_err());
 }
 
@@ -313,7 +435,11 @@ async fn what_was_acknowledged_survives_a_power_cut_of_all() {
             tokio::spawn(async move {
                 let mut acknowledged = 0;
                 // Until the node is gone.
-                while replica.propose(say(client, &format!("m-{acknowledged}")), options()).await.is_ok() {
+                while replica
+                    .propose(say(client, &format!("m-{acknowledged}")), options())
+                    .await
+                    .is_ok()
+                {
                     acknowledged += 1;
                     said.fetch_add(1, Ordering::SeqCst);
                 }
@@ -338,7 +464,10 @@ async fn what_was_acknowledged_survives_a_power_cut_of_all() {
     for (session, acknowledged) in (1..=CLIENTS).zip(acknowledged) {
         let found = count(&view, session..=session);
         // The last one may have been on its way.
-        assert!(found == acknowledged || found == acknowledged + 1, "{found} of {acknowledged} in {session}");
+        assert!(
+            found == acknowledged || found == acknowledged + 1,
+            "{found} of {acknowledged} in {session}"
+        );
     }
     cluster.stop().await;
 }

@@ -23,12 +23,19 @@ async fn replicas_work_over_quic() {
         let mut config = ReplicaConfig::new(mesh.node(), store);
         config.snapshot_every_entries = 50;
         config.keep_entries = 10;
-        let deps =
-            ReplicaDeps { transport: Arc::new(mesh.clone()), clock: Arc::new(SystemClock), tasks: Tasks::new() };
+        let deps = ReplicaDeps {
+            transport: Arc::new(mesh.clone()),
+            clock: Arc::new(SystemClock),
+            tasks: Tasks::new(),
+        };
         replicas.push(Replica::start(config, deps).await.unwrap());
     }
     let first = &replicas[0];
-    let init = Command::Initialise { cluster: ClusterId(7), node: new_node("node-1"), admin: "admin".to_owned() };
+    let init = Command::Initialise {
+        cluster: ClusterId(7),
+        node: new_node("node-1"),
+        admin: "admin".to_owned(),
+    };
     first.bootstrap(init, options()).await.unwrap();
     first.propose(create_session(1), options()).await.unwrap();
     // More than the log keeps, so that the others need a snapshot.
@@ -37,10 +44,17 @@ async fn replicas_work_over_quic() {
     }
     for n in 2..=3 {
         let secret = [n; 32];
-        let invite = Command::CreateInvite { secret, role: NodeRole::Voter, expires_at_ms: u64::MAX };
+        let invite = Command::CreateInvite {
+            secret,
+            role: NodeRole::Voter,
+            expires_at_ms: u64::MAX,
+        };
         first.propose(invite, options()).await.unwrap();
         let node: NewNode = new_node(&format!("node-{n}"));
-        first.propose(Command::ConsumeInvite { secret, node }, options()).await.unwrap();
+        first
+            .propose(Command::ConsumeInvite { secret, node }, options())
+            .await
+            .unwrap();
     }
     for node in 1..=3 {
         first.propose(announce(NodeId(node)), options()).await.unwrap();
@@ -51,7 +65,13 @@ async fn replicas_work_over_quic() {
     replicas[2].propose(say(1, "last"), options()).await.unwrap();
     for replica in &replicas {
         let view = replica.linearizable(PATIENCE).await.unwrap();
-        assert_eq!(view.query().messages(SessionId(1), Seq(0), usize::MAX).unwrap().len(), 151);
+        assert_eq!(
+            view.query()
+                .messages(SessionId(1), Seq(0), usize::MAX)
+                .unwrap()
+                .len(),
+            151
+        );
     }
     for replica in &replicas {
         replica.stop().await;

@@ -24,7 +24,10 @@ async fn a_missing_log_is_no_fresh_start() {
     let log = cluster.folder(NODE).join("raft/log.redb");
     std::fs::remove_file(&log).unwrap();
     let error = cluster.start(NODE, true).await.err().unwrap();
-    assert!(matches!(error, StartError::LogMissing { node: NODE, .. }), "{error:?}");
+    assert!(
+        matches!(error, StartError::LogMissing { node: NODE, .. }),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("jarvis remove 1"), "{error}");
 
     // A file that is there but empty has forgotten as much.

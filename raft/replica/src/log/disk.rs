@@ -26,7 +26,10 @@ pub(crate) enum LogWrite {
 impl LogWrite {
     /// Whether Raft's promises rest on this being synced before it counts.
     pub(crate) fn needs_sync(&self) -> bool {
-        matches!(self, LogWrite::Append(_) | LogWrite::Vote(_) | LogWrite::TruncateFrom(_))
+        matches!(
+            self,
+            LogWrite::Append(_) | LogWrite::Vote(_) | LogWrite::TruncateFrom(_)
+        )
     }
 }
 

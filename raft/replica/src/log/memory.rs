@@ -51,7 +51,10 @@ impl LogDisk for MemoryLog {
             vote: content.vote.clone(),
             purged: content.purged.clone(),
             committed: content.committed.clone(),
-            last: content.records.last_key_value().map(|(index, record)| (*index, record.clone())),
+            last: content
+                .records
+                .last_key_value()
+                .map(|(index, record)| (*index, record.clone())),
         })
     }
 

@@ -28,10 +28,10 @@ use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use tokio::sync::{mpsc, oneshot};
 
+use self::disk::{LogDisk, LogWrite};
 pub use self::memory::MemoryLog;
 pub(crate) use self::redb::RedbLog;
 pub(crate) use self::writer::Runner;
-use self::disk::{LogDisk, LogWrite};
 use self::writer::{Done, Job};
 use crate::types::{Entry, LogId, TypeConfig, Vote, open_record, seal_record};
 
@@ -128,9 +128,21 @@ impl LogStore {
     /// Opens the log on `disk`. Every record that is read is checked.
     pub(crate) fn open(disk: Arc<dyn LogDisk>, runner: &Runner) -> io::Result<Self> {
         let head = disk.head()?;
-        let vote = head.vote.as_deref().map(|v| open_record("the vote", v)).transpose()?;
-        let purged = head.purged.as_deref().map(|p| open_record("the purge marker", p)).transpose()?;
-        let committed = head.committed.as_deref().map(|c| open_record("the commit marker", c)).transpose()?;
+        let vote = head
+            .vote
+            .as_deref()
+            .map(|v| open_record("the vote", v))
+            .transpose()?;
+        let purged = head
+            .purged
+            .as_deref()
+            .map(|p| open_record("the purge marker", p))
+            .transpose()?;
+        let committed = head
+            .committed
+            .as_deref()
+            .map(|c| open_record("the commit marker", c))
+            .transpose()?;
         let last = match head.last {
             Some((index, record)) => Some(open_entry(index, &record)?.log_id()),
             None => purged,
@@ -138,8 +150,20 @@ impl LogStore {
         let synced_below = last.map_or(0, |l: LogId| l.index + 1);
         let committed_written = committed.map_or(0, |c: LogId| c.index);
         let entries = VecDeque::new();
-        let tail = Tail { entries, bytes: 0, synced_below, vote, purged, last, committed, committed_written };
-        let shared = Arc::new(Shared { disk: Arc::clone(&disk), tail: Mutex::new(tail) });
+        let tail = Tail {
+            entries,
+            bytes: 0,
+            synced_below,
+            vote,
+            purged,
+            last,
+            committed,
+            committed_written,
+        };
+        let shared = Arc::new(Shared {
+            disk: Arc::clone(&disk),
+            tail: Mutex::new(tail),
+        });
         let weak = Arc::downgrade(&shared);
         let queue = writer::start(disk, runner, move |writes| {
             if let Some(shared) = weak.upgrade() {
@@ -167,7 +191,10 @@ impl LogStore {
     }
 
     async fn send(&self, write: LogWrite, done: Done) -> io::Result<()> {
-        self.queue.send(Job::Write(write, done)).await.map_err(|_| closed())
+        self.queue
+            .send(Job::Write(write, done))
+            .await
+            .map_err(|_| closed())
     }
 
     async fn send_and_wait(&self, write: LogWrite) -> io::Result<()> {
@@ -249,7 +276,10 @@ fn open_entry(index: u64, record: &[u8]) -> io::Result<Entry> {
     if entry.index() == index {
         Ok(entry)
     } else {
-        let text = format!("log entry {index} is damaged: it says that it is entry {}", entry.index());
+        let text = format!(
+            "log entry {index} is damaged: it says that it is entry {}",
+            entry.index()
+        );
         Err(io::Error::new(io::ErrorKind::InvalidData, text))
     }
 }
@@ -292,7 +322,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
         self.read(start, end, MAX_READ_BYTES)
     }
 
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
@@ -326,7 +359,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let tail = self.shared.tail();
-        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: tail.last })
+        Ok(LogState {
+            last_purged_log_id: tail.purged,
+            last_log_id: tail.last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> LogStore {
@@ -368,9 +404,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             tail.committed_hint(COMMITTED_LAG_ENTRIES)
         };
         if let Some(committed) = committed {
-            self.send(LogWrite::Committed(seal_record(&committed)?), Done::Nobody).await?;
+            self.send(LogWrite::Committed(seal_record(&committed)?), Done::Nobody)
+                .await?;
         }
-        self.send(LogWrite::Append(records), Done::Flushed(callback)).await
+        self.send(LogWrite::Append(records), Done::Flushed(callback))
+            .await
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
@@ -393,6 +431,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             tail.purged = Some(log_id);
             tail.last = tail.last.max(Some(log_id));
         }
-        self.send(LogWrite::Purge { upto: log_id.index, marker: seal_record(&log_id)? }, Done::Nobody).await
+        self.send(
+            LogWrite::Purge {
+                upto: log_id.index,
+                marker: seal_record(&log_id)?,
+            },
+            Done::Nobody,
+        )
+        .await
     }
 }

@@ -56,9 +56,19 @@ impl LogDisk for RedbLog {
         let read = || -> Result<LogHead, redb::Error> {
             let txn = self.db()?.begin_read()?;
             let meta = txn.open_table(META)?;
-            let get = |key| -> Result<Option<Vec<u8>>, redb::Error> { Ok(meta.get(key)?.map(|v| v.value().to_vec())) };
-            let last = txn.open_table(LOG)?.last()?.map(|(index, record)| (index.value(), record.value().to_vec()));
-            Ok(LogHead { vote: get(VOTE)?, purged: get(PURGED)?, committed: get(COMMITTED)?, last })
+            let get = |key| -> Result<Option<Vec<u8>>, redb::Error> {
+                Ok(meta.get(key)?.map(|v| v.value().to_vec()))
+            };
+            let last = txn
+                .open_table(LOG)?
+                .last()?
+                .map(|(index, record)| (index.value(), record.value().to_vec()));
+            Ok(LogHead {
+                vote: get(VOTE)?,
+                purged: get(PURGED)?,
+                committed: get(COMMITTED)?,
+                last,
+            })
         };
         read().map_err(files::io_error)
     }
@@ -85,7 +95,11 @@ impl LogDisk for RedbLog {
     fn write(&self, writes: &[LogWrite], sync: bool) -> io::Result<()> {
         let write = || -> Result<(), redb::Error> {
             let mut txn = self.db()?.begin_write()?;
-            txn.set_durability(if sync { Durability::Immediate } else { Durability::None })?;
+            txn.set_durability(if sync {
+                Durability::Immediate
+            } else {
+                Durability::None
+            })?;
             {
                 let mut log = txn.open_table(LOG)?;
                 let mut meta = txn.open_table(META)?;

@@ -66,7 +66,9 @@ async fn what_was_synced_is_there_after_opening_again() {
     let path = folder.path().join("log.redb");
     let mut log = open(&path).expect("opens");
     log.save_vote(&Vote::new(3, 1)).await.expect("saves");
-    log.blocking_append((1..=5).map(|index| entry(3, index, b"body"))).await.expect("appends");
+    log.blocking_append((1..=5).map(|index| entry(3, index, b"body")))
+        .await
+        .expect("appends");
     log.save_committed(Some(log_id(3, 4))).await.expect("saves");
     log.truncate_after(Some(log_id(3, 4))).await.expect("truncates");
     log.purge(log_id(3, 2)).await.expect("purges");
@@ -76,7 +78,10 @@ async fn what_was_synced_is_there_after_opening_again() {
     assert_eq!(log.read_vote().await.expect("reads"), Some(Vote::new(3, 1)));
     assert_eq!(log.read_committed().await.expect("reads"), Some(log_id(3, 4)));
     let state = log.get_log_state().await.expect("reads");
-    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(3, 2)), Some(log_id(3, 4))));
+    assert_eq!(
+        (state.last_purged_log_id, state.last_log_id),
+        (Some(log_id(3, 2)), Some(log_id(3, 4)))
+    );
     let found = log.try_get_log_entries(0..100).await.expect("reads");
     assert_eq!(found, [entry(3, 3, b"body"), entry(3, 4, b"body")]);
 }
@@ -87,14 +92,19 @@ async fn a_damaged_record_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log.redb");
     let mut log = open(&path).expect("opens");
-    log.blocking_append((1..=5).map(|index| entry(3, index, b"body"))).await.expect("appends");
+    log.blocking_append((1..=5).map(|index| entry(3, index, b"body")))
+        .await
+        .expect("appends");
     log.close().await;
     let damage = |index: u64| {
         let db = Database::open(&path).expect("opens");
         let txn = db.begin_write().expect("writes");
         let sealed = crate::types::seal_record(&entry(3, index, b"body")).expect("seals");
         let torn = &sealed[..sealed.len() - 2];
-        txn.open_table(LOG).expect("opens").insert(index, torn).expect("inserts");
+        txn.open_table(LOG)
+            .expect("opens")
+            .insert(index, torn)
+            .expect("inserts");
         txn.commit().expect("commits");
     };
 
@@ -117,10 +127,16 @@ async fn memory_loses_what_was_not_synced() {
     let runner = Runner::Task(tasks.clone(), Duration::from_secs(3600));
     tokio::time::pause();
     let mut log = LogStore::open(Arc::new(disk.clone()), &runner).expect("opens");
-    log.blocking_append([entry(1, 1, b"kept")]).await.expect("appends");
+    log.blocking_append([entry(1, 1, b"kept")])
+        .await
+        .expect("appends");
     let lost = openraft::storage::IOFlushed::noop();
     log.append([entry(1, 2, b"lost")], lost).await.expect("is queued");
-    assert_eq!(log.try_get_log_entries(1..3).await.expect("reads").len(), 2, "readable before it is synced");
+    assert_eq!(
+        log.try_get_log_entries(1..3).await.expect("reads").len(),
+        2,
+        "readable before it is synced"
+    );
     tasks.cancel();
     disk.crash();
     assert_eq!(disk.head().expect("reads").last.map(|(index, _)| index), Some(1));
@@ -133,14 +149,27 @@ async fn reads_go_on_from_the_disk_to_the_tail() {
     let body = vec![7; 64 * 1024];
     let count = 2 * TAIL_BYTES / body.len() + 8;
     for index in 1..=count as u64 {
-        log.blocking_append([entry(1, index, &body)]).await.expect("appends");
+        log.blocking_append([entry(1, index, &body)])
+            .await
+            .expect("appends");
     }
     let held = log.shared.tail().first().expect("holds some");
     assert!(held > 2, "the tail lets go of what is synced");
     let all = log.try_get_log_entries(..).await.expect("reads");
-    assert!(all.iter().map(|e| e.log_id.index).eq(1..=count as u64), "no gap between disk and tail");
-    let some = log.limited_get_log_entries(held - 2, count as u64 + 1).await.expect("reads");
-    assert!(some.iter().map(|e| e.log_id.index).eq(held - 2..held - 2 + some.len() as u64), "no gap in a part");
+    assert!(
+        all.iter().map(|e| e.log_id.index).eq(1..=count as u64),
+        "no gap between disk and tail"
+    );
+    let some = log
+        .limited_get_log_entries(held - 2, count as u64 + 1)
+        .await
+        .expect("reads");
+    assert!(
+        some.iter()
+            .map(|e| e.log_id.index)
+            .eq(held - 2..held - 2 + some.len() as u64),
+        "no gap in a part"
+    );
     assert!(!some.is_empty() && some.len() < all.len());
     let one = log.limited_get_log_entries(1, 2).await.expect("reads");
     assert_eq!(one.len(), 1);

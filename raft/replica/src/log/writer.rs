@@ -97,7 +97,11 @@ struct Batch {
 
 impl Batch {
     fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Self {
-        let mut batch = Self { writes: Vec::new(), done: Vec::new(), close: None };
+        let mut batch = Self {
+            writes: Vec::new(),
+            done: Vec::new(),
+            close: None,
+        };
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
@@ -138,7 +142,10 @@ impl Batch {
             flushed(&self.writes);
         }
         for done in self.done {
-            let result = result.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()));
+            let result = result
+                .as_ref()
+                .copied()
+                .map_err(|e| io::Error::new(e.kind(), e.to_string()));
             match done {
                 Done::Nobody => {}
                 Done::Flushed(callback) => callback.io_completed(result),

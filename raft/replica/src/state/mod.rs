@@ -56,7 +56,10 @@ pub(crate) struct StateShared {
 impl StateShared {
     /// Around `store`, whose watchers may lag by `capacity` batches.
     pub(crate) fn new(store: StateStore, capacity: usize) -> io::Result<Self> {
-        let mark = store.read().map_err(io::Error::other).and_then(|tables| AppliedMark::read(&*tables))?;
+        let mark = store
+            .read()
+            .map_err(io::Error::other)
+            .and_then(|tables| AppliedMark::read(&*tables))?;
         Ok(Self {
             store,
             applied: watch::Sender::new(mark.applied.map_or(0, |l| l.index)),
@@ -73,14 +76,20 @@ impl StateShared {
 
     /// What is applied in the tables.
     pub(crate) fn mark(&self) -> io::Result<AppliedMark> {
-        self.store.read().map_err(io::Error::other).and_then(|tables| AppliedMark::read(&*tables))
+        self.store
+            .read()
+            .map_err(io::Error::other)
+            .and_then(|tables| AppliedMark::read(&*tables))
     }
 
     fn snapshot(&self) -> io::Result<Option<Snapshot>> {
         let tables = self.store.read().map_err(io::Error::other)?;
         let mark = AppliedMark::read(&*tables)?;
         Ok(mark.applied.map(|applied| Snapshot {
-            meta: SnapshotMeta { last_log_id: Some(applied), last_membership: mark.membership },
+            meta: SnapshotMeta {
+                last_log_id: Some(applied),
+                last_membership: mark.membership,
+            },
             snapshot: SnapshotData::Picture(tables),
         }))
     }
@@ -100,10 +109,17 @@ impl StateMachine {
     }
 
     async fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
-        let Some((last, _)) = batch.last() else { return Ok(()) };
+        let Some((last, _)) = batch.last() else {
+            return Ok(());
+        };
         let last = last.log_id();
-        let mut mark = AppliedMark { applied: Some(last), membership: self.mark.membership.clone() };
-        let with_membership = batch.iter().any(|(entry, _)| matches!(entry.payload, EntryPayload::Membership(_)));
+        let mut mark = AppliedMark {
+            applied: Some(last),
+            membership: self.mark.membership.clone(),
+        };
+        let with_membership = batch
+            .iter()
+            .any(|(entry, _)| matches!(entry.payload, EntryPayload::Membership(_)));
         for (entry, _) in &batch {
             if let EntryPayload::Membership(members) = &entry.payload {
                 mark.membership = StoredMembership::new(Some(entry.log_id()), members.clone());
@@ -137,16 +153,23 @@ impl StateMachine {
     fn announce(&self, last: LogId, changes: Vec<Change>) {
         if !changes.is_empty() {
             // Nobody may watch.
-            let _ = self.shared.changes.send(Applied { index: last.index, changes: changes.into() });
+            let _ = self.shared.changes.send(Applied {
+                index: last.index,
+                changes: changes.into(),
+            });
         }
     }
 }
 
 fn apply_entry(tables: &mut dyn Write, entry: &Entry, changes: &mut Vec<Change>) -> Result<Blob, StoreError> {
-    let EntryPayload::Normal(proposal) = &entry.payload else { return Ok(Blob::default()) };
+    let EntryPayload::Normal(proposal) = &entry.payload else {
+        return Ok(Blob::default());
+    };
     let proposal = Proposal::decode(&proposal.0).map_err(|e| {
         let index = entry.index();
-        StoreError(format!("log entry {index} cannot be applied by this version of jarvis ({e}); upgrade this node"))
+        StoreError(format!(
+            "log entry {index} cannot be applied by this version of jarvis ({e}); upgrade this node"
+        ))
     })?;
     let applied = apply(tables, &proposal)?;
     changes.extend(applied.changes);
@@ -191,7 +214,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 staged
             }
         };
-        let mark = AppliedMark { applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        let mark = AppliedMark {
+            applied: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+        };
         staged.write(&mut |tables| mark.write(tables, true))?;
         {
             let _writing = self.shared.writing.lock().await;

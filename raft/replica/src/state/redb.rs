@@ -65,7 +65,10 @@ impl RedbTables {
             }
             Ok(())
         })?;
-        Ok(Self { db: Arc::new(db), path: path.to_owned() })
+        Ok(Self {
+            db: Arc::new(db),
+            path: path.to_owned(),
+        })
     }
 
     /// Moves the file. What is open stays open.
@@ -82,7 +85,11 @@ fn failed(error: impl Into<redb::Error>) -> StoreError {
 impl TableStore for RedbTables {
     fn read(&self) -> Result<Box<dyn Read + Send + Sync>, StoreError> {
         let txn = self.db.begin_read().map_err(failed)?;
-        Ok(Box::new(Picture { tables: Default::default(), txn, _db: Arc::clone(&self.db) }))
+        Ok(Box::new(Picture {
+            tables: Default::default(),
+            txn,
+            _db: Arc::clone(&self.db),
+        }))
     }
 
     fn write(
@@ -91,10 +98,18 @@ impl TableStore for RedbTables {
         batch: &mut dyn FnMut(&mut dyn Write) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut txn = self.db.begin_write().map_err(failed)?;
-        txn.set_durability(if durable { Durability::Immediate } else { Durability::None }).map_err(failed)?;
+        txn.set_durability(if durable {
+            Durability::Immediate
+        } else {
+            Durability::None
+        })
+        .map_err(failed)?;
         // A durable commit comes once in thousands of entries; with this, opening after a crash need not walk the file.
         txn.set_quick_repair(durable);
-        batch(&mut Batch { tables: Default::default(), txn: &txn })?;
+        batch(&mut Batch {
+            tables: Default::default(),
+            txn: &txn,
+        })?;
         txn.commit().map_err(failed)
     }
 }
@@ -152,9 +167,14 @@ impl<'t> Batch<'t> {
         Ok(cell.get_or_init(|| open))
     }
 
-    fn table_mut(&mut self, table: Table) -> Result<&mut redb::Table<'t, &'static [u8], &'static [u8]>, StoreError> {
+    fn table_mut(
+        &mut self,
+        table: Table,
+    ) -> Result<&mut redb::Table<'t, &'static [u8], &'static [u8]>, StoreError> {
         self.table(table)?;
-        self.tables[table as usize].get_mut().ok_or_else(|| StoreError("table not open".to_owned()))
+        self.tables[table as usize]
+            .get_mut()
+            .ok_or_else(|| StoreError("table not open".to_owned()))
     }
 }
 
@@ -177,7 +197,10 @@ impl Read for Batch<'_> {
 
 impl Write for Batch<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.table_mut(table)?.insert(key, value).map(drop).map_err(failed)
+        self.table_mut(table)?
+            .insert(key, value)
+            .map(drop)
+            .map_err(failed)
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
@@ -205,7 +228,11 @@ fn scan(
     let mut range = table.range::<&[u8]>((from, to)).map_err(failed)?;
     let mut rows = Vec::new();
     while rows.len() < limit {
-        let next = if backwards { range.next_back() } else { range.next() };
+        let next = if backwards {
+            range.next_back()
+        } else {
+            range.next()
+        };
         let Some(item) = next else { break };
         let (key, row) = item.map_err(failed)?;
         rows.push((key.value().to_vec(), row.value().to_vec()));
@@ -218,7 +245,9 @@ fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
     match (from, to) {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
+            from >= to
+        }
     }
 }
 

@@ -43,7 +43,9 @@ impl AppliedMark {
     pub(crate) fn read(tables: &dyn Read) -> io::Result<Self> {
         let get = |name| get_meta(tables, name).map_err(io::Error::other);
         Ok(Self {
-            applied: get(APPLIED)?.map(|row| open_record("the applied mark", &row)).transpose()?,
+            applied: get(APPLIED)?
+                .map(|row| open_record("the applied mark", &row))
+                .transpose()?,
             membership: get(MEMBERSHIP)?
                 .map(|row| open_record("the membership", &row))
                 .transpose()?
@@ -101,7 +103,10 @@ pub(crate) struct Staged {
 
 impl Staged {
     /// Writes one batch, not synced on its own.
-    pub(crate) fn write(&self, batch: &mut dyn FnMut(&mut dyn Write) -> Result<(), StoreError>) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        batch: &mut dyn FnMut(&mut dyn Write) -> Result<(), StoreError>,
+    ) -> io::Result<()> {
         let tables = self.tables.as_ref().ok_or_else(|| io::Error::other("promoted"))?;
         tables.store().write(false, batch).map_err(io::Error::other)
     }
@@ -121,7 +126,10 @@ impl StateStore {
     /// Tables in memory, which outlive this.
     pub(crate) fn memory(memory: Arc<Mutex<MemoryStore>>) -> Self {
         let tables = lock(&memory).clone();
-        Self { place: Place::Memory(memory), current: ArcSwapOption::from_pointee(Tables::Memory(tables)) }
+        Self {
+            place: Place::Memory(memory),
+            current: ArcSwapOption::from_pointee(Tables::Memory(tables)),
+        }
     }
 
     /// Tables in `folder`.
@@ -141,7 +149,9 @@ impl StateStore {
     }
 
     fn current(&self) -> Result<Arc<Tables>, StoreError> {
-        self.current.load_full().ok_or_else(|| StoreError("closed".to_owned()))
+        self.current
+            .load_full()
+            .ok_or_else(|| StoreError("closed".to_owned()))
     }
 
     /// One consistent picture.
@@ -166,19 +176,30 @@ impl StateStore {
     /// Tables to receive a snapshot into.
     pub(crate) fn stage(&self) -> io::Result<Staged> {
         match &self.place {
-            Place::Memory(_) => Ok(Staged { tables: Some(Tables::Memory(MemoryStore::new())), path: None }),
+            Place::Memory(_) => Ok(Staged {
+                tables: Some(Tables::Memory(MemoryStore::new())),
+                path: None,
+            }),
             Place::Folder(folder, next) => {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let path = folder.join(format!("{STAGING_PREFIX}{number}.redb"));
                 let tables = RedbTables::open(&path).map_err(io::Error::other)?;
-                Ok(Staged { tables: Some(Tables::Redb(tables)), path: Some(path) })
+                Ok(Staged {
+                    tables: Some(Tables::Redb(tables)),
+                    path: Some(path),
+                })
             }
         }
     }
 
     /// Makes what was staged the tables. Pictures of the old ones stay as they were.
     pub(crate) async fn promote(&self, mut staged: Staged) -> io::Result<()> {
-        let tables = Arc::new(staged.tables.take().ok_or_else(|| io::Error::other("promoted before"))?);
+        let tables = Arc::new(
+            staged
+                .tables
+                .take()
+                .ok_or_else(|| io::Error::other("promoted before"))?,
+        );
         sync(Arc::clone(&tables)).await?;
         match (&self.place, &*tables) {
             (Place::Folder(folder, _), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
@@ -199,8 +220,13 @@ async fn sync(tables: Arc<Tables>) -> io::Result<()> {
     match &*tables {
         Tables::Memory(tables) => tables.write(true, &mut |_| Ok(())).map_err(io::Error::other),
         Tables::Redb(_) => {
-            threads::run("jarvis-state", move || tables.store().write(true, &mut |_| Ok(())).map_err(io::Error::other))
-                .await
+            threads::run("jarvis-state", move || {
+                tables
+                    .store()
+                    .write(true, &mut |_| Ok(()))
+                    .map_err(io::Error::other)
+            })
+            .await
         }
     }
 }

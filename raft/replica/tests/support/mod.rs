@@ -13,8 +13,8 @@ use jarvis_machine::reply::Reply;
 use jarvis_machine::rows::NodeRole;
 use jarvis_replica::testing::MemoryNetwork;
 use jarvis_replica::{
-    MemoryDisk, ProposeError, ProposeOptions, RaftTimers, Replica, ReplicaConfig, ReplicaDeps, ReplicaState, StartError,
-    StoreChoice,
+    MemoryDisk, ProposeError, ProposeOptions, RaftTimers, Replica, ReplicaConfig, ReplicaDeps, ReplicaState,
+    StartError, StoreChoice,
 };
 use jarvis_types::{ClusterId, NodeId, SessionId, UserId};
 
@@ -65,7 +65,8 @@ impl Cluster {
         for _ in 0..2 {
             self.join().await;
         }
-        self.until_all("three voters", |state| state.voters.len() == 3).await;
+        self.until_all("three voters", |state| state.voters.len() == 3)
+            .await;
         self
     }
 
@@ -73,9 +74,15 @@ impl Cluster {
     pub async fn bootstrap(&mut self) {
         let first = NodeId(1);
         self.start(first, false).await.expect("starts");
-        let command =
-            Command::Initialise { cluster: ClusterId(7), node: new_node("node-1"), admin: "admin".to_owned() };
-        self.replicas[&first].bootstrap(command, options()).await.expect("bootstraps");
+        let command = Command::Initialise {
+            cluster: ClusterId(7),
+            node: new_node("node-1"),
+            admin: "admin".to_owned(),
+        };
+        self.replicas[&first]
+            .bootstrap(command, options())
+            .await
+            .expect("bootstraps");
         self.announce(first).await;
     }
 
@@ -91,9 +98,19 @@ impl Cluster {
     pub async fn admit(&self) -> NodeId {
         let name = format!("node-{}", self.replicas.len() + 1);
         let secret = [self.replicas.len() as u8 + 1; 32];
-        let create = Command::CreateInvite { secret, role: NodeRole::Voter, expires_at_ms: u64::MAX };
+        let create = Command::CreateInvite {
+            secret,
+            role: NodeRole::Voter,
+            expires_at_ms: u64::MAX,
+        };
         self.propose(create).await.expect("invites");
-        match self.propose(Command::ConsumeInvite { secret, node: new_node(&name) }).await {
+        match self
+            .propose(Command::ConsumeInvite {
+                secret,
+                node: new_node(&name),
+            })
+            .await
+        {
             Ok(Reply::Joined { node }) => node,
             other => panic!("not admitted: {other:?}"),
         }
@@ -167,7 +184,11 @@ impl Cluster {
     pub async fn leader(&self) -> NodeId {
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
-            if let Some((node, _)) = self.replicas.iter().find(|(_, replica)| replica.state().borrow().leads) {
+            if let Some((node, _)) = self
+                .replicas
+                .iter()
+                .find(|(_, replica)| replica.state().borrow().leads)
+            {
                 return *node;
             }
             assert!(tokio::time::Instant::now() < give_up, "nobody leads");
@@ -178,7 +199,11 @@ impl Cluster {
     /// A node that does not lead.
     pub async fn follower(&self) -> NodeId {
         let leader = self.leader().await;
-        *self.replicas.keys().find(|node| **node != leader).expect("a follower")
+        *self
+            .replicas
+            .keys()
+            .find(|node| **node != leader)
+            .expect("a follower")
     }
 
     /// Stops all nodes cleanly.
@@ -201,8 +226,14 @@ impl Cluster {
 /// Waits until a node's state is as wanted.
 pub async fn until(replica: &Replica, what: &str, wanted: impl Fn(&ReplicaState) -> bool) {
     let mut state = replica.state();
-    let reached = tokio::time::timeout(PATIENCE, state.wait_for(|state| wanted(state))).await.map(|r| r.is_ok());
-    assert!(matches!(reached, Ok(true)), "not reached: {what}; state is {:?}", replica.state().borrow());
+    let reached = tokio::time::timeout(PATIENCE, state.wait_for(|state| wanted(state)))
+        .await
+        .map(|r| r.is_ok());
+    assert!(
+        matches!(reached, Ok(true)),
+        "not reached: {what}; state is {:?}",
+        replica.state().borrow()
+    );
 }
 
 /// Options with a long deadline.
@@ -212,7 +243,11 @@ pub fn options() -> ProposeOptions {
 
 /// Options with this deadline.
 pub fn within(deadline: Duration) -> ProposeOptions {
-    ProposeOptions { fence: None, request: None, deadline }
+    ProposeOptions {
+        fence: None,
+        request: None,
+        deadline,
+    }
 }
 
 /// A node that becomes a member.
@@ -243,7 +278,10 @@ pub const ADMIN: UserId = UserId(1);
 
 /// A session of the administrator's.
 pub fn create_session(session: u128) -> Command {
-    Command::CreateSession { session: SessionId(session), user: ADMIN }
+    Command::CreateSession {
+        session: SessionId(session),
+        user: ADMIN,
+    }
 }
 
 /// A message in it.
