@@ -168,9 +168,9 @@ async function logIn(body) {
 async function logOut() {
   leave();
   try {
-    await api('POST', '/api/v1/logout');
-    state.token = null;
+    // By the cookie first: the answer to either takes the cookie away.
     await api('POST', '/api/v1/logout', undefined, true);
+    await api('POST', '/api/v1/logout');
   } catch { /* what could not be revoked expires */ }
   state.token = null;
   sessionStorage.clear();

@@ -343,6 +343,25 @@ async fn a_frame_that_is_too_large_is_refused_and_the_socket_closed() {
 }
 
 #[tokio::test]
+async fn what_is_no_websocket_frame_ends_the_socket_and_nothing_else() {
+    let rig = rig().await;
+    let (mut bystander, _) = rig.chat(ADA).await;
+    // A text that is not UTF-8, an unmasked frame, reserved bits, a ping of 126 bytes: each with the code it gets.
+    let long_ping = [&[0x89u8, 0x80 | 126, 0, 126, 0, 0, 0, 0][..], &[0; 126]].concat();
+    for (bytes, code) in [
+        (vec![0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe], 1007),
+        (vec![0x81, 0x02, b'{', b'}'], 1002),
+        (vec![0xf1, 0x80, 0, 0, 0, 0], 1002),
+        (long_ping, 1002),
+    ] {
+        let (mut client, _) = rig.chat(ADA).await;
+        client.0.get_mut().write_all(&bytes).await.expect("writes");
+        client.is_closed(code).await;
+    }
+    bystander.is_quiet().await;
+}
+
+#[tokio::test]
 async fn draining_tells_where_to_go_and_then_closes() {
     let rig = rig().await;
     let (mut client, _) = rig.chat(ADA).await;

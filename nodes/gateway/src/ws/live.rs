@@ -15,7 +15,7 @@ use jarvis_types::{ClientMessageId, RequestId, Seq, SessionId};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tracing::debug;
+use tracing::{Instrument, debug, info_span};
 
 use super::frames;
 use super::registry::{CLOSE, DRAIN, RECHECK};
@@ -155,14 +155,10 @@ impl Live {
             return;
         };
         let (id, sent_before) = (next.id.clone(), next.sent_before);
-        let run = operate(
-            Arc::clone(shared),
-            self.who,
-            self.session,
-            next,
-            shared.new_request_id(),
-        );
-        self.running = Some((id, sent_before, Box::pin(run)));
+        let request = shared.new_request_id();
+        let span = info_span!("operation", request_id = %request, session = %self.session, %id);
+        let run = operate(Arc::clone(shared), self.who, self.session, next, request);
+        self.running = Some((id, sent_before, Box::pin(run.instrument(span))));
     }
 
     async fn finished(&mut self, socket: &mut Socket, outcome: Outcome) -> Result<(), End> {
@@ -283,7 +279,7 @@ async fn operate(
 ) -> Outcome {
     let left = operation.deadline.saturating_duration_since(Instant::now());
     let backend = shared.backend();
-    debug!(request_id = %request, %session, id = %operation.id, says = operation.text.is_some(), "operation");
+    debug!(says = operation.text.is_some(), "operation begins");
     match operation.text {
         Some(text) => {
             let said = if left.is_zero() {
