@@ -28,7 +28,7 @@ impl Browser {
         let mut lines = BufReader::new(driver.stdout.take().context("stdout is piped")?).lines();
         let port = timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await? {
-                if let Some((_, port)) = line.split_once("on port ") {
+                if let Some((_, port)) = line.split_once("started successfully on port ") {
                     return anyhow::Ok(port.trim_end_matches('.').parse::<u16>()?);
                 }
             }

@@ -24,9 +24,10 @@ use crate::metrics;
 pub struct ControllerSettings {
     /// How long a peer may be disconnected before its partitions move. The mesh has waited its own idle time by then.
     pub lost_after: Duration,
-    /// How long every node must have answered before partitions move only to be balanced: a node that has just come
-    /// back may go again.
+    /// How long a new node must have answered before partitions move only to be balanced.
     pub balance_after: Duration,
+    /// The same for a node that was lost and has come back: it may go again.
+    pub balance_after_return: Duration,
     /// How often the loop looks when nothing wakes it.
     pub look_every: Duration,
 }
@@ -35,7 +36,8 @@ impl Default for ControllerSettings {
     fn default() -> Self {
         Self {
             lost_after: Duration::from_millis(50),
-            balance_after: Duration::from_secs(5),
+            balance_after: Duration::from_millis(300),
+            balance_after_return: Duration::from_secs(5),
             look_every: Duration::from_millis(500),
         }
     }
@@ -50,9 +52,17 @@ pub(crate) struct Controller {
     kinds: Vec<KindSpec>,
     replica: Replica,
     mesh: Mesh,
-    /// Since when each peer has been connected or not, as seen here.
-    seen: BTreeMap<NodeId, (bool, Instant)>,
+    seen: BTreeMap<NodeId, Seen>,
     started: Instant,
+}
+
+/// A peer as this node has seen it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    up: bool,
+    since: Instant,
+    /// It was lost before.
+    returned: bool,
 }
 
 impl Controller {
@@ -90,9 +100,10 @@ impl Controller {
         let started = self.started;
         for peer in peers {
             let up = peer.state == PeerState::Up;
-            let entry = self.seen.entry(peer.member.node).or_insert((up, if up { now } else { started }));
-            if entry.0 != up {
-                *entry = (up, now);
+            let first = Seen { up, since: if up { now } else { started }, returned: false };
+            let entry = self.seen.entry(peer.member.node).or_insert(first);
+            if entry.up != up {
+                *entry = Seen { up, since: now, returned: true };
             }
         }
         self.seen.retain(|node, _| peers.iter().any(|peer| peer.member.node == *node));
@@ -101,7 +112,7 @@ impl Controller {
     /// A peer that has just gone is looked at again as soon as it counts as lost.
     fn next_look(&self) -> Duration {
         let lost_after = self.settings.lost_after;
-        let pending = self.seen.values().filter(|(up, _)| !up).map(|(_, since)| since.elapsed());
+        let pending = self.seen.values().filter(|seen| !seen.up).map(|seen| seen.since.elapsed());
         pending
             .filter(|gone| *gone <= lost_after)
             .map(|gone| lost_after - gone + Duration::from_millis(1))
@@ -111,15 +122,17 @@ impl Controller {
 
     fn answers(&self, node: NodeId) -> bool {
         node == self.replica.node()
-            || self.seen.get(&node).is_some_and(|(up, since)| *up || since.elapsed() <= self.settings.lost_after)
+            || self.seen.get(&node).is_some_and(|seen| seen.up || seen.since.elapsed() <= self.settings.lost_after)
     }
 
     /// Whether every member has answered for long enough that moving for balance's sake makes sense.
     fn is_calm(&self, nodes: &[(NodeId, NodeRow)]) -> bool {
         nodes.iter().all(|(node, row)| {
             *node == self.replica.node()
-                || self.seen.get(node).is_some_and(|(up, since)| {
-                    !up && !row.healthy || *up && since.elapsed() >= self.settings.balance_after
+                || self.seen.get(node).is_some_and(|seen| {
+                    let settings = &self.settings;
+                    let wait = if seen.returned { settings.balance_after_return } else { settings.balance_after };
+                    !seen.up && !row.healthy || seen.up && seen.since.elapsed() >= wait
                 })
         })
     }

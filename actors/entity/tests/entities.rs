@@ -168,7 +168,7 @@ impl Cluster {
             level: 1,
         };
         replica.propose(announce, options()).await.expect("announces");
-        let controller = ControllerSettings { balance_after: Duration::from_millis(200), ..Default::default() };
+        let controller = ControllerSettings { balance_after_return: Duration::from_millis(200), ..Default::default() };
         let deps = EntityDeps { mesh: mesh.clone(), replica: replica.clone(), tasks: tasks.clone() };
         let runtime = EntityRuntime::new(deps).kind(EchoKind(Arc::clone(&self.events)));
         let router = runtime.limits(self.limits.clone()).controller(controller).start().await.expect("starts");

@@ -25,7 +25,8 @@ const SECONDS_BUCKETS: [f64; 16] =
 /// Where a subscriber is installed already, or `filter` is malformed.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(filter).map_err(|e| LogError::Filter(e.to_string()))?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let layer = match format {
         LogFormat::Pretty => layer.with_target(true).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(true).boxed(),

@@ -24,7 +24,7 @@ use crate::places::{advertised, local_url};
 /// A node that died is started again after this.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// A node that dies sooner than this is not well: the pause grows.
-const WELL_AFTER: Duration = Duration::from_secs(10);
+const WELL_AFTER: Duration = Duration::from_secs(2);
 /// Longest pause.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 /// How long nodes have to stop before they are killed.
@@ -96,6 +96,18 @@ struct Kept {
     stdin: Option<ChildStdin>,
 }
 
+/// Writes down with the node where it listens, so that `jarvis run` alone brings it back there, and tells its id.
+fn note_place(spec: &Spec) -> Result<u64, crate::data::DataError> {
+    let folder = DataFolder::new(&spec.data).lock()?;
+    let mut file = folder.member()?;
+    let (listen, advertise) = (Some(spec.listen), Some(spec.advertised()));
+    if (file.listen, &file.advertise) != (listen, &advertise) {
+        (file.listen, file.advertise) = (listen, advertise);
+        folder.save_identity(&file)?;
+    }
+    Ok(file.node.0)
+}
+
 /// All nodes of one `up`.
 pub struct Fleet {
     folder: PathBuf,
@@ -150,8 +162,7 @@ impl Fleet {
     /// Where its data cannot be read or the program cannot be started.
     pub fn start(self: &Arc<Self>, spec: &Spec) -> Result<(), Failure> {
         let what = format!("{} did not start", spec.name);
-        let identity = DataFolder::new(&spec.data).identity().map_err(|error| error.failure(&what))?;
-        let id = identity.map_or(0, |file| file.node.0);
+        let id = note_place(spec).map_err(|error| error.failure(&what))?;
         let kept = Kept { spec: spec.clone(), pid: None, last_pid: None, id, stdin: None };
         lock(&self.nodes).insert(spec.name.clone(), kept);
         let child = self.spawn(spec).map_err(|error| Failure::new(what, error))?;
@@ -169,8 +180,8 @@ impl Fleet {
             command.arg("--config").arg(config);
         }
         command
-            .env("JARVIS_NODE__LISTEN", spec.listen.to_string())
-            .env("JARVIS_NODE__ADVERTISE", spec.advertised())
+            .env_remove("JARVIS_NODE__LISTEN")
+            .env_remove("JARVIS_NODE__ADVERTISE")
             .env_remove("JARVIS_NODE__NAME")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -179,7 +179,7 @@ async fn invite_and_start(api: &Api, spec: &Spec, fleet: &Arc<Fleet>, settings: 
     fleet.start(spec)
 }
 
-/// Where a node listens is not written down with it: every start tells it by its environment.
+/// Where a node listens is written down when it is started, since `--port` may differ from start to start.
 fn node_args(spec: &Spec) -> NodeArgs {
     NodeArgs { name: Some(spec.name.clone()), listen: None, advertise: None }
 }
