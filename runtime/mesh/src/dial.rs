@@ -136,7 +136,8 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
     }
     // TLS lets a client believe that it is connected before the server has looked at its certificate: only the server's
     // greeting says that it is let in.
-    let (send, recv, life) = greet(&connection, mesh.life).await.map_err(|source| match &source {
+    let continues = mesh.has_live_link(node);
+    let greeting = greet(&connection, mesh.life, Some(continues)).await.map_err(|source| match &source {
         GreetError::Connection(error) => match CloseCode::of(error) {
             Some(code) => DialError::Refused { address, code },
             None => DialError::Greet { address, source },
@@ -144,7 +145,6 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
         _ => DialError::Greet { address, source },
     })?;
     let token = mesh.tasks.token().child_token();
-    let link = Link::new(connection.clone(), names, life, own_not_after_ms, token);
-    mesh.install(&link, (send, recv)).map_err(not_it)?;
-    Ok(link)
+    let link = Link::new(connection.clone(), names, &greeting, own_not_after_ms, token);
+    mesh.install(link, greeting.control).map_err(not_it)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! framed stream (one direction):  version (1) | lane (1) | index (1) | sender's life (8)   then frames
+//! the control stream, which is opened first, has one byte more: whether the dialer is replacing a live connection
 //! frame:                          length of the rest (4) | kind (1) | service (2) | call id (8) | body
 //! raw stream (both directions):   version (1) | lane (1) | service (2)                     then the users' own bytes
 //! ```
@@ -144,7 +145,7 @@ pub(crate) enum Kind {
     Refusal = 4,
     /// No more calls and casts on this stream: the next ones are on the connection that replaces this one.
     Last = 5,
-    /// The sender of this waits for no more answers on this connection.
+    /// The sender of this waits for no more answers on this connection, and has read `Last` on all streams.
     Goodbye = 6,
     /// Please dial again: the sender has a new certificate.
     Redial = 7,

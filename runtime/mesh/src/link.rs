@@ -1,13 +1,13 @@
 //! One connection to one peer: its framed streams, the calls under way on it, and its end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jarvis_types::NodeId;
-use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Answer, Call, CallError, Lane, LaneStream, Service};
@@ -35,13 +35,9 @@ const READ_CHUNK_BYTES: usize = 256 * 1024;
 /// Code on a raw stream that nobody takes.
 const UNKNOWN_SERVICE: u32 = 1;
 
-/// Held by the reader whose frames are the peer's next on a slot; handed over when a connection is replaced, so that
-/// order holds across the two.
-pub(crate) type Gates = Arc<[Arc<tokio::sync::Mutex<()>>; SLOTS]>;
-
-pub(crate) fn new_gates() -> Gates {
-    Arc::new(std::array::from_fn(|_| Arc::default()))
-}
+/// Fires on a slot once nothing more comes on it by one connection. Whoever reads the connection after it waits for that,
+/// so that order holds across the two.
+type Turns = [CancellationToken; SLOTS];
 
 type Waiting = HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>;
 
@@ -56,14 +52,22 @@ pub(crate) struct Link {
     /// Until when our certificate was good that we showed: tells whether it is the present one.
     pub(crate) own_not_after_ms: u64,
     pub(crate) since: tokio::time::Instant,
+    /// Whether the dialer made this one while the one before was alive.
+    pub(crate) continues: bool,
     /// Ends the tasks of this connection.
     pub(crate) token: CancellationToken,
     outs: [Arc<Outgoing>; SLOTS],
+    /// What ends here.
+    turns: Turns,
+    /// What must have ended before: the connections that this one replaces.
+    before: Vec<Turns>,
     /// None once the connection is lost.
     waiting: Mutex<Option<Waiting>>,
     next_call: AtomicU64,
     retired: AtomicBool,
-    /// The other side waits for nothing more.
+    /// Slots on which the peer has said its last word.
+    last_words: AtomicUsize,
+    /// The other side waits for nothing more, and has heard all of ours.
     peer_done: AtomicBool,
     /// Something about retiring has changed.
     progress: Notify,
@@ -85,13 +89,14 @@ impl Link {
     pub(crate) fn new(
         connection: quinn::Connection,
         names: CertificateNames,
-        peer_life: u64,
+        greeting: &Greeting,
         own_not_after_ms: u64,
         token: CancellationToken,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> Self {
+        Self {
             peer: names.node,
-            peer_life,
+            peer_life: greeting.life,
+            continues: greeting.continues,
             connection,
             peer_not_after_ms: names.not_after_ms,
             own_not_after_ms,
@@ -101,9 +106,18 @@ impl Link {
             waiting: Mutex::new(Some(HashMap::new())),
             next_call: AtomicU64::new(1),
             retired: AtomicBool::new(false),
+            last_words: AtomicUsize::new(0),
             peer_done: AtomicBool::new(false),
             progress: Notify::new(),
-        })
+            turns: std::array::from_fn(|_| CancellationToken::new()),
+            before: Vec::new(),
+        }
+    }
+
+    /// Everything that comes by `old` and by what it replaced comes before what comes by this one.
+    pub(crate) fn follow(&mut self, old: &Self) {
+        let pending = |turns: &&Turns| !turns.iter().all(CancellationToken::is_cancelled);
+        self.before = old.before.iter().chain([&old.turns]).filter(pending).cloned().collect();
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
@@ -141,7 +155,10 @@ impl Link {
         {
             let mut waiting = self.waiting();
             let Some(table) = waiting.as_mut() else {
-                return Ok(Err(CallError::NotConnected(self.peer)));
+                drop(waiting);
+                // Replaced and gone between the caller's look for a connection and here.
+                let retired = self.retired.load(Ordering::Acquire);
+                return if retired { Err(body) } else { Ok(Err(CallError::NotConnected(self.peer))) };
             };
             if table.len() >= MAX_CALLS_UNDER_WAY {
                 return Ok(Err(CallError::Overloaded(self.peer)));
@@ -197,7 +214,6 @@ impl Link {
         self: &Arc<Self>,
         mesh: &Arc<MeshInner>,
         control: (quinn::SendStream, quinn::RecvStream),
-        gates: &Gates,
     ) {
         let (send, recv) = control;
         let mut control = Some(send);
@@ -211,9 +227,9 @@ impl Link {
                 }
             });
         }
-        let (link, inner, all) = (Arc::clone(self), Arc::clone(mesh), Arc::clone(gates));
-        link.clone().spawn_reader(&inner, CONTROL_SLOT, recv, &all);
-        self.spawn(mesh, async move { link.accept_framed(&inner, &all).await });
+        self.spawn_reader(mesh, CONTROL_SLOT, recv);
+        let (link, inner) = (Arc::clone(self), Arc::clone(mesh));
+        self.spawn(mesh, async move { link.accept_framed(&inner).await });
         let (link, inner) = (Arc::clone(self), Arc::clone(mesh));
         self.spawn(mesh, async move { link.accept_raw(&inner).await });
     }
@@ -248,7 +264,7 @@ impl Link {
         Ok(())
     }
 
-    async fn accept_framed(self: Arc<Self>, mesh: &Arc<MeshInner>, gates: &Gates) {
+    async fn accept_framed(self: Arc<Self>, mesh: &Arc<MeshInner>) {
         let mut seen = [false; SLOTS];
         seen[CONTROL_SLOT] = true;
         while let Ok(mut recv) = self.connection.accept_uni().await {
@@ -263,19 +279,24 @@ impl Link {
                 if std::mem::replace(&mut seen[slot], true) { Err(FrameError::Twice(lane, index)) } else { Ok(slot) }
             });
             match slot {
-                Ok(slot) => self.spawn_reader(mesh, slot, recv, gates),
+                Ok(slot) => self.spawn_reader(mesh, slot, recv),
                 Err(error) => return self.protocol_error(&error),
             }
         }
     }
 
-    fn spawn_reader(self: &Arc<Self>, mesh: &Arc<MeshInner>, slot: usize, recv: quinn::RecvStream, gates: &Gates) {
-        let (link, inner, gate) = (Arc::clone(self), Arc::clone(mesh), Arc::clone(&gates[slot]));
+    fn spawn_reader(self: &Arc<Self>, mesh: &Arc<MeshInner>, slot: usize, recv: quinn::RecvStream) {
+        let (link, inner) = (Arc::clone(self), Arc::clone(mesh));
         self.spawn(mesh, async move {
-            // Whatever is still to come on the connection before this one comes first. A connection that neither ends
-            // nor says its last word cannot hold this one up for longer than it may live itself.
-            let turn = tokio::time::timeout(RETIRE_GRACE, gate.lock_owned()).await.ok();
-            if let Err(error) = link.read(&inner, slot, recv, turn).await {
+            let earlier = async {
+                for turns in &link.before {
+                    turns[slot].cancelled().await;
+                }
+            };
+            // A connection that neither ends nor says its last word cannot hold this one up for longer than it may itself
+            // live on.
+            let _late = tokio::time::timeout(RETIRE_GRACE, earlier).await;
+            if let Err(error) = link.read(&inner, slot, recv).await {
                 link.protocol_error(&error);
             }
         });
@@ -286,7 +307,6 @@ impl Link {
         mesh: &Arc<MeshInner>,
         slot: usize,
         mut recv: quinn::RecvStream,
-        mut turn: Option<OwnedMutexGuard<()>>,
     ) -> Result<(), FrameError> {
         let meter = LaneMeter::new(frame::slot_lane(slot).0, "in");
         let mut buffer = BytesMut::new();
@@ -298,7 +318,7 @@ impl Link {
             buffer.extend_from_slice(&chunk.bytes);
             while let Some((header, body)) = frame::next_frame(&mut buffer)? {
                 meter.count(body.len());
-                self.take(mesh, slot, header, body, &mut turn);
+                self.take(mesh, slot, header, body);
             }
         }
         Ok(())
@@ -310,7 +330,6 @@ impl Link {
         slot: usize,
         header: Header,
         body: Bytes,
-        turn: &mut Option<OwnedMutexGuard<()>>,
     ) {
         let service = Service(header.service);
         match header.kind {
@@ -331,7 +350,11 @@ impl Link {
                     let _gone = waiting.send(Err(CallError::Refused { node: self.peer, message }));
                 }
             }
-            Kind::Last => drop(turn.take()),
+            Kind::Last => {
+                self.turns[slot].cancel();
+                self.last_words.fetch_add(1, Ordering::AcqRel);
+                self.progress.notify_one();
+            }
             Kind::Goodbye => {
                 self.peer_done.store(true, Ordering::Release);
                 self.progress.notify_one();
@@ -374,15 +397,17 @@ impl Link {
         self.connection.close((CloseCode::Protocol as u32).into(), error.to_string().as_bytes());
     }
 
-    /// Calls and casts take another connection from here on. Waits until the answers under way on both sides are in, or
-    /// the grace is over.
+    /// Calls and casts take another connection from here on. Waits until all that was sent before has arrived on both sides
+    /// and its answers are in, or the grace is over.
     pub(crate) async fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         self.outs.iter().for_each(|out| out.retire());
         let both_done = async {
             let mut said = false;
             loop {
-                let idle = self.waiting().as_ref().is_none_or(HashMap::is_empty);
+                // Only then has everything been taken that the peer sent on this connection.
+                let heard = self.last_words.load(Ordering::Acquire) >= SLOTS;
+                let idle = heard && self.waiting().as_ref().is_none_or(HashMap::is_empty);
                 if idle && !std::mem::replace(&mut said, idle) {
                     let goodbye = Header { kind: Kind::Goodbye, service: 0, call: 0 };
                     self.outs[CONTROL_SLOT].push_answer(goodbye, Bytes::new());
@@ -399,6 +424,7 @@ impl Link {
     /// The connection is lost: nobody waits any longer.
     pub(crate) fn end(&self) {
         self.token.cancel();
+        self.turns.iter().for_each(CancellationToken::cancel);
         self.outs.iter().for_each(|out| out.close());
         let table = self.waiting().take();
         for (_, waiting) in table.into_iter().flatten() {
@@ -434,21 +460,38 @@ fn priority(lane: Lane) -> i32 {
     }
 }
 
-/// Greets on a new connection: each side opens its control stream and reads the other's. Gives the streams and which life
-/// of the peer this is.
+/// What two sides say to one another on a new connection.
+pub(crate) struct Greeting {
+    /// The control streams of both directions.
+    pub(crate) control: (quinn::SendStream, quinn::RecvStream),
+    /// Which life of the peer this is.
+    pub(crate) life: u64,
+    /// Whether the dialer has a connection already, which this one is to replace.
+    pub(crate) continues: bool,
+}
+
+/// Greets on a new connection: each side opens its control stream and reads the other's. `continues` is the dialer's to
+/// say.
 pub(crate) async fn greet(
     connection: &quinn::Connection,
     life: u64,
-) -> Result<(quinn::SendStream, quinn::RecvStream, u64), GreetError> {
+    continues: Option<bool>,
+) -> Result<Greeting, GreetError> {
     let mut send = connection.open_uni().await?;
-    send.write_all(&frame::preamble(CONTROL_SLOT, life)).await.map_err(|_| GreetError::lost(connection))?;
+    let mut hello = frame::preamble(CONTROL_SLOT, life).to_vec();
+    hello.push(u8::from(continues.unwrap_or(false)));
+    send.write_all(&hello).await.map_err(|_| GreetError::lost(connection))?;
     let mut recv = connection.accept_uni().await?;
     let mut bytes = [0; PREAMBLE_BYTES];
     recv.read_exact(&mut bytes).await.map_err(|_| GreetError::lost(connection))?;
-    match frame::parse_preamble(&bytes)? {
-        (CONTROL_SLOT, peer_life) => Ok((send, recv, peer_life)),
-        (slot, _) => Err(GreetError::Frame(FrameError::Index(frame::slot_lane(slot).0, 0))),
+    let (slot, life) = frame::parse_preamble(&bytes)?;
+    if slot != CONTROL_SLOT {
+        return Err(GreetError::Frame(FrameError::Index(frame::slot_lane(slot).0, 0)));
     }
+    let mut flag = [0; 1];
+    recv.read_exact(&mut flag).await.map_err(|_| GreetError::lost(connection))?;
+    let continues = continues.unwrap_or(flag[0] != 0);
+    Ok(Greeting { control: (send, recv), life, continues })
 }
 
 /// Why greeting failed.

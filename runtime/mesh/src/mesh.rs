@@ -17,13 +17,16 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Call, CallError, Handler, JoinHandler, Member, Mesh, Peer, PeerState, Service, StreamHandler};
 use crate::close::{CloseCode, tls_refusal};
 use crate::identity::{CertificateNames, IdentityError, NodeIdentity};
-use crate::link::{Gates, Link, greet, new_gates};
+use crate::link::{Link, greet};
 use crate::tls::{self, ALPN_JOIN, ALPN_MESH, IdentityCell, TlsSetupError, WallTime};
 use crate::transport::{MeshTimers, Nowhere, endpoint_config, transport_config};
 use crate::{dial, join, metrics};
 
 /// Handshakes under way at a time; more than that are turned away unanswered.
 const MAX_HANDSHAKES: usize = 64;
+
+/// From so many handshakes under way on, a newcomer must first show that it can be reached at its address.
+const UNCHECKED_HANDSHAKES: usize = 16;
 
 /// How long a handshake and the greeting after it may take.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -109,7 +112,6 @@ struct Peers {
 struct Entry {
     peer: Peer,
     link: Option<Arc<Link>>,
-    gates: Gates,
     was_connected: bool,
     /// The peer or we have a new certificate: a new connection is wanted though there is one.
     stale: bool,
@@ -283,6 +285,10 @@ impl MeshInner {
         (entry.link.is_none() || entry.stale).then(|| entry.peer.member.address.clone())
     }
 
+    pub(crate) fn has_live_link(&self, node: NodeId) -> bool {
+        self.links.load().get(&node).is_some_and(|link| link.connection.close_reason().is_none())
+    }
+
     /// A new connection to `node` is wanted although there is one.
     pub(crate) fn redial(&self, node: NodeId) {
         if let Some(entry) = self.peers().by_id.get_mut(&node) {
@@ -297,61 +303,71 @@ impl MeshInner {
     /// peer.
     pub(crate) fn install(
         self: &Arc<Self>,
-        link: &Arc<Link>,
+        mut link: Link,
         control: (quinn::SendStream, quinn::RecvStream),
-    ) -> Result<(), CloseCode> {
-        let (old, gates) = {
+    ) -> Result<Arc<Link>, CloseCode> {
+        let (link, old, continued) = {
             let mut peers = self.peers();
             // The member may have been removed while the two greeted.
             let removed = peers.removed.contains(&link.peer);
             let Some(entry) = peers.by_id.get_mut(&link.peer) else {
                 return Err(if removed { CloseCode::Removed } else { CloseCode::NotAMember });
             };
-            let old = entry.link.replace(Arc::clone(link));
-            let same_life = old.as_ref().is_some_and(|old| old.peer_life == link.peer_life);
-            if !same_life {
-                // Nothing of a former life is waited for.
-                entry.gates = new_gates();
+            let old = entry.link.take();
+            let continued = old.as_ref().filter(|old| link.continues && old.peer_life == link.peer_life);
+            if let Some(old) = continued {
+                link.follow(old);
+            }
+            let continued = continued.is_some();
+            let link = Arc::new(link);
+            entry.link = Some(Arc::clone(&link));
+            if !continued {
+                entry.peer.changed_at = tokio::time::Instant::now();
             }
             entry.stale = false;
             entry.set_state(PeerState::Up, Some(link.connection.rtt()));
-            if std::mem::replace(&mut entry.was_connected, true) && !same_life {
+            if std::mem::replace(&mut entry.was_connected, true) && !continued {
                 metrics::reconnected();
             }
-            let gates = Arc::clone(&entry.gates);
-            self.set_link(link.peer, Some(Arc::clone(link)));
+            self.set_link(link.peer, Some(Arc::clone(&link)));
             self.publish(&peers);
-            (old, gates)
+            (link, old, continued)
         };
         tracing::info!(peer = %link.peer, address = %link.connection.remote_address(), "connected");
-        // The old readers hold their gates already, so theirs come first.
-        link.start(self, control, &gates);
-        let (watched, inner) = (Arc::clone(link), Arc::clone(self));
+        link.start(self, control);
+        let (watched, inner) = (Arc::clone(&link), Arc::clone(self));
         self.tasks.spawn(async move {
             let reason = watched.connection.closed().await;
             inner.lost(&watched, &reason);
         });
-        let Some(old) = old else { return Ok(()) };
-        if old.peer_life == link.peer_life {
-            let dialed = self.node < old.peer;
-            self.tasks.spawn_until_cancelled(async move {
-                old.retire().await;
-                if !dialed {
-                    // The dialer closes; this is for one that does not.
-                    tokio::time::sleep(crate::link::RETIRE_GRACE).await;
-                }
-                CloseCode::Replaced.close(&old.connection);
+        match old {
+            Some(old) if continued => self.let_go(old),
+            Some(old) => {
+                // The other side holds it for lost already.
+                CloseCode::Superseded.close(&old.connection);
                 old.end();
-            });
-        } else {
-            CloseCode::Superseded.close(&old.connection);
-            old.end();
+            }
+            None => {}
         }
         // Our certificate may have been renewed while this connection was being made with the one before.
         if link.own_not_after_ms != self.own_not_after_ms() {
-            self.renew_connection(link);
+            self.renew_connection(&link);
         }
-        Ok(())
+        Ok(link)
+    }
+
+    /// Retires a connection that has been replaced, and closes it in the end.
+    fn let_go(&self, old: Arc<Link>) {
+        let dialed = self.node < old.peer;
+        self.tasks.spawn_until_cancelled(async move {
+            old.retire().await;
+            if !dialed {
+                // The dialer closes; this is for one that does not.
+                tokio::time::sleep(crate::link::RETIRE_GRACE).await;
+            }
+            CloseCode::Replaced.close(&old.connection);
+            old.end();
+        });
     }
 
     fn lost(self: &Arc<Self>, link: &Arc<Link>, reason: &quinn::ConnectionError) {
@@ -427,12 +443,18 @@ impl MeshInner {
 
     async fn accept(self: Arc<Self>) {
         while let Some(incoming) = self.endpoint.accept().await {
-            if self.handshakes.fetch_add(1, Ordering::Relaxed) >= MAX_HANDSHAKES {
-                self.handshakes.fetch_sub(1, Ordering::Relaxed);
+            let busy = self.handshakes.load(Ordering::Relaxed);
+            if busy >= MAX_HANDSHAKES {
                 metrics::refused("handshakes_busy");
                 incoming.refuse();
                 continue;
             }
+            if busy >= UNCHECKED_HANDSHAKES && incoming.may_retry() {
+                // Whoever forges the address it comes from never answers this.
+                let _sent = incoming.retry();
+                continue;
+            }
+            self.handshakes.fetch_add(1, Ordering::Relaxed);
             let inner = Arc::clone(&self);
             self.tasks.spawn_until_cancelled(async move {
                 let from = incoming.remote_address();
@@ -485,7 +507,7 @@ impl MeshInner {
         if names.node >= self.node {
             return Err(CloseCode::WrongSide);
         }
-        let (send, recv, life) = match greet(connection, self.life).await {
+        let greeting = match greet(connection, self.life, None).await {
             Ok(greeting) => greeting,
             Err(error) => {
                 tracing::debug!(peer = %names.node, %error, "a connection ended before it was in use");
@@ -493,8 +515,8 @@ impl MeshInner {
             }
         };
         let token = self.tasks.token().child_token();
-        let link = Link::new(connection.clone(), names, life, own_not_after_ms, token);
-        self.install(&link, (send, recv))
+        let link = Link::new(connection.clone(), names, &greeting, own_not_after_ms, token);
+        self.install(link, greeting.control).map(drop)
     }
 
     // --- messages ---
@@ -600,7 +622,6 @@ impl Entry {
         Self {
             peer: Peer { member, state: PeerState::Down, rtt: None, changed_at },
             link: None,
-            gates: new_gates(),
             was_connected: false,
             stale: false,
             wanted,

@@ -84,11 +84,11 @@ impl Outgoing {
         let len = body.len();
         {
             let mut queue = self.lock();
-            if queue.closed {
-                return Err(PushError::Closed);
-            }
             if queue.retired {
                 return Err(PushError::Retired);
+            }
+            if queue.closed {
+                return Err(PushError::Closed);
             }
             if queue.messages >= MAX_QUEUED_MESSAGES || queue.bytes + len > MAX_QUEUED_BYTES {
                 drop(queue);
@@ -222,6 +222,9 @@ mod tests {
         assert!(all.is_empty());
         out.close();
         assert!(!out.take(&mut pieces).await);
+        assert_eq!(out.push(HEADER, Bytes::new()), Err(PushError::Retired), "still the other connection's");
+        let out = Outgoing::new(0);
+        out.close();
         assert_eq!(out.push(HEADER, Bytes::new()), Err(PushError::Closed));
     }
 }

@@ -1,6 +1,7 @@
 //! Who is kept out of the mesh, and how it is told and counted.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -160,7 +161,7 @@ async fn hostile_bytes_close_the_connection_and_nothing_else() {
     let hostile_id = bed.identity(NodeId(0), DEFAULT_NODE_TTL);
     let hostile = Member { node: NodeId(0), name: "hostile".parse().unwrap(), address: "127.0.0.1:9".to_owned() };
     meshes[1].set_members(vec![testing::member(&meshes[0]), hostile]);
-    let control = [1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let control = [1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let streams: [&[&[u8]]; 7] = [
         // An unknown version, lane, and index.
         &[&[9, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
@@ -192,6 +193,66 @@ async fn hostile_bytes_close_the_connection_and_nothing_else() {
     counted("protocol_error").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_session_can_be_resumed() {
+    let bed = TestBed::default();
+    let server = bed.mesh(NodeId(2));
+    let spy = Arc::new(TicketSpy::default());
+    let resumption = rustls::client::Resumption::store(Arc::clone(&spy) as Arc<dyn rustls::client::ClientSessionStore>);
+    let client = Client::with(Some(bed.identity(NodeId(1), DEFAULT_NODE_TTL)), resumption);
+    let connection = client.connect(&server).await.unwrap();
+    // Refused as no member: by then everything that the server has to send with the handshake has come.
+    connection.closed().await;
+    assert!(spy.asked.load(Ordering::Relaxed), "the client would have liked to resume");
+    assert_eq!(spy.tickets.load(Ordering::Relaxed), 0);
+}
+
+#[derive(Debug, Default)]
+struct TicketSpy {
+    asked: AtomicBool,
+    tickets: AtomicUsize,
+}
+
+impl rustls::client::ClientSessionStore for TicketSpy {
+    fn set_kx_hint(&self, _: rustls_pki_types::ServerName<'static>, _: rustls::NamedGroup) {}
+
+    fn kx_hint(&self, _: &rustls_pki_types::ServerName<'_>) -> Option<rustls::NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(
+        &self,
+        _: rustls_pki_types::ServerName<'static>,
+        _: rustls::client::Tls12ClientSessionValue,
+    ) {
+    }
+
+    fn tls12_session(
+        &self,
+        _: &rustls_pki_types::ServerName<'_>,
+    ) -> Option<rustls::client::Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &rustls_pki_types::ServerName<'static>) {}
+
+    fn insert_tls13_ticket(
+        &self,
+        _: rustls_pki_types::ServerName<'static>,
+        _: rustls::client::Tls13ClientSessionValue,
+    ) {
+        self.tickets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take_tls13_ticket(
+        &self,
+        _: &rustls_pki_types::ServerName<'static>,
+    ) -> Option<rustls::client::Tls13ClientSessionValue> {
+        self.asked.store(true, Ordering::Relaxed);
+        None
+    }
+}
+
 /// A client that believes any server and shows whatever certificate it likes.
 struct Client {
     endpoint: quinn::Endpoint,
@@ -199,6 +260,13 @@ struct Client {
 
 impl Client {
     fn new(identity: Option<jarvis_mesh::identity::NodeIdentity>) -> Self {
+        Self::with(identity, rustls::client::Resumption::disabled())
+    }
+
+    fn with(
+        identity: Option<jarvis_mesh::identity::NodeIdentity>,
+        resumption: rustls::client::Resumption,
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -214,6 +282,7 @@ impl Client {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"jarvis-mesh/1".to_vec()];
+        config.resumption = resumption;
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).unwrap();
         let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
