@@ -11,12 +11,13 @@
 //! - [`config`], [`error`]: how one is started, and why it does not.
 //! - [`transport`]: what it asks of the network; [`testing`] has one in memory.
 //! - `log`, `state`: the two stores; `snapshot`: from one node's tables to another's.
-//! - `proposer`, `reads`, `server`, `network`: both sides of every exchange between replicas.
+//! - `proposer`, `forward`, `reads`, `server`, `network`: both sides of every exchange between replicas.
 //! - `leadership`, `members`: who leads, who votes.
 pub mod api;
 pub mod config;
 pub mod error;
 mod files;
+mod forward;
 mod leadership;
 mod log;
 mod members;

@@ -14,13 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use jarvis_host::Clock;
 use jarvis_machine::ProposalError;
 use jarvis_machine::command::{Command, Origin, Proposal};
 use jarvis_machine::reply::{Outcome, Reply};
-use jarvis_mesh::api::Lane;
 use jarvis_types::limits::MAX_COMMAND_BYTES;
 use jarvis_types::{Incarnation, NodeId, codec};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -28,32 +25,19 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ProposeError, ProposeOptions};
+use crate::forward::{Forwarder, Item};
 use crate::metrics;
-use crate::transport::{Transport, orders, services};
+use crate::transport::Transport;
 use crate::types::{Blob, Decided, RPC_VERSION, Raft};
 
 /// Proposals that may be under way on one node.
 pub const MAX_PROPOSALS: usize = 1_024;
-
-/// Batches under way at once.
-const MAX_BATCHES: usize = 16;
-
-/// Most bytes of proposals in one batch, below the mesh's frame limit by far.
-const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// First pause before another try; doubles up to [`LONGEST_PAUSE`]. A change of leader ends it.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Longest pause before another try.
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
-
-/// One try of one proposal.
-struct Item {
-    body: Bytes,
-    deadline: Instant,
-    /// Dropped without an answer: try again.
-    answer: oneshot::Sender<Bytes>,
-}
 
 /// Names this life's proposals.
 #[derive(Debug, Default)]
@@ -73,14 +57,6 @@ pub(crate) struct Proposer {
     queue: mpsc::Sender<Item>,
     leader: watch::Receiver<Option<NodeId>>,
     stopping: CancellationToken,
-}
-
-/// What the batches need.
-pub(crate) struct Forwarder {
-    node: NodeId,
-    transport: Arc<dyn Transport>,
-    leader: watch::Receiver<Option<NodeId>>,
-    queue: mpsc::Receiver<Item>,
 }
 
 impl Proposer {
@@ -275,111 +251,4 @@ impl Drop for OpenNumber<'_> {
             .open
             .remove(&self.sequence);
     }
-}
-
-impl Forwarder {
-    /// Sends batches until the proposing side is gone.
-    pub(crate) async fn run(mut self) {
-        let mut under_way = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                first = self.queue.recv(), if under_way.len() < MAX_BATCHES => {
-                    let Some(first) = first else { return };
-                    let batch = gather(first, &mut self.queue);
-                    under_way.push(send(
-                        self.node,
-                        Arc::clone(&self.transport),
-                        self.leader.clone(),
-                        batch,
-                    ));
-                }
-            }
-        }
-    }
-}
-
-fn gather(first: Item, queue: &mut mpsc::Receiver<Item>) -> Vec<Item> {
-    let mut bytes = first.body.len();
-    let mut batch = vec![first];
-    while bytes < MAX_BATCH_BYTES {
-        let Ok(item) = queue.try_recv() else { break };
-        bytes += item.body.len();
-        batch.push(item);
-    }
-    // Whoever gave up meanwhile need not be served.
-    batch.retain(|item| !item.answer.is_closed());
-    batch
-}
-
-/// Has one batch decided by whoever leads. Items without an answer are dropped, which tells their callers to try again.
-async fn send(
-    node: NodeId,
-    transport: Arc<dyn Transport>,
-    mut leader: watch::Receiver<Option<NodeId>>,
-    batch: Vec<Item>,
-) {
-    let Some(to) = leader.borrow_and_update().filter(|to| *to != node) else {
-        return;
-    };
-    let deadline = batch
-        .iter()
-        .map(|item| item.deadline)
-        .max()
-        .unwrap_or_else(Instant::now);
-    tokio::select! {
-        () = tokio::time::sleep_until(deadline) => {}
-        // A new leader answers sooner than an old one that was cut off, and dedupes what the old one still managed.
-        _ = leader.wait_for(|now| *now != Some(to)) => {}
-        () = decide_there(&*transport, to, batch, deadline) => {}
-    }
-}
-
-async fn decide_there(transport: &dyn Transport, to: NodeId, batch: Vec<Item>, deadline: Instant) {
-    let bodies: Vec<Blob> = batch.iter().map(|item| Blob(item.body.clone())).collect();
-    let Ok(body) = codec::encode_serde(RPC_VERSION, &bodies) else {
-        return;
-    };
-    let timeout = deadline.saturating_duration_since(Instant::now());
-    let call = transport.call(
-        to,
-        Lane::Raft,
-        services::PROPOSE,
-        orders::PROPOSE,
-        Bytes::from(body),
-        timeout,
-    );
-    let answers: Vec<Option<Blob>> = match call.await {
-        Ok(answer) => codec::decode_serde(RPC_VERSION, &answer).unwrap_or_default(),
-        Err(error) => {
-            tracing::debug!(leader = %to, %error, "proposals did not reach the leader");
-            return;
-        }
-    };
-    for (item, answer) in batch.into_iter().zip(answers) {
-        if let Some(outcome) = answer {
-            let _ = item.answer.send(outcome.0);
-        }
-    }
-}
-
-/// The leader's side of [`decide_there`]: `None` for what it did not decide.
-pub(crate) async fn decide_for(raft: &Raft, from: NodeId, body: &[u8]) -> Result<Vec<Option<Blob>>, String> {
-    let bodies: Vec<Blob> = codec::decode_serde(RPC_VERSION, body).map_err(|e| e.to_string())?;
-    for body in &bodies {
-        let proposal = Proposal::decode(&body.0).map_err(|e| e.to_string())?;
-        if proposal.origin.is_some_and(|origin| origin.node != from) {
-            return Err(format!("node {from} proposes under another node's name"));
-        }
-    }
-    let mut decided = Vec::with_capacity(bodies.len());
-    let count = bodies.len();
-    let mut answers = raft.client_write_many(bodies).await.map_err(|e| e.to_string())?;
-    for _ in 0..count {
-        decided.push(match answers.next().await {
-            Some(Ok(Ok(written))) => Some(written.response),
-            _ => None,
-        });
-    }
-    Ok(decided)
 }

@@ -18,7 +18,7 @@ use crate::snapshot;
 use crate::state::StateShared;
 use crate::transport::{Pipe, Transport, services};
 use crate::types::{RPC_VERSION, Raft, TypeConfig};
-use crate::{proposer, reads};
+use crate::{forward, reads};
 
 /// Requests served at once. openraft has one append and one vote a peer under way; the rest are forwarded batches.
 const MAX_REQUESTS: usize = 512;
@@ -134,7 +134,7 @@ async fn answer(raft: &Raft, service: Service, from: NodeId, body: &[u8]) -> Res
             )
         }
         services::PROPOSE => {
-            let deciding = proposer::decide_for(raft, from, body);
+            let deciding = forward::decide_for(raft, from, body);
             let decided = tokio::time::timeout(FORWARDED_TIMEOUT, deciding).await;
             encode(&decided.map_err(|_| "no majority answered".to_owned())??)
         }

@@ -14,38 +14,24 @@ mod memory;
 mod redb;
 #[cfg(test)]
 mod suite_tests;
+mod tail;
+mod traits;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::{Stream, StreamExt, stream};
 use openraft::entry::RaftEntry;
-use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
-use openraft::{LogState, OptionalSend};
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::{LogDisk, LogWrite};
 pub use self::memory::MemoryLog;
 pub(crate) use self::redb::RedbLog;
+use self::tail::Tail;
 pub(crate) use self::writer::Runner;
 use self::writer::{Done, Job};
-use crate::types::{Entry, LogId, TypeConfig, Vote, open_record, seal_record};
-
-/// Bytes of records that the tail in memory may hold once they are synced.
-const TAIL_BYTES: usize = 2 * 1024 * 1024;
-
-/// Most bytes of entries in one append to a follower, far below the mesh's frame limit.
-const MAX_READ_BYTES: usize = 1024 * 1024;
-
-/// How far the hint of what is committed may lag on the disk: writing it with every append would cost a page each.
-const COMMITTED_LAG_ENTRIES: u64 = 256;
-
-/// Entries read at a time where a long range is streamed.
-const STREAM_ENTRIES: u64 = 256;
+use crate::types::{Entry, LogId, open_record, seal_record};
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -57,71 +43,6 @@ pub(crate) struct LogStore {
 struct Shared {
     disk: Arc<dyn LogDisk>,
     tail: Mutex<Tail>,
-}
-
-/// What is known of the log without reading the disk.
-struct Tail {
-    /// The last entries, without a gap, with the size of their records.
-    entries: VecDeque<(Entry, usize)>,
-    bytes: usize,
-    /// Everything below this index is on the disk.
-    synced_below: u64,
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    last: Option<LogId>,
-    committed: Option<LogId>,
-    /// The last hint of it that was written.
-    committed_written: u64,
-}
-
-impl Tail {
-    /// The hint of what is committed, if it is time to write it.
-    fn committed_hint(&mut self, lag: u64) -> Option<LogId> {
-        let committed = self.committed?;
-        if committed.index < self.committed_written + lag {
-            return None;
-        }
-        self.committed_written = committed.index;
-        Some(committed)
-    }
-
-    /// Lets go of synced entries beyond the memory the tail may take.
-    fn trim(&mut self) {
-        while self.bytes > TAIL_BYTES {
-            match self.entries.front() {
-                Some((entry, size)) if entry.index() < self.synced_below => {
-                    self.bytes -= size;
-                    self.entries.pop_front();
-                }
-                _ => break,
-            }
-        }
-    }
-
-    fn pop_front_through(&mut self, index: u64) {
-        while let Some((entry, size)) = self.entries.front() {
-            if entry.index() > index {
-                break;
-            }
-            self.bytes -= size;
-            self.entries.pop_front();
-        }
-    }
-
-    fn pop_back_from(&mut self, index: u64) {
-        while let Some((entry, size)) = self.entries.back() {
-            if entry.index() < index {
-                break;
-            }
-            self.bytes -= size;
-            self.entries.pop_back();
-        }
-    }
-
-    /// Index of the first entry held.
-    fn first(&self) -> Option<u64> {
-        self.entries.front().map(|(entry, _)| entry.index())
-    }
 }
 
 impl LogStore {
@@ -149,9 +70,8 @@ impl LogStore {
         };
         let synced_below = last.map_or(0, |l: LogId| l.index + 1);
         let committed_written = committed.map_or(0, |c: LogId| c.index);
-        let entries = VecDeque::new();
         let tail = Tail {
-            entries,
+            entries: VecDeque::new(),
             bytes: 0,
             synced_below,
             vote,
@@ -255,19 +175,7 @@ impl Shared {
     }
 
     fn on_synced(&self, writes: &[LogWrite]) {
-        let mut tail = self.tail();
-        for write in writes {
-            match write {
-                LogWrite::Append(records) => {
-                    if let Some((index, _)) = records.last() {
-                        tail.synced_below = index + 1;
-                    }
-                }
-                LogWrite::TruncateFrom(from) => tail.synced_below = tail.synced_below.min(*from),
-                _ => {}
-            }
-        }
-        tail.trim();
+        self.tail().on_synced(writes);
     }
 }
 
@@ -293,151 +201,4 @@ fn size_of_entry(entry: &Entry) -> usize {
 
 fn closed() -> io::Error {
     io::Error::other("the log's writer has ended")
-}
-
-fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
-    let from = match range.start_bound() {
-        Bound::Included(index) => *index,
-        Bound::Excluded(index) => index + 1,
-        Bound::Unbounded => 0,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(index) => index + 1,
-        Bound::Excluded(index) => *index,
-        Bound::Unbounded => u64::MAX,
-    };
-    (from, to)
-}
-
-impl RaftLogReader<TypeConfig> for LogStore {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: RB,
-    ) -> Result<Vec<Entry>, io::Error> {
-        let (from, to) = bounds(&range);
-        self.read(from, to, usize::MAX)
-    }
-
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.read(start, end, MAX_READ_BYTES)
-    }
-
-    async fn entries_stream<RB>(
-        &mut self,
-        range: RB,
-    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
-    where
-        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
-    {
-        let (from, to) = bounds(&range);
-        let log = self.clone();
-        // Read in pieces: a long range must not stand in memory whole.
-        stream::unfold(Some(from), move |next| {
-            let log = log.clone();
-            async move {
-                let from = next.filter(|from| *from < to)?;
-                match log.read(from, to.min(from.saturating_add(STREAM_ENTRIES)), MAX_READ_BYTES) {
-                    Ok(found) => {
-                        let next = found.last().map(|entry| entry.index() + 1)?;
-                        Some((found.into_iter().map(Ok).collect::<Vec<_>>(), Some(next)))
-                    }
-                    Err(error) => Some((vec![Err(error)], None)),
-                }
-            }
-        })
-        .map(stream::iter)
-        .flatten()
-    }
-
-    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(self.shared.tail().vote)
-    }
-}
-
-impl RaftLogStorage<TypeConfig> for LogStore {
-    type LogReader = LogStore;
-
-    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
-        let tail = self.shared.tail();
-        Ok(LogState {
-            last_purged_log_id: tail.purged,
-            last_log_id: tail.last,
-        })
-    }
-
-    async fn get_log_reader(&mut self) -> LogStore {
-        self.clone()
-    }
-
-    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.send_and_wait(LogWrite::Vote(seal_record(vote)?)).await?;
-        self.shared.tail().vote = Some(*vote);
-        Ok(())
-    }
-
-    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        // Kept in memory and written with the next append: a hint need not wake the disk.
-        self.shared.tail().committed = committed;
-        Ok(())
-    }
-
-    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(self.shared.tail().committed)
-    }
-
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
-    where
-        I: IntoIterator<Item = Entry> + OptionalSend,
-        I::IntoIter: OptionalSend,
-    {
-        let mut records = Vec::new();
-        let committed = {
-            let mut tail = self.shared.tail();
-            for entry in entries {
-                let record = seal_record(&entry)?;
-                let log_id = entry.log_id();
-                tail.bytes += record.len();
-                tail.entries.push_back((entry, record.len()));
-                tail.last = Some(log_id);
-                records.push((log_id.index, record));
-            }
-            tail.committed_hint(COMMITTED_LAG_ENTRIES)
-        };
-        if let Some(committed) = committed {
-            self.send(LogWrite::Committed(seal_record(&committed)?), Done::Nobody)
-                .await?;
-        }
-        self.send(LogWrite::Append(records), Done::Flushed(callback))
-            .await
-    }
-
-    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        let from = last_log_id.map_or(0, |last| last.index + 1);
-        {
-            let mut tail = self.shared.tail();
-            if tail.last <= last_log_id {
-                return Ok(());
-            }
-            tail.pop_back_from(from);
-            tail.last = last_log_id.or(tail.purged);
-        }
-        self.send(LogWrite::TruncateFrom(from), Done::Nobody).await
-    }
-
-    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
-        {
-            let mut tail = self.shared.tail();
-            tail.pop_front_through(log_id.index);
-            tail.purged = Some(log_id);
-            tail.last = tail.last.max(Some(log_id));
-        }
-        self.send(
-            LogWrite::Purge {
-                upto: log_id.index,
-                marker: seal_record(&log_id)?,
-            },
-            Done::Nobody,
-        )
-        .await
-    }
 }

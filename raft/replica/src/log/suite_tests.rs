@@ -12,7 +12,8 @@ use redb::{Database, TableDefinition};
 use tempfile::TempDir;
 
 use super::disk::LogDisk;
-use super::{LogStore, MemoryLog, RedbLog, Runner, TAIL_BYTES};
+use super::tail::TAIL_BYTES;
+use super::{LogStore, MemoryLog, RedbLog, Runner};
 use crate::config::MemoryDisk;
 use crate::state::{StateMachine, StateShared, StateStore};
 use crate::types::tests::{entry, log_id};

@@ -1,0 +1,101 @@
+//! The part of the log that is held in memory: what is not synced yet, and the last of what is.
+
+use std::collections::VecDeque;
+
+use openraft::entry::RaftEntry;
+
+use super::disk::LogWrite;
+use crate::types::{Entry, LogId, Vote};
+
+/// Bytes of records that the tail in memory may hold once they are synced.
+pub(super) const TAIL_BYTES: usize = 2 * 1024 * 1024;
+
+/// What is known of the log without reading the disk.
+pub(super) struct Tail {
+    /// The last entries, without a gap, with the size of their records.
+    pub(super) entries: VecDeque<(Entry, usize)>,
+    pub(super) bytes: usize,
+    /// Everything below this index is on the disk.
+    pub(super) synced_below: u64,
+    pub(super) vote: Option<Vote>,
+    pub(super) purged: Option<LogId>,
+    pub(super) last: Option<LogId>,
+    pub(super) committed: Option<LogId>,
+    /// The last hint of it that was written.
+    pub(super) committed_written: u64,
+}
+
+impl Tail {
+    /// The hint of what is committed, if it is time to write it.
+    pub(super) fn committed_hint(&mut self, lag: u64) -> Option<LogId> {
+        let committed = self.committed?;
+        if committed.index < self.committed_written + lag {
+            return None;
+        }
+        self.committed_written = committed.index;
+        Some(committed)
+    }
+
+    /// Adds the entry that follows the last one.
+    pub(super) fn push(&mut self, entry: Entry, record_bytes: usize) {
+        self.last = Some(entry.log_id());
+        self.bytes += record_bytes;
+        self.entries.push_back((entry, record_bytes));
+    }
+
+    /// Notes what has reached the disk.
+    pub(super) fn on_synced(&mut self, writes: &[LogWrite]) {
+        for write in writes {
+            match write {
+                LogWrite::Append(records) => {
+                    if let Some((index, _)) = records.last() {
+                        self.synced_below = index + 1;
+                    }
+                }
+                LogWrite::TruncateFrom(from) => self.synced_below = self.synced_below.min(*from),
+                _ => {}
+            }
+        }
+        self.trim();
+    }
+
+    /// Lets go of synced entries beyond the memory the tail may take.
+    fn trim(&mut self) {
+        while self.bytes > TAIL_BYTES {
+            match self.entries.front() {
+                Some((entry, size)) if entry.index() < self.synced_below => {
+                    self.bytes -= size;
+                    self.entries.pop_front();
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Lets go of all entries up to `index`.
+    pub(super) fn pop_front_through(&mut self, index: u64) {
+        while let Some((entry, size)) = self.entries.front() {
+            if entry.index() > index {
+                break;
+            }
+            self.bytes -= size;
+            self.entries.pop_front();
+        }
+    }
+
+    /// Lets go of all entries from `index` on.
+    pub(super) fn pop_back_from(&mut self, index: u64) {
+        while let Some((entry, size)) = self.entries.back() {
+            if entry.index() < index {
+                break;
+            }
+            self.bytes -= size;
+            self.entries.pop_back();
+        }
+    }
+
+    /// Index of the first entry held.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.entries.front().map(|(entry, _)| entry.index())
+    }
+}
