@@ -1,9 +1,16 @@
 //! Whom to kill.
 
-use anyhow::{Context, Result, bail};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::history::History;
+use crate::talker::Board;
+
+/// The planner balances within seconds of a node's return.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which node a round kills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,39 +37,46 @@ impl Victim {
     }
 }
 
-/// Where the talkers' sessions and sockets are.
-#[derive(Debug, Clone, Default)]
-pub struct Places {
-    /// Gateway and owner of each talker.
-    pub talkers: Vec<(String, String)>,
-}
-
-/// Name of the node to kill.
+/// Name of the node to kill, and never the leader unless that is what the kill is about. Owners and gateways are taken
+/// where they concern the most talkers, once they concern any: after a kill the planner takes its time to balance.
 ///
 /// # Errors
-/// Where the cluster does not tell.
-pub async fn choose(cluster: &Cluster, victim: Victim, round: usize) -> Result<String> {
-    let leader = cluster.leader().await?;
-    let others: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).filter(|n| *n != leader).collect();
-    let pick = |list: &[&str]| list.get(round % list.len().max(1)).map(|name| (*name).to_owned());
-    match victim {
-        Victim::Leader => Ok(leader),
-        // A node that is not the leader: what is measured is the owner's loss alone.
-        Victim::Owner | Victim::Gateway => pick(&others).context("there is a node besides the leader"),
-        Victim::Any(n) => match cluster.nodes.get(n % cluster.nodes.len()) {
-            Some(node) => Ok(node.name.clone()),
-            None => bail!("there are no nodes"),
-        },
+/// Where the cluster does not tell, or no node comes to be what is to be killed.
+pub async fn choose(cluster: &Cluster, victim: Victim, board: &Board) -> Result<String> {
+    let started = Instant::now();
+    loop {
+        let leader = cluster.leader().await?;
+        let concerned = |node: &str| {
+            let places = board.places();
+            places.iter().filter(|(gateway, owner)| is_about(victim, node, gateway, owner)).count()
+        };
+        let found = match victim {
+            Victim::Leader => Some(leader),
+            Victim::Any(n) => cluster.nodes.get(n % cluster.nodes.len().max(1)).map(|node| node.name.clone()),
+            Victim::Owner | Victim::Gateway => {
+                let others = cluster.nodes.iter().map(|n| n.name.as_str()).filter(|name| *name != leader);
+                let most = others.max_by_key(|name| concerned(name));
+                most.filter(|name| concerned(name) > 0).map(str::to_owned)
+            }
+        };
+        if let Some(node) = found {
+            return Ok(node);
+        }
+        ensure!(started.elapsed() < PATIENCE, "no node came to be the {} of a talker", victim.name());
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// Whether a kill of `node` at `at` concerned that talker in the way `victim` is about.
-pub fn concerns(victim: Victim, node: &str, history: &History, at: tokio::time::Instant) -> bool {
-    let Some((gateway, owner)) = history.place_at(at) else { return false };
+fn is_about(victim: Victim, node: &str, gateway: &str, owner: &str) -> bool {
     match victim {
         Victim::Owner => owner == node && gateway != node,
         Victim::Gateway => gateway == node,
         Victim::Leader => gateway != node,
         Victim::Any(_) => true,
     }
+}
+
+/// Whether a kill of `node` at `at` concerned that talker in the way `victim` is about.
+pub fn concerns(victim: Victim, node: &str, history: &History, at: tokio::time::Instant) -> bool {
+    history.place_at(at).is_some_and(|(gateway, owner)| is_about(victim, node, gateway, owner))
 }

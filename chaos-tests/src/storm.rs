@@ -12,7 +12,7 @@ use crate::faults::{self, Victim};
 use crate::gaps;
 use crate::history::{Entry, History, entry_of};
 use crate::laws::{Broken, answered_once, nothing_lost, same_everywhere, sequence};
-use crate::talker::{Manner, talk};
+use crate::talker::{Board, Manner, talk};
 
 /// What a storm does.
 #[derive(Debug, Clone)]
@@ -67,6 +67,7 @@ pub struct Verdict {
 /// Where a talker gives up or the cluster does not come back.
 pub async fn run(cluster: &mut Cluster, plan: &Plan) -> Result<Verdict> {
     let (stop, stopped) = watch::channel(false);
+    let board = Board::default();
     let mut talkers = JoinSet::new();
     for n in 0..plan.sessions {
         let manner = Manner {
@@ -74,13 +75,14 @@ pub async fn run(cluster: &mut Cluster, plan: &Plan) -> Result<Verdict> {
             pause: plan.pause,
             first_socket: n,
             name: format!("t{n}-{}", std::process::id()),
+            board: board.clone(),
         };
         talkers.spawn(talk(cluster.sockets(), cluster.token.clone(), manner, stopped.clone()));
     }
     let mut kills = Vec::new();
-    for (round, &victim) in plan.kills.iter().enumerate() {
+    for &victim in &plan.kills {
         sleep(plan.calm).await;
-        let node = faults::choose(cluster, victim, round).await?;
+        let node = faults::choose(cluster, victim, &board).await?;
         let at = Instant::now();
         let pid = cluster.kill(&node)?;
         wait_restarted(cluster, &node, pid).await?;

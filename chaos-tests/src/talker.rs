@@ -1,5 +1,7 @@
 //! A client that talks without end: says, waits for the reply, says again; reconnects anywhere and resumes.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,8 +16,26 @@ use crate::history::{Entry, History, entry_of};
 const SILENCE: Duration = Duration::from_secs(3);
 /// Wait between attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(20);
+/// How long it stays with a socket that it was driven to.
+const AWAY: Duration = Duration::from_secs(3);
 /// Longest a message may stay unanswered before the talker gives up.
 const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// Where each talker's socket and session are at the moment: gateway and owner by name.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<String, (String, String)>>>);
+
+impl Board {
+    fn note(&self, talker: &str, gateway: &str, owner: &str) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert(talker.to_owned(), (gateway.to_owned(), owner.to_owned()));
+    }
+
+    /// Gateway and owner of every talker.
+    pub fn places(&self) -> Vec<(String, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
 
 /// How a talker talks.
 #[derive(Debug, Clone)]
@@ -28,6 +48,8 @@ pub struct Manner {
     pub first_socket: usize,
     /// Distinguishes its messages from others'.
     pub name: String,
+    /// Where it says where it is.
+    pub board: Board,
 }
 
 /// Talks in a session of its own until `stop` turns true or all is said, then gives what it saw.
@@ -40,17 +62,29 @@ pub async fn talk(
     manner: Manner,
     stop: watch::Receiver<bool>,
 ) -> Result<History> {
-    let mut talker = Talker { sockets, token, next: manner.first_socket, history: History::default(), chat: None };
+    let Manner { messages, pause, first_socket: next, name, board } = manner;
+    let mut talker = Talker {
+        sockets,
+        token,
+        next,
+        home: next,
+        connected: Instant::now(),
+        history: History::default(),
+        chat: None,
+        name,
+        board,
+    };
     talker.connect().await?;
-    for n in 0..manner.messages {
+    for n in 0..messages {
         if *stop.borrow() {
             break;
         }
-        let id = format!("{}-{n}", manner.name);
+        talker.go_home();
+        let id = format!("{}-{n}", talker.name);
         // Something that every responder answers at once, and differently each time.
         let text = format!("{n} + {}", n + 1);
         talker.exchange(&id, &text).await?;
-        sleep(manner.pause).await;
+        sleep(pause).await;
     }
     Ok(talker.history)
 }
@@ -59,11 +93,28 @@ struct Talker {
     sockets: Vec<String>,
     token: String,
     next: usize,
+    home: usize,
+    connected: Instant,
     history: History,
     chat: Option<Chat>,
+    name: String,
+    board: Board,
 }
 
 impl Talker {
+    /// Back to the socket it began with, a while after it had to leave: so that every gateway keeps having sockets.
+    fn go_home(&mut self) {
+        if self.next != self.home && self.connected.elapsed() > AWAY {
+            self.next = self.home;
+            self.chat = None;
+        }
+    }
+
+    fn note_place(&mut self, gateway: String, owner: String) {
+        self.board.note(&self.name, &gateway, &owner);
+        self.history.places.push((Instant::now(), gateway, owner));
+    }
+
     async fn exchange(&mut self, id: &str, text: &str) -> Result<()> {
         self.history.sent.insert(id.to_owned(), text.to_owned());
         let started = Instant::now();
@@ -132,7 +183,7 @@ impl Talker {
             Some("moved") => {
                 let owner = frame["owner"].as_str().unwrap_or_default().to_owned();
                 let gateway = self.history.places.last().map_or(String::new(), |(_, gateway, _)| gateway.clone());
-                self.history.places.push((Instant::now(), gateway, owner));
+                self.note_place(gateway, owner);
                 News::Other
             }
             Some("draining") => {
@@ -171,8 +222,9 @@ impl Talker {
                 Ok((chat, welcome)) => {
                     self.history.session = welcome["session"].as_str().context("welcome names a session")?.to_owned();
                     let name = |key: &str| welcome[key].as_str().unwrap_or_default().to_owned();
-                    self.history.places.push((Instant::now(), name("node"), name("owner")));
+                    self.note_place(name("node"), name("owner"));
                     self.chat = Some(chat);
+                    self.connected = Instant::now();
                     return Ok(());
                 }
                 Err(error) => {

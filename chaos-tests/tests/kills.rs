@@ -34,6 +34,7 @@ async fn nothing_is_lost_or_said_twice_when_owner_leader_and_gateway_are_killed(
         let mut gaps = kill.gaps.clone();
         gaps.sort();
         let (p50, max) = (percentile(&gaps, 0.5), percentile(&gaps, 1.0));
+        assert!(!gaps.is_empty(), "the {} kill concerned nobody", kill.victim.name());
         println!("{}: {} gaps, p50 {p50:?}, longest {max:?}, whole after {:?}", kill.victim.name(), gaps.len(), kill.whole_after);
     }
     cluster.stop().await?;
@@ -111,6 +112,7 @@ async fn all_nodes_killed_at_once_keep_every_acknowledged_message() -> Result<()
             pause: Duration::from_millis(5),
             first_socket: n,
             name: format!("t{n}"),
+            board: jarvis_chaos::talker::Board::default(),
         };
         let sockets = cluster.sockets();
         talkers.spawn(jarvis_chaos::talker::talk(sockets, cluster.token.clone(), manner, stopped.clone()));
