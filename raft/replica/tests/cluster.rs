@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jarvis_machine::change::Change;
-use jarvis_machine::command::Command;
+use jarvis_machine::command::{Command, Origin, Proposal};
 use jarvis_machine::reply::Reply;
+use jarvis_mesh::api::{CallError, Lane, Service};
 use jarvis_replica::{MemoryDisk, ProposeError, ReadError, View};
-use jarvis_types::{NodeId, Seq, SessionId};
+use jarvis_types::{Incarnation, NodeId, Seq, SessionId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use support::{Cluster, PATIENCE, create_session, options, say, until, within};
@@ -469,5 +471,76 @@ async fn what_was_acknowledged_survives_a_power_cut_of_all() {
             "{found} of {acknowledged} in {session}"
         );
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_from_a_peer_is_refused_and_harms_nobody() {
+    let mut cluster = Cluster::in_memory().three().await;
+    let peer = cluster.network.join(NodeId(99));
+    let second = Duration::from_secs(1);
+    for node in cluster.replicas.keys() {
+        for service in 0x0201..=0x0205 {
+            for body in [
+                &b""[..],
+                b"\x01",
+                b"\x02\x01\x01",
+                b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                &[1; 64],
+            ] {
+                let body = bytes::Bytes::copy_from_slice(body);
+                let answer = peer
+                    .call(*node, Lane::Raft, Service(service), 1, body, second)
+                    .await;
+                assert!(
+                    matches!(answer, Err(CallError::Refused { .. })),
+                    "{service:#x}: {answer:?}"
+                );
+            }
+        }
+        for frame in [
+            &b"\xff\xff\xff\xff"[..],
+            b"\x04\x00\x00\x00abcd",
+            b"\x00\x00\x00\x00",
+        ] {
+            let mut pipe = peer.open(*node, Lane::Snapshot, Service(0x0208)).await.unwrap();
+            pipe.send.write_all(frame).await.unwrap();
+            let mut answer = Vec::new();
+            let read = tokio::time::timeout(second * 5, pipe.recv.read_to_end(&mut answer)).await;
+            assert!(
+                read.is_ok() && !answer.is_empty(),
+                "the stream ends with the reason"
+            );
+        }
+    }
+    // Under another node's name.
+    let proposal = Proposal {
+        origin: Some(Origin {
+            node: NodeId(1),
+            incarnation: Incarnation(u64::MAX),
+            sequence: 1,
+            answered_below: 1,
+        }),
+        at_ms: 1,
+        fence: None,
+        request: None,
+        command: create_session(66),
+    };
+    let mut body = vec![1, 1];
+    let encoded = proposal.encode().unwrap();
+    body.push(encoded.len() as u8);
+    body.extend(encoded);
+    let leader = cluster.leader().await;
+    let answer = peer
+        .call(leader, Lane::Raft, Service(0x0205), 1, body.into(), second)
+        .await;
+    assert!(
+        matches!(&answer, Err(CallError::Refused { message, .. }) if message.contains("another node's name")),
+        "{answer:?}"
+    );
+
+    cluster.propose(create_session(1)).await.unwrap();
+    let view = cluster.replicas[&NodeId(2)].linearizable(PATIENCE).await.unwrap();
+    assert!(view.query().session(SessionId(66)).unwrap().is_none());
     cluster.stop().await;
 }
