@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jarvis_machine::command::{Command, SecretHash};
 use jarvis_machine::reply::Reply;
 use jarvis_machine::rows::{CredentialRow, KindRow, NodeRow, PlacementRow, SessionRow, UserRow};
-use jarvis_mesh::api::{Mesh, Peer};
+use jarvis_mesh::api::{Mesh, Peer, PeerState};
 use jarvis_replica::api::{Applied, ProposeError, ProposeOptions, Replica, ReplicaState};
 use jarvis_session::api::{Feed, FeedEvent, Page, Said, SessionError, Sessions};
 use jarvis_types::{ClientMessageId, ClusterId, Epoch, KindId, NodeId, RequestId, Seq, SessionId, UserId};
@@ -36,6 +36,25 @@ pub struct ClusterView {
     pub replica: ReplicaState,
     /// The other nodes as the mesh sees them.
     pub peers: Arc<Vec<Peer>>,
+}
+
+impl ClusterView {
+    /// The leader, where it can be one: itself confirmed by a majority of late, or connected to `this` node. A node that
+    /// was cut off remembers a leader that is none.
+    pub(crate) fn leader(&self, this: NodeId) -> Option<NodeId> {
+        self.replica.leader.filter(|leader| {
+            let connected = || {
+                self.peers
+                    .iter()
+                    .any(|peer| peer.member.node == *leader && peer.state == PeerState::Up)
+            };
+            if *leader == this {
+                self.replica.leads
+            } else {
+                connected()
+            }
+        })
+    }
 }
 
 /// A session as it goes on.

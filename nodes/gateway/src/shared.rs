@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jarvis_host::{Tasks, new_ulid};
 use jarvis_machine::rows::NodeIntent;
-use jarvis_types::{ClusterId, RequestId, UserId};
+use jarvis_types::{ClusterId, NodeId, RequestId, UserId};
 use tracing::warn;
 
 use crate::api::{GatewayDeps, GatewaySettings};
 use crate::auth::password::Passwords;
 use crate::auth::{Auth, AuthError, Identity};
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, ClusterView};
 use crate::limiter::Limiter;
 use crate::members::Members;
 use crate::ws::registry::Registry;
@@ -95,24 +95,9 @@ impl Shared {
         if self.is_draining() {
             reasons.push("this gateway is draining");
         }
-        let state = self.backend().replica_state();
-        if !state.caught_up {
-            reasons.push("the state has not caught up with the cluster yet");
-        }
-        if state.leader.is_none() {
-            reasons.push("no leader is known: no majority is reachable");
-        }
-        match self.backend().nodes() {
-            Ok(nodes) => match nodes.iter().find(|(node, _)| *node == self.backend().node()) {
-                None => reasons.push("this node is not a member of the cluster"),
-                Some((_, row)) if row.intent == NodeIntent::Joining => {
-                    reasons.push("this node is still joining")
-                }
-                Some((_, row)) if matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained) => {
-                    reasons.push("this node is drained; `jarvis undrain` lets it serve again");
-                }
-                Some(_) => {}
-            },
+        let this = self.backend().node();
+        match self.backend().cluster() {
+            Ok(view) => reasons.extend(why_not(&view, this)),
             Err(error) => {
                 warn!(%error, "local state cannot be read; check the disk");
                 reasons.push("the local state cannot be read; see the log");
@@ -121,6 +106,31 @@ impl Shared {
         crate::metrics::health(reasons.is_empty());
         reasons
     }
+}
+
+/// Why a node in this state cannot serve.
+fn why_not(view: &ClusterView, this: NodeId) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    if !view.replica.caught_up {
+        reasons.push("the state has not caught up with the cluster yet");
+    }
+    if view.leader(this).is_none() {
+        reasons.push("no leader is known: no majority is reachable");
+    }
+    match view
+        .nodes
+        .iter()
+        .find(|(node, _)| *node == this)
+        .map(|(_, row)| row.intent)
+    {
+        None => reasons.push("this node is not a member of the cluster"),
+        Some(NodeIntent::Joining) => reasons.push("this node is still joining"),
+        Some(NodeIntent::Draining | NodeIntent::Drained) => {
+            reasons.push("this node is drained; `jarvis undrain` lets it serve again");
+        }
+        Some(NodeIntent::Active) => {}
+    }
+    reasons
 }
 
 /// What rate limits count as one address: an IPv4 address, or the /64 that one IPv6 home has.

@@ -99,6 +99,7 @@ fn describe(view: &ClusterView, this: NodeId, now_ms: u64, version: &str, disk: 
             "disk_written_per_day_bytes": disk.filter(|_| *id == this),
         })
     });
+    let leader = view.leader(this);
     let mut kinds = Map::new();
     for (_, row, partitions) in &view.kinds {
         let partitions = partitions.iter().enumerate().map(|(index, placed)| {
@@ -116,8 +117,8 @@ fn describe(view: &ClusterView, this: NodeId, now_ms: u64, version: &str, disk: 
         "from_node": name(this),
         "from_node_id": this,
         "version": version,
-        "leader": view.replica.leader.map(name),
-        "leader_id": view.replica.leader,
+        "leader": leader.map(name),
+        "leader_id": leader,
         "term": view.replica.term,
         "commit_index": view.replica.committed,
         "applied_index": view.replica.applied,
@@ -170,7 +171,7 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             .iter()
             .any(|(n, row)| *n == id && state(view, this, id, row) == "down")
     };
-    if view.replica.leader.is_none() {
+    if view.leader(this).is_none() {
         let advice = "start the nodes that are down, or mend the network between them".to_owned();
         add(
             "no leader: nothing can be committed until a majority of the voters is reachable".to_owned(),
@@ -313,6 +314,25 @@ mod tests {
         for key in ["cluster_id", "version"] {
             assert!(body.get(key).is_some(), "{key}");
         }
+    }
+
+    #[test]
+    fn a_leader_that_is_cut_off_is_none() {
+        let leader = |leader, leads, connected| {
+            let mut view = view();
+            view.replica.leader = Some(NodeId(leader));
+            view.replica.leads = leads;
+            view.peers = Arc::new(vec![peer(2, "b", connected)]);
+            describe(&view, NodeId(1), 5, "0.1.0", None)["leader"].clone()
+        };
+        assert_eq!(
+            (leader(1, true, false), leader(1, false, true)),
+            (json!("a"), Value::Null)
+        );
+        assert_eq!(
+            (leader(2, false, true), leader(2, false, false)),
+            (json!("b"), Value::Null)
+        );
     }
 
     #[test]

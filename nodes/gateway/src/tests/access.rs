@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use jarvis_machine::rows::{CredentialKind, NodeIntent};
+use jarvis_types::NodeId;
 
 use super::*;
 
@@ -563,6 +564,14 @@ async fn readiness_says_why_not() {
         (answer.status, answer.json()["reasons"].as_array().map(Vec::len)),
         (503, Some(2)),
         "{answer:?}"
+    );
+    rig.fake.replica(|state| state.leader = Some(NodeId(1)));
+    assert!(
+        rig.request("GET", "/readyz", &[], "")
+            .await
+            .body
+            .contains("no leader"),
+        "it leads alone"
     );
     rig.fake.nodes_mut(Vec::clear);
     assert!(
