@@ -1,5 +1,10 @@
 //! Measures calls and casts between two processes on loopback: `cargo run --release -p jarvis-mesh --example rates`.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a measurement, not a part of the product")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a measurement, not a part of the product"
+)]
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -36,7 +41,15 @@ fn mesh(node: u64, ca: &ClusterCa) -> Mesh {
         entropy,
         tasks: Tasks::new(),
     };
-    Mesh::start(MeshConfig { cluster: TEST_CLUSTER, node, timers: MeshTimers::lan() }, deps).unwrap()
+    Mesh::start(
+        MeshConfig {
+            cluster: TEST_CLUSTER,
+            node,
+            timers: MeshTimers::lan(),
+        },
+        deps,
+    )
+    .unwrap()
 }
 
 /// The other process: serves until its standard input ends. Arguments: CA certificate, CA key, address of node 1.
@@ -53,11 +66,18 @@ async fn serve(args: &[String]) {
             call.answer.send(Bytes::copy_from_slice(&n.to_le_bytes()));
         }),
     );
-    let one = Member { node: NodeId(1), name: "node-1".parse().unwrap(), address: args[2].clone() };
+    let one = Member {
+        node: NodeId(1),
+        name: "node-1".parse().unwrap(),
+        address: args[2].clone(),
+    };
     mesh.set_members(vec![one]);
     println!("{}", mesh.local_addr().unwrap());
     let mut line = String::new();
-    tokio::io::BufReader::new(tokio::io::stdin()).read_line(&mut line).await.unwrap();
+    tokio::io::BufReader::new(tokio::io::stdin())
+        .read_line(&mut line)
+        .await
+        .unwrap();
 }
 
 fn percentile(sorted: &[Duration], p: f64) -> Duration {
@@ -69,14 +89,27 @@ async fn measure() {
     let ca = ClusterCa::create(TEST_CLUSTER, &clock, &entropy).unwrap();
     let mesh = mesh(1, &ca);
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["serve", &ca.cert_pem(), &ca.key_pem(), &mesh.local_addr().unwrap().to_string()])
+        .args([
+            "serve",
+            &ca.cert_pem(),
+            &ca.key_pem(),
+            &mesh.local_addr().unwrap().to_string(),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut address = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut address).unwrap();
-    let two = Member { node: NodeId(2), name: "node-2".parse().unwrap(), address: address.trim().to_owned() };
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
+        &mut address,
+    )
+    .unwrap();
+    let two = Member {
+        node: NodeId(2),
+        name: "node-2".parse().unwrap(),
+        address: address.trim().to_owned(),
+    };
     mesh.set_members(vec![two]);
     testing::becomes(&mesh, NodeId(2), jarvis_mesh::api::PeerState::Up).await;
     let body = Bytes::from_static(BODY);
@@ -85,7 +118,9 @@ async fn measure() {
     let (mut times, began) = (Vec::new(), Instant::now());
     while began.elapsed() < RUN {
         let at = Instant::now();
-        mesh.call(NodeId(2), Lane::Actors, ECHO, 0, body.clone(), patience).await.unwrap();
+        mesh.call(NodeId(2), Lane::Actors, ECHO, 0, body.clone(), patience)
+            .await
+            .unwrap();
         times.push(at.elapsed());
     }
     times.sort();
@@ -103,7 +138,9 @@ async fn measure() {
                 let (mesh, count, body) = (mesh.clone(), Arc::clone(&count), body.clone());
                 tokio::spawn(async move {
                     while began.elapsed() < RUN {
-                        mesh.call(NodeId(2), Lane::Actors, ECHO, order, body.clone(), patience).await.unwrap();
+                        mesh.call(NodeId(2), Lane::Actors, ECHO, order, body.clone(), patience)
+                            .await
+                            .unwrap();
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                 })
@@ -122,10 +159,17 @@ async fn measure() {
             Err(_) => tokio::task::yield_now().await,
         }
     }
-    while mesh.call(NodeId(2), Lane::Actors, SINK, 0, body.clone(), patience).await.is_err() {
+    while mesh
+        .call(NodeId(2), Lane::Actors, SINK, 0, body.clone(), patience)
+        .await
+        .is_err()
+    {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    println!("one way: {:.0} casts/s", sent as f64 / began.elapsed().as_secs_f64());
+    println!(
+        "one way: {:.0} casts/s",
+        sent as f64 / began.elapsed().as_secs_f64()
+    );
     println!("round trip by QUIC: {:?}", mesh.peers().borrow()[0].rtt);
     drop(child.stdin.take());
     child.wait().unwrap();
@@ -136,8 +180,13 @@ async fn idle() {
     let meshes = testing::cluster(3).await;
     let used = || {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<i64> =
-            stat.rsplit(')').next().unwrap().split_whitespace().filter_map(|f| f.parse().ok()).collect();
+        let fields: Vec<i64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .filter_map(|f| f.parse().ok())
+            .collect();
         // User and system time, in hundredths of a second; the state's letter before them is no number.
         fields[10] + fields[11]
     };
@@ -145,11 +194,18 @@ async fn idle() {
     let seconds = 10;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let percent = (used() - before) as f64 / seconds as f64;
-    println!("idle: {:.2} % of a core a node, of {} nodes", percent / meshes.len() as f64, meshes.len());
+    println!(
+        "idle: {:.2} % of a core a node, of {} nodes",
+        percent / meshes.len() as f64,
+        meshes.len()
+    );
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let args: Vec<String> = std::env::args().skip(1).collect();
     runtime.block_on(async {
         match args.split_first() {

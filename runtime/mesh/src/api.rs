@@ -259,7 +259,14 @@ impl Mesh {
     ///
     /// # Errors
     /// `NotConnected`, `Overloaded`, `TooLarge`, `Stopping`.
-    pub fn cast(&self, to: NodeId, lane: Lane, service: Service, order: u64, body: Bytes) -> Result<(), CallError> {
+    pub fn cast(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        service: Service,
+        order: u64,
+        body: Bytes,
+    ) -> Result<(), CallError> {
         check_len(&body)?;
         let (mut body, mut link) = (body, self.inner.link(to)?);
         loop {
@@ -274,7 +281,11 @@ impl Mesh {
     /// The connection that has taken the place of `retired`; there is one, or none at all.
     fn successor(&self, to: NodeId, retired: &Arc<Link>) -> Result<Arc<Link>, CallError> {
         let link = self.inner.link(to)?;
-        if Arc::ptr_eq(&link, retired) { Err(CallError::NotConnected(to)) } else { Ok(link) }
+        if Arc::ptr_eq(&link, retired) {
+            Err(CallError::NotConnected(to))
+        } else {
+            Ok(link)
+        }
     }
 
     /// Opens a raw stream.
@@ -298,5 +309,9 @@ impl Mesh {
 
 fn check_len(body: &Bytes) -> Result<(), CallError> {
     let (len, max) = (body.len(), MAX_MESH_FRAME_BYTES);
-    if len > max { Err(CallError::TooLarge { len, max }) } else { Ok(()) }
+    if len > max {
+        Err(CallError::TooLarge { len, max })
+    } else {
+        Ok(())
+    }
 }

@@ -104,7 +104,9 @@ impl CloseCode {
         let quinn::ConnectionError::ApplicationClosed(close) = error else {
             return None;
         };
-        Self::ALL.into_iter().find(|code| u64::from(*code as u32) == close.error_code.into_inner())
+        Self::ALL
+            .into_iter()
+            .find(|code| u64::from(*code as u32) == close.error_code.into_inner())
     }
 }
 

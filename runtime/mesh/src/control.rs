@@ -116,7 +116,12 @@ pub enum ControlError {
 #[async_trait]
 pub trait ControlPlane: Send + Sync + 'static {
     /// Asks the agent of `node`.
-    async fn ask(&self, node: NodeId, request: AgentRequest, timeout: Duration) -> Result<AgentReply, ControlError>;
+    async fn ask(
+        &self,
+        node: NodeId,
+        request: AgentRequest,
+        timeout: Duration,
+    ) -> Result<AgentReply, ControlError>;
 
     /// Tells all other agents that are there.
     fn tell_all(&self, notice: AgentNotice);
@@ -173,7 +178,11 @@ mod tests {
 
     impl AgentDuties for NoDuties {
         fn set_log_level(&self, filter: &str) -> Result<(), String> {
-            if filter == "loud" { Err("no".to_owned()) } else { Ok(()) }
+            if filter == "loud" {
+                Err("no".to_owned())
+            } else {
+                Ok(())
+            }
         }
 
         fn notice(&self, _: NodeId, _: AgentNotice) {
@@ -183,13 +192,26 @@ mod tests {
 
     #[test]
     fn agents_answer_whatever_comes() {
-        let info = AgentInfo { node: NodeId(3), name: "attic".parse().unwrap(), version: "1".to_owned() };
-        let agent = Agent { info: info.clone(), duties: Arc::new(NoDuties) };
+        let info = AgentInfo {
+            node: NodeId(3),
+            name: "attic".parse().unwrap(),
+            version: "1".to_owned(),
+        };
+        let agent = Agent {
+            info: info.clone(),
+            duties: Arc::new(NoDuties),
+        };
         let ask = |bytes: &[u8]| decode_reply(NodeId(3), &agent.answer(bytes)).unwrap();
         assert_eq!(ask(&encode(&AgentRequest::WhoAreYou)), AgentReply::Iam(info));
-        assert_eq!(ask(&encode(&AgentRequest::SetLogLevel("info".to_owned()))), AgentReply::Done);
+        assert_eq!(
+            ask(&encode(&AgentRequest::SetLogLevel("info".to_owned()))),
+            AgentReply::Done
+        );
         for filter in ["loud".to_owned(), "x".repeat(MAX_FILTER_BYTES + 1)] {
-            assert!(matches!(ask(&encode(&AgentRequest::SetLogLevel(filter))), AgentReply::Refused(_)));
+            assert!(matches!(
+                ask(&encode(&AgentRequest::SetLogLevel(filter))),
+                AgentReply::Refused(_)
+            ));
         }
         for hostile in [&[][..], &[9], &[1, 200], &[1, 1, 0xff, 0xff, 0xff]] {
             assert!(matches!(ask(hostile), AgentReply::Refused(_)), "{hostile:?}");
@@ -200,7 +222,10 @@ mod tests {
     #[test]
     fn golden_bytes() {
         assert_eq!(encode(&AgentRequest::WhoAreYou), [1, 0]);
-        assert_eq!(encode(&AgentRequest::SetLogLevel("a".to_owned())), [1, 1, 1, b'a']);
+        assert_eq!(
+            encode(&AgentRequest::SetLogLevel("a".to_owned())),
+            [1, 1, 1, b'a']
+        );
         assert_eq!(encode(&AgentReply::Done), [1, 1]);
         assert_eq!(encode(&(NodeId(7), AgentNotice::Draining(true))), [1, 7, 0, 1]);
         assert_eq!(encode(&(NodeId(7), AgentNotice::Reload)), [1, 7, 1]);

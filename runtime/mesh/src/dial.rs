@@ -24,11 +24,21 @@ enum DialError {
     #[error("{address} does not resolve: {why}")]
     Resolve { address: String, why: String },
     #[error("{address}: {source}")]
-    Connect { address: SocketAddr, source: quinn::ConnectError },
+    Connect {
+        address: SocketAddr,
+        source: quinn::ConnectError,
+    },
     #[error("{address}: {source}")]
-    Connection { address: SocketAddr, source: quinn::ConnectionError },
+    Connection {
+        address: SocketAddr,
+        source: quinn::ConnectionError,
+    },
     #[error("{address} shows a certificate that is not good here ({reason}): {source}")]
-    NoTrust { address: SocketAddr, reason: &'static str, source: quinn::ConnectionError },
+    NoTrust {
+        address: SocketAddr,
+        reason: &'static str,
+        source: quinn::ConnectionError,
+    },
     #[error("{address} refuses this node: {code}")]
     Refused { address: SocketAddr, code: CloseCode },
     #[error("{address} is not the node looked for: {code}")]
@@ -42,7 +52,10 @@ enum DialError {
 impl DialError {
     /// Whether trying again helps only once somebody has done something.
     fn needs_someone(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NotIt { .. } | Self::NoTrust { .. })
+        matches!(
+            self,
+            Self::Refused { .. } | Self::NotIt { .. } | Self::NoTrust { .. }
+        )
     }
 }
 
@@ -95,7 +108,10 @@ async fn sleep(mesh: &MeshInner, pause: &mut Duration) {
 }
 
 async fn dial(mesh: &Arc<MeshInner>, node: NodeId, address: &str) -> Result<Arc<Link>, DialError> {
-    let unresolved = |why: String| DialError::Resolve { address: address.to_owned(), why };
+    let unresolved = |why: String| DialError::Resolve {
+        address: address.to_owned(),
+        why,
+    };
     let resolved = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(address))
         .await
         .map_err(|_| unresolved("no answer in time".to_owned()))?
@@ -120,7 +136,11 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
     let connection = connecting.await.map_err(|source| match tls_refusal(&source) {
         Some(reason) => {
             crate::metrics::refused(reason);
-            DialError::NoTrust { address, reason, source }
+            DialError::NoTrust {
+                address,
+                reason,
+                source,
+            }
         }
         None => DialError::Connection { address, source },
     })?;
@@ -137,13 +157,15 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
     // TLS lets a client believe that it is connected before the server has looked at its certificate: only the server's
     // greeting says that it is let in.
     let continues = mesh.has_live_link(node);
-    let greeting = greet(&connection, mesh.life, Some(continues)).await.map_err(|source| match &source {
-        GreetError::Connection(error) => match CloseCode::of(error) {
-            Some(code) => DialError::Refused { address, code },
-            None => DialError::Greet { address, source },
-        },
-        _ => DialError::Greet { address, source },
-    })?;
+    let greeting = greet(&connection, mesh.life, Some(continues))
+        .await
+        .map_err(|source| match &source {
+            GreetError::Connection(error) => match CloseCode::of(error) {
+                Some(code) => DialError::Refused { address, code },
+                None => DialError::Greet { address, source },
+            },
+            _ => DialError::Greet { address, source },
+        })?;
     let token = mesh.tasks.token().child_token();
     let link = Link::new(connection.clone(), names, &greeting, own_not_after_ms, token);
     mesh.install(link, greeting.control).map_err(not_it)

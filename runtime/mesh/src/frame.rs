@@ -30,8 +30,13 @@ pub(crate) const HEADER_BYTES: usize = 11;
 pub(crate) const MAX_REFUSAL_BYTES: usize = 4 * 1024;
 
 /// How many framed streams each lane has a direction. Part of the protocol: receivers refuse a higher index.
-const STREAMS: [(Lane, usize); 5] =
-    [(Lane::Raft, 2), (Lane::Snapshot, 1), (Lane::Actors, 4), (Lane::Audio, 1), (Lane::Control, 1)];
+const STREAMS: [(Lane, usize); 5] = [
+    (Lane::Raft, 2),
+    (Lane::Snapshot, 1),
+    (Lane::Actors, 4),
+    (Lane::Audio, 1),
+    (Lane::Control, 1),
+];
 
 /// Framed streams a direction, over all lanes.
 pub(crate) const SLOTS: usize = 9;
@@ -75,7 +80,10 @@ pub(crate) fn lane_name(lane: Lane) -> &'static str {
 }
 
 fn lane_from(byte: u8) -> Option<Lane> {
-    STREAMS.iter().map(|(lane, _)| *lane).find(|lane| *lane as u8 == byte)
+    STREAMS
+        .iter()
+        .map(|(lane, _)| *lane)
+        .find(|lane| *lane as u8 == byte)
 }
 
 /// Bytes that are not what the protocol has.
@@ -114,7 +122,9 @@ pub(crate) fn parse_preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<(usize, u64
         return Err(FrameError::Version(version));
     }
     let lane = lane_from(lane).ok_or(FrameError::Lane(lane))?;
-    let slot = (0..SLOTS).find(|slot| slot_lane(*slot) == (lane, index)).ok_or(FrameError::Index(lane, index))?;
+    let slot = (0..SLOTS)
+        .find(|slot| slot_lane(*slot) == (lane, index))
+        .ok_or(FrameError::Index(lane, index))?;
     Ok((slot, u64::from_le_bytes(life)))
 }
 
@@ -128,7 +138,10 @@ pub(crate) fn parse_raw_preamble(bytes: [u8; RAW_PREAMBLE_BYTES]) -> Result<(Lan
     if version != STREAM_VERSION {
         return Err(FrameError::Version(version));
     }
-    Ok((lane_from(lane).ok_or(FrameError::Lane(lane))?, u16::from_le_bytes([low, high])))
+    Ok((
+        lane_from(lane).ok_or(FrameError::Lane(lane))?,
+        u16::from_le_bytes([low, high]),
+    ))
 }
 
 /// What a frame is.
@@ -182,7 +195,11 @@ impl Header {
             7 => Kind::Redial,
             other => return Err(FrameError::Kind(other)),
         };
-        Ok(Self { kind, service: u16::from_le_bytes([s0, s1]), call: u64::from_le_bytes(*call) })
+        Ok(Self {
+            kind,
+            service: u16::from_le_bytes([s0, s1]),
+            call: u64::from_le_bytes(*call),
+        })
     }
 }
 
@@ -224,15 +241,36 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        assert_eq!(preamble(slot_of(Lane::Actors, 2), 1), [1, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            preamble(slot_of(Lane::Actors, 2), 1),
+            [1, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(raw_preamble(Lane::Snapshot, 0x0201), [1, 2, 1, 2]);
         assert_eq!(parse_raw_preamble([1, 2, 1, 2]), Ok((Lane::Snapshot, 0x0201)));
         let mut out = BytesMut::new();
-        Header { kind: Kind::Call, service: 0x0302, call: 7 }.put(2, &mut out);
+        Header {
+            kind: Kind::Call,
+            service: 0x0302,
+            call: 7,
+        }
+        .put(2, &mut out);
         out.put_slice(b"ok");
-        assert_eq!(&out[..], [13, 0, 0, 0, 1, 2, 3, 7, 0, 0, 0, 0, 0, 0, 0, b'o', b'k']);
+        assert_eq!(
+            &out[..],
+            [13, 0, 0, 0, 1, 2, 3, 7, 0, 0, 0, 0, 0, 0, 0, b'o', b'k']
+        );
         let frame = next_frame(&mut out).unwrap().unwrap();
-        assert_eq!(frame, (Header { kind: Kind::Call, service: 0x0302, call: 7 }, Bytes::from_static(b"ok")));
+        assert_eq!(
+            frame,
+            (
+                Header {
+                    kind: Kind::Call,
+                    service: 0x0302,
+                    call: 7
+                },
+                Bytes::from_static(b"ok")
+            )
+        );
         assert!(out.is_empty());
     }
 
@@ -241,7 +279,10 @@ mod tests {
         let parse = |bytes: &[u8]| next_frame(&mut BytesMut::from(bytes));
         assert_eq!(parse(&[0xff; 4]), Err(FrameError::TooLong(0xffff_ffff)));
         assert_eq!(parse(&[10, 0, 0, 0]), Err(FrameError::TooShort(10)));
-        assert_eq!(parse(&[11, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(FrameError::Kind(99)));
+        assert_eq!(
+            parse(&[11, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            Err(FrameError::Kind(99))
+        );
         assert_eq!(parse(&[11, 0, 0]), Ok(None));
         assert_eq!(parse_preamble(&[9; PREAMBLE_BYTES]), Err(FrameError::Version(9)));
         let mut bad = preamble(0, 0);

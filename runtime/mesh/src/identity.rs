@@ -60,7 +60,10 @@ pub enum IdentityError {
 }
 
 fn malformed(what: &'static str, why: impl std::fmt::Display) -> IdentityError {
-    IdentityError::Malformed { what, why: why.to_string() }
+    IdentityError::Malformed {
+        what,
+        why: why.to_string(),
+    }
 }
 
 /// SHA-256 of a certificate's DER bytes.
@@ -165,7 +168,9 @@ impl NodeKey {
     /// # Errors
     /// `Malformed`.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        KeyPair::from_pem(pem).map(Self).map_err(|e| malformed("the private key", e))
+        KeyPair::from_pem(pem)
+            .map(Self)
+            .map_err(|e| malformed("the private key", e))
     }
 
     /// A signing request for this key: it proves possession, the issuer decides the names.
@@ -205,17 +210,30 @@ impl ClusterCa {
     ///
     /// # Errors
     /// `Make`.
-    pub fn create(cluster: ClusterId, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Self, IdentityError> {
+    pub fn create(
+        cluster: ClusterId,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, IdentityError> {
         let key = KeyPair::generate().map_err(IdentityError::Make)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, format!("Jarvis cluster {cluster}"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Jarvis cluster {cluster}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.serial_number = Some(serial(entropy));
         set_validity(&mut params, clock.now_ms(), CA_TTL);
-        let cert = params.self_signed(&key).map_err(IdentityError::Make)?.der().clone();
-        Ok(Self { cert, issuer: Issuer::new(params, key) })
+        let cert = params
+            .self_signed(&key)
+            .map_err(IdentityError::Make)?
+            .der()
+            .clone();
+        Ok(Self {
+            cert,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// From PEM files.
@@ -265,7 +283,10 @@ impl ClusterCa {
         ttl: Duration,
     ) -> Result<CertificateDer<'static>, IdentityError> {
         if csr.len() > MAX_CSR_BYTES {
-            return Err(malformed("the signing request", format!("{} bytes are too many", csr.len())));
+            return Err(malformed(
+                "the signing request",
+                format!("{} bytes are too many", csr.len()),
+            ));
         }
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
             .map_err(|e| malformed("the signing request", e))?;
@@ -275,12 +296,17 @@ impl ClusterCa {
         let uri = Ia5String::try_from(node_uri(cluster, node)).map_err(IdentityError::Make)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial(entropy));
         set_validity(&mut params, clock.now_ms(), ttl);
-        let cert = params.signed_by(&request.public_key, &self.issuer).map_err(IdentityError::Make)?;
+        let cert = params
+            .signed_by(&request.public_key, &self.issuer)
+            .map_err(IdentityError::Make)?;
         Ok(cert.der().clone())
     }
 }
@@ -311,7 +337,9 @@ pub struct NodeIdentity {
 
 impl std::fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeIdentity").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("NodeIdentity")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -368,7 +396,10 @@ impl NodeIdentity {
         let renewed = Self::new(self.ca.clone(), cert, self.key.copy()?)?;
         let (old, new) = (self.names, renewed.names);
         if (old.cluster, old.node) != (new.cluster, new.node) {
-            return Err(IdentityError::OtherNode { found_cluster: new.cluster, found_node: new.node });
+            return Err(IdentityError::OtherNode {
+                found_cluster: new.cluster,
+                found_node: new.node,
+            });
         }
         Ok(renewed)
     }
@@ -422,7 +453,11 @@ mod tests {
 
     fn ca(cluster: ClusterId) -> (ClusterCa, ManualClock, SeededEntropy) {
         let (clock, entropy) = (ManualClock::new(NOW_MS), SeededEntropy::new(1));
-        (ClusterCa::create(cluster, &clock, &entropy).unwrap(), clock, entropy)
+        (
+            ClusterCa::create(cluster, &clock, &entropy).unwrap(),
+            clock,
+            entropy,
+        )
     }
 
     #[test]
@@ -442,7 +477,10 @@ mod tests {
                 not_after_ms: NOW_MS + 60_000,
             }
         );
-        assert!(matches!(CertificateNames::parse(ca.certificate()), Err(IdentityError::NoNodeName)));
+        assert!(matches!(
+            CertificateNames::parse(ca.certificate()),
+            Err(IdentityError::NoNodeName)
+        ));
     }
 
     #[test]
@@ -461,12 +499,19 @@ mod tests {
     #[test]
     fn only_exact_uris_name_a_node() {
         let cluster = ClusterId(7);
-        assert_eq!(parse_uri(&node_uri(cluster, NodeId(12))), Some((cluster, NodeId(12))));
+        assert_eq!(
+            parse_uri(&node_uri(cluster, NodeId(12))),
+            Some((cluster, NodeId(12)))
+        );
         for bad in ["", "jarvis://", "https://x/node/1", "jarvis://x/node/1"] {
             assert_eq!(parse_uri(bad), None, "{bad}");
         }
         for node in ["+1", "01", "", "1/2", "-1"] {
-            assert_eq!(parse_uri(&format!("jarvis://{cluster}/node/{node}")), None, "{node}");
+            assert_eq!(
+                parse_uri(&format!("jarvis://{cluster}/node/{node}")),
+                None,
+                "{node}"
+            );
         }
     }
 
@@ -475,7 +520,17 @@ mod tests {
         let cluster = ClusterId(7);
         let (ca, clock, entropy) = ca(cluster);
         let name: NodeName = "attic".parse().unwrap();
-        let issue = |csr: &[u8]| ca.issue(cluster, NodeId(1), &name, csr, &clock, &entropy, Duration::from_secs(60));
+        let issue = |csr: &[u8]| {
+            ca.issue(
+                cluster,
+                NodeId(1),
+                &name,
+                csr,
+                &clock,
+                &entropy,
+                Duration::from_secs(60),
+            )
+        };
         let good = NodeKey::generate().unwrap().signing_request().unwrap();
         assert!(issue(&good).is_ok());
         assert!(issue(&[]).is_err());
@@ -495,9 +550,13 @@ mod tests {
         let (ca, clock, entropy) = ca(cluster);
         let name: NodeName = "attic".parse().unwrap();
         let ttl = Duration::from_secs(60);
-        let issue = |node| NodeIdentity::self_issued(&ca, cluster, node, &name, &clock, &entropy, ttl).unwrap();
+        let issue =
+            |node| NodeIdentity::self_issued(&ca, cluster, node, &name, &clock, &entropy, ttl).unwrap();
         let (one, two) = (issue(NodeId(1)), issue(NodeId(2)));
         let stolen = two.certificate().clone();
-        assert!(matches!(one.with_certificate(stolen), Err(IdentityError::KeyMismatch(_))));
+        assert!(matches!(
+            one.with_certificate(stolen),
+            Err(IdentityError::KeyMismatch(_))
+        ));
     }
 }

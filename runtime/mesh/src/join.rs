@@ -14,7 +14,7 @@ use jarvis_types::ClusterId;
 
 use crate::close::CloseCode;
 use crate::mesh::{MeshInner, refuse};
-use crate::tls::{self, JoinDoubt, JoinVerifier, SERVER_NAME};
+use crate::tls::{self, ALPN_JOIN, JoinDoubt, JoinVerifier, SERVER_NAME};
 use crate::transport::{MeshTimers, bind_udp, endpoint_config, transport_config};
 
 /// Most bytes of a request to join.
@@ -88,7 +88,11 @@ pub enum JoinTransportError {
 }
 
 fn list(tried: &[(String, String)]) -> String {
-    tried.iter().map(|(address, why)| format!("{address} ({why})")).collect::<Vec<_>>().join(", ")
+    tried
+        .iter()
+        .map(|(address, why)| format!("{address} ({why})"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn human(duration: Duration) -> String {
@@ -143,7 +147,15 @@ pub async fn join_request(
     request: Bytes,
     timeout: Duration,
 ) -> Result<Bytes, JoinTransportError> {
-    join_request_with(JoinDeps::system()?, addresses, ca_fingerprint, cluster, request, timeout).await
+    join_request_with(
+        JoinDeps::system()?,
+        addresses,
+        ca_fingerprint,
+        cluster,
+        request,
+        timeout,
+    )
+    .await
 }
 
 /// [`join_request`] with everything it needs handed in.
@@ -167,12 +179,22 @@ pub async fn join_request_with(
     let endpoint = quinn::Endpoint::new_with_abstract_socket(config, None, deps.socket, deps.runtime)
         .map_err(|e| JoinTransportError::Local(e.to_string()))?;
     let result = async {
-        let (address, connection) =
-            first_good(&endpoint, &deps.clock, addresses, ca_fingerprint, cluster, timeout).await?;
+        let (address, connection) = first_good(
+            &endpoint,
+            &deps.clock,
+            addresses,
+            ca_fingerprint,
+            cluster,
+            timeout,
+        )
+        .await?;
         ask(&connection, address, request, timeout).await
     }
     .await;
-    endpoint.close((CloseCode::JoinDone as u32).into(), CloseCode::JoinDone.reason().as_bytes());
+    endpoint.close(
+        (CloseCode::JoinDone as u32).into(),
+        CloseCode::JoinDone.reason().as_bytes(),
+    );
     let _late = tokio::time::timeout(STAGGER, endpoint.wait_idle()).await;
     result
 }
@@ -191,10 +213,13 @@ async fn first_good(
         .map(|(n, address)| async move {
             let attempt = async {
                 tokio::time::sleep(STAGGER * n).await;
-                connect(endpoint, clock, address, fingerprint, cluster).await
+                connect(endpoint, clock, address, fingerprint, cluster, ALPN_JOIN).await
             };
             let outcome = tokio::time::timeout_at(deadline, attempt).await;
-            (address, outcome.unwrap_or_else(|_| Err(Failed::Why("no answer in time".to_owned()))))
+            (
+                address,
+                outcome.unwrap_or_else(|_| Err(Failed::Why("no answer in time".to_owned()))),
+            )
         })
         .collect();
     let (mut tried, mut doubted) = (Vec::new(), None);
@@ -203,41 +228,57 @@ async fn first_good(
             Ok(connection) => return Ok((address.clone(), connection)),
             Err(Failed::Why(why)) => tried.push((address.clone(), why)),
             Err(Failed::Doubt(JoinDoubt::OtherCluster)) => {
-                doubted.get_or_insert(JoinTransportError::WrongCluster { address: address.clone() });
+                doubted.get_or_insert(JoinTransportError::WrongCluster {
+                    address: address.clone(),
+                });
             }
             // A clock that is off explains more than an address that leads elsewhere.
             Err(Failed::Doubt(JoinDoubt::ClockBehind(at_least))) => {
-                doubted = Some(JoinTransportError::ClocksDiffer { behind: true, at_least });
+                doubted = Some(JoinTransportError::ClocksDiffer {
+                    behind: true,
+                    at_least,
+                });
             }
             Err(Failed::Doubt(JoinDoubt::ClockAhead(at_least))) => {
-                doubted = Some(JoinTransportError::ClocksDiffer { behind: false, at_least });
+                doubted = Some(JoinTransportError::ClocksDiffer {
+                    behind: false,
+                    at_least,
+                });
             }
         }
     }
     Err(doubted.unwrap_or(JoinTransportError::Unreachable { tried }))
 }
 
-enum Failed {
+/// Why an address did not lead to a connection.
+pub(crate) enum Failed {
     Why(String),
     Doubt(JoinDoubt),
 }
 
-async fn connect(
+/// Connects without a certificate to whoever at `address` proves to belong to the cluster.
+pub(crate) async fn connect(
     endpoint: &quinn::Endpoint,
     clock: &Arc<dyn Clock>,
     address: &str,
     fingerprint: [u8; 32],
     cluster: ClusterId,
+    alpn: &[u8],
 ) -> Result<quinn::Connection, Failed> {
     let why = |e: &dyn std::fmt::Display| Failed::Why(e.to_string());
-    let resolved = tokio::net::lookup_host(address).await.map_err(|e| why(&format!("does not resolve: {e}")))?;
+    let resolved = tokio::net::lookup_host(address)
+        .await
+        .map_err(|e| why(&format!("does not resolve: {e}")))?;
     let mut last = Failed::Why("does not resolve to any address".to_owned());
     for resolved in resolved {
         let verifier = Arc::new(JoinVerifier::new(fingerprint, cluster));
-        let crypto = tls::join_client(Arc::clone(&verifier), clock).map_err(|e| why(&e))?;
+        let crypto = tls::join_client(Arc::clone(&verifier), clock, alpn).map_err(|e| why(&e))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         // Patient by itself: the node's own idle timeout holds once both have spoken.
-        let timers = MeshTimers { idle_timeout: Duration::from_secs(2), ..MeshTimers::lan() };
+        let timers = MeshTimers {
+            idle_timeout: Duration::from_secs(2),
+            ..MeshTimers::lan()
+        };
         config.transport_config(Arc::new(transport_config(&timers)));
         last = match endpoint.connect_with(config, resolved, SERVER_NAME) {
             Ok(connecting) => match connecting.await {
@@ -251,25 +292,36 @@ async fn connect(
     Err(last)
 }
 
+/// Sends one request and reads its answer.
+pub(crate) async fn exchange(
+    connection: &quinn::Connection,
+    request: Bytes,
+    max_answer_bytes: usize,
+) -> Result<Vec<u8>, String> {
+    let (mut send, mut recv) = connection.open_bi().await.map_err(|e| e.to_string())?;
+    send.write_chunk(request).await.map_err(|e| e.to_string())?;
+    send.finish().map_err(|e| e.to_string())?;
+    recv.read_to_end(max_answer_bytes)
+        .await
+        .map_err(|e| e.to_string())
+}
+
 async fn ask(
     connection: &quinn::Connection,
     address: String,
     request: Bytes,
     timeout: Duration,
 ) -> Result<Bytes, JoinTransportError> {
-    let exchange = async {
-        let (mut send, mut recv) = connection.open_bi().await.map_err(|e| e.to_string())?;
-        send.write_chunk(request).await.map_err(|e| e.to_string())?;
-        send.finish().map_err(|e| e.to_string())?;
-        recv.read_to_end(MAX_JOIN_ANSWER_BYTES).await.map_err(|e| e.to_string())
-    };
-    match tokio::time::timeout(timeout, exchange).await {
+    match tokio::time::timeout(timeout, exchange(connection, request, MAX_JOIN_ANSWER_BYTES)).await {
         Ok(Ok(answer)) => Ok(answer.into()),
         Ok(Err(why)) => match connection.close_reason().as_ref().and_then(CloseCode::of) {
             Some(CloseCode::JoinBusy) => Err(JoinTransportError::Busy { address }),
             _ => Err(JoinTransportError::NoAnswer { address, why }),
         },
-        Err(_) => Err(JoinTransportError::NoAnswer { address, why: "no answer in time".to_owned() }),
+        Err(_) => Err(JoinTransportError::NoAnswer {
+            address,
+            why: "no answer in time".to_owned(),
+        }),
     }
 }
 
@@ -283,7 +335,10 @@ pub(crate) async fn answer(mesh: &Arc<MeshInner>, from: SocketAddr, connection: 
     };
     let exchange = async {
         let (mut send, mut recv) = connection.accept_bi().await.map_err(|e| e.to_string())?;
-        let request = recv.read_to_end(MAX_JOIN_REQUEST_BYTES).await.map_err(|e| e.to_string())?;
+        let request = recv
+            .read_to_end(MAX_JOIN_REQUEST_BYTES)
+            .await
+            .map_err(|e| e.to_string())?;
         let answer = handler.join(from, request.into()).await;
         send.write_chunk(answer).await.map_err(|e| e.to_string())?;
         send.finish().map_err(|e| e.to_string())?;

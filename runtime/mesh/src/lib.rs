@@ -21,6 +21,7 @@ mod dial;
 mod frame;
 pub mod identity;
 pub mod join;
+mod late;
 mod link;
 pub mod mesh;
 mod metrics;

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Answer, Call, CallError, Lane, LaneStream, Service};
 use crate::close::CloseCode;
 use crate::frame::{
-    self, CONTROL_SLOT, FrameError, Header, Kind, MAX_REFUSAL_BYTES, PREAMBLE_BYTES, RAW_PREAMBLE_BYTES, SLOTS,
+    self, CONTROL_SLOT, FrameError, Header, Kind, MAX_REFUSAL_BYTES, PREAMBLE_BYTES, RAW_PREAMBLE_BYTES,
+    SLOTS,
 };
 use crate::identity::CertificateNames;
 use crate::mesh::MeshInner;
@@ -117,7 +118,13 @@ impl Link {
     /// Everything that comes by `old` and by what it replaced comes before what comes by this one.
     pub(crate) fn follow(&mut self, old: &Self) {
         let pending = |turns: &&Turns| !turns.iter().all(CancellationToken::is_cancelled);
-        self.before = old.before.iter().chain([&old.turns]).filter(pending).cloned().collect();
+        self.before = old
+            .before
+            .iter()
+            .chain([&old.turns])
+            .filter(pending)
+            .cloned()
+            .collect();
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
@@ -158,7 +165,11 @@ impl Link {
                 drop(waiting);
                 // Replaced and gone between the caller's look for a connection and here.
                 let retired = self.retired.load(Ordering::Acquire);
-                return if retired { Err(body) } else { Ok(Err(CallError::NotConnected(self.peer))) };
+                return if retired {
+                    Err(body)
+                } else {
+                    Ok(Err(CallError::NotConnected(self.peer)))
+                };
             };
             if table.len() >= MAX_CALLS_UNDER_WAY {
                 return Ok(Err(CallError::Overloaded(self.peer)));
@@ -166,7 +177,11 @@ impl Link {
             table.insert(call, sender);
         }
         let _forget = Forget { link: self, call };
-        let header = Header { kind: Kind::Call, service: service.0, call };
+        let header = Header {
+            kind: Kind::Call,
+            service: service.0,
+            call,
+        };
         match self.outs[frame::slot_of(lane, order)].push(header, body.clone()) {
             Ok(()) => {}
             Err(PushError::Retired) => return Err(body),
@@ -176,7 +191,10 @@ impl Link {
         match tokio::time::timeout(timeout, receiver).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Ok(Err(CallError::ConnectionLost(self.peer))),
-            Err(_) => Ok(Err(CallError::Timeout { node: self.peer, after: timeout })),
+            Err(_) => Ok(Err(CallError::Timeout {
+                node: self.peer,
+                after: timeout,
+            })),
         }
     }
 
@@ -188,7 +206,11 @@ impl Link {
         order: u64,
         body: Bytes,
     ) -> Result<Result<(), CallError>, Bytes> {
-        let header = Header { kind: Kind::Cast, service: service.0, call: 0 };
+        let header = Header {
+            kind: Kind::Cast,
+            service: service.0,
+            call: 0,
+        };
         match self.outs[frame::slot_of(lane, order)].push(header, body.clone()) {
             Ok(()) => Ok(Ok(())),
             Err(PushError::Retired) => Err(body),
@@ -200,13 +222,26 @@ impl Link {
     pub(crate) async fn open(&self, lane: Lane, service: Service) -> Result<LaneStream, CallError> {
         let lost = || CallError::ConnectionLost(self.peer);
         let (mut send, recv) = self.connection.open_bi().await.map_err(|_| lost())?;
-        send.write_all(&frame::raw_preamble(lane, service.0)).await.map_err(|_| lost())?;
-        Ok(LaneStream { peer: self.peer, send, recv })
+        send.write_all(&frame::raw_preamble(lane, service.0))
+            .await
+            .map_err(|_| lost())?;
+        Ok(LaneStream {
+            peer: self.peer,
+            send,
+            recv,
+        })
     }
 
     /// Asks the peer to dial again, since our certificate has changed.
     pub(crate) fn ask_to_redial(&self) {
-        self.outs[CONTROL_SLOT].push_answer(Header { kind: Kind::Redial, service: 0, call: 0 }, Bytes::new());
+        self.outs[CONTROL_SLOT].push_answer(
+            Header {
+                kind: Kind::Redial,
+                service: 0,
+                call: 0,
+            },
+            Bytes::new(),
+        );
     }
 
     /// Runs until the connection is lost: the writers, the readers and the raw streams.
@@ -219,7 +254,11 @@ impl Link {
         let mut control = Some(send);
         for slot in 0..SLOTS {
             let (link, life) = (Arc::clone(self), mesh.life);
-            let opened = if slot == CONTROL_SLOT { control.take() } else { None };
+            let opened = if slot == CONTROL_SLOT {
+                control.take()
+            } else {
+                None
+            };
             self.spawn(mesh, async move {
                 // A stream that breaks takes its connection along: a lane with a hole in it has no order.
                 if link.write(slot, opened, life).await.is_err() && !link.token.is_cancelled() {
@@ -276,7 +315,11 @@ impl Link {
             };
             let slot = slot.and_then(|slot| {
                 let (lane, index) = frame::slot_lane(slot);
-                if std::mem::replace(&mut seen[slot], true) { Err(FrameError::Twice(lane, index)) } else { Ok(slot) }
+                if std::mem::replace(&mut seen[slot], true) {
+                    Err(FrameError::Twice(lane, index))
+                } else {
+                    Ok(slot)
+                }
             });
             match slot {
                 Ok(slot) => self.spawn_reader(mesh, slot, recv),
@@ -324,21 +367,25 @@ impl Link {
         Ok(())
     }
 
-    fn take(
-        self: &Arc<Self>,
-        mesh: &Arc<MeshInner>,
-        slot: usize,
-        header: Header,
-        body: Bytes,
-    ) {
+    fn take(self: &Arc<Self>, mesh: &Arc<MeshInner>, slot: usize, header: Header, body: Bytes) {
         let service = Service(header.service);
         match header.kind {
             Kind::Call => {
                 let (out, service, call) = (Arc::clone(&self.outs[slot]), header.service, header.call);
                 let answer = Answer(Some(Box::new(move |result| answer(&out, service, call, result))));
-                mesh.handle(Call { from: self.peer, service: Service(service), body, answer });
+                mesh.handle(Call {
+                    from: self.peer,
+                    service: Service(service),
+                    body,
+                    answer,
+                });
             }
-            Kind::Cast => mesh.handle(Call { from: self.peer, service, body, answer: Answer::none() }),
+            Kind::Cast => mesh.handle(Call {
+                from: self.peer,
+                service,
+                body,
+                answer: Answer::none(),
+            }),
             Kind::Answer => {
                 if let Some(waiting) = self.take_waiting(header.call) {
                     let _gone = waiting.send(Ok(body));
@@ -346,8 +393,12 @@ impl Link {
             }
             Kind::Refusal => {
                 if let Some(waiting) = self.take_waiting(header.call) {
-                    let message = String::from_utf8_lossy(&body[..body.len().min(MAX_REFUSAL_BYTES)]).into_owned();
-                    let _gone = waiting.send(Err(CallError::Refused { node: self.peer, message }));
+                    let message =
+                        String::from_utf8_lossy(&body[..body.len().min(MAX_REFUSAL_BYTES)]).into_owned();
+                    let _gone = waiting.send(Err(CallError::Refused {
+                        node: self.peer,
+                        message,
+                    }));
                 }
             }
             Kind::Last => {
@@ -371,14 +422,23 @@ impl Link {
         }
     }
 
-    async fn take_raw(&self, mesh: &Arc<MeshInner>, mut send: quinn::SendStream, mut recv: quinn::RecvStream) {
+    async fn take_raw(
+        &self,
+        mesh: &Arc<MeshInner>,
+        mut send: quinn::SendStream,
+        mut recv: quinn::RecvStream,
+    ) {
         let mut bytes = [0; RAW_PREAMBLE_BYTES];
         let Ok(Ok(())) = tokio::time::timeout(PREAMBLE_TIMEOUT, recv.read_exact(&mut bytes)).await else {
             return;
         };
         match frame::parse_raw_preamble(bytes) {
             Ok((_, service)) => match mesh.stream_handler(Service(service)) {
-                Some(handler) => handler.accept(LaneStream { peer: self.peer, send, recv }),
+                Some(handler) => handler.accept(LaneStream {
+                    peer: self.peer,
+                    send,
+                    recv,
+                }),
                 None => {
                     let _closed = send.reset(UNKNOWN_SERVICE.into());
                     let _closed = recv.stop(UNKNOWN_SERVICE.into());
@@ -394,7 +454,8 @@ impl Link {
             "a peer sent what the protocol does not have; its connection is closed. Do both run the same version?"
         );
         crate::metrics::refused(CloseCode::Protocol.label());
-        self.connection.close((CloseCode::Protocol as u32).into(), error.to_string().as_bytes());
+        self.connection
+            .close((CloseCode::Protocol as u32).into(), error.to_string().as_bytes());
     }
 
     /// Calls and casts take another connection from here on. Waits until all that was sent before has arrived on both sides
@@ -409,7 +470,11 @@ impl Link {
                 let heard = self.last_words.load(Ordering::Acquire) >= SLOTS;
                 let idle = heard && self.waiting().as_ref().is_none_or(HashMap::is_empty);
                 if idle && !std::mem::replace(&mut said, idle) {
-                    let goodbye = Header { kind: Kind::Goodbye, service: 0, call: 0 };
+                    let goodbye = Header {
+                        kind: Kind::Goodbye,
+                        service: 0,
+                        call: 0,
+                    };
                     self.outs[CONTROL_SLOT].push_answer(goodbye, Bytes::new());
                 }
                 if said && self.peer_done.load(Ordering::Acquire) {
@@ -436,7 +501,10 @@ impl Link {
 fn answer(out: &Outgoing, service: u16, call: u64, result: Result<Bytes, String>) {
     let (kind, body) = match result {
         Ok(body) if body.len() <= jarvis_types::limits::MAX_MESH_FRAME_BYTES => (Kind::Answer, body),
-        Ok(body) => (Kind::Refusal, format!("the answer of {} bytes exceeds the frame limit", body.len()).into()),
+        Ok(body) => (
+            Kind::Refusal,
+            format!("the answer of {} bytes exceeds the frame limit", body.len()).into(),
+        ),
         Err(mut message) => {
             let mut end = message.len().min(MAX_REFUSAL_BYTES);
             while !message.is_char_boundary(end) {
@@ -480,18 +548,28 @@ pub(crate) async fn greet(
     let mut send = connection.open_uni().await?;
     let mut hello = frame::preamble(CONTROL_SLOT, life).to_vec();
     hello.push(u8::from(continues.unwrap_or(false)));
-    send.write_all(&hello).await.map_err(|_| GreetError::lost(connection))?;
+    send.write_all(&hello)
+        .await
+        .map_err(|_| GreetError::lost(connection))?;
     let mut recv = connection.accept_uni().await?;
     let mut bytes = [0; PREAMBLE_BYTES];
-    recv.read_exact(&mut bytes).await.map_err(|_| GreetError::lost(connection))?;
+    recv.read_exact(&mut bytes)
+        .await
+        .map_err(|_| GreetError::lost(connection))?;
     let (slot, life) = frame::parse_preamble(&bytes)?;
     if slot != CONTROL_SLOT {
         return Err(GreetError::Frame(FrameError::Index(frame::slot_lane(slot).0, 0)));
     }
     let mut flag = [0; 1];
-    recv.read_exact(&mut flag).await.map_err(|_| GreetError::lost(connection))?;
+    recv.read_exact(&mut flag)
+        .await
+        .map_err(|_| GreetError::lost(connection))?;
     let continues = continues.unwrap_or(flag[0] != 0);
-    Ok(Greeting { control: (send, recv), life, continues })
+    Ok(Greeting {
+        control: (send, recv),
+        life,
+        continues,
+    })
 }
 
 /// Why greeting failed.

@@ -14,13 +14,15 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Call, CallError, Handler, JoinHandler, Member, Mesh, Peer, PeerState, Service, StreamHandler};
+use crate::api::{
+    Call, CallError, Handler, JoinHandler, Member, Mesh, Peer, PeerState, Service, StreamHandler,
+};
 use crate::close::{CloseCode, tls_refusal};
-use crate::identity::{CertificateNames, IdentityError, NodeIdentity};
+use crate::identity::{CertificateNames, ClusterCa, IdentityError, NodeIdentity};
 use crate::link::{Link, greet};
-use crate::tls::{self, ALPN_JOIN, ALPN_MESH, IdentityCell, TlsSetupError, WallTime};
+use crate::tls::{self, ALPN_JOIN, ALPN_MESH, ALPN_RENEW, IdentityCell, TlsSetupError, WallTime};
 use crate::transport::{MeshTimers, Nowhere, endpoint_config, transport_config};
-use crate::{dial, join, metrics};
+use crate::{dial, join, late, metrics};
 
 /// Handshakes under way at a time; more than that are turned away unanswered.
 const MAX_HANDSHAKES: usize = 64;
@@ -94,6 +96,7 @@ pub struct MeshInner {
     handlers: ArcSwap<HashMap<Service, Arc<dyn Handler>>>,
     stream_handlers: ArcSwap<HashMap<Service, Arc<dyn StreamHandler>>>,
     join_handler: Mutex<Option<Arc<dyn JoinHandler>>>,
+    issuer: Mutex<Option<(Arc<ClusterCa>, Duration)>>,
     pub(crate) joins: Semaphore,
     /// The connections in use, for callers.
     links: ArcSwap<HashMap<NodeId, Arc<Link>>>,
@@ -122,11 +125,22 @@ struct Entry {
 
 impl MeshInner {
     pub(crate) fn start(config: MeshConfig, deps: MeshDeps) -> Result<Arc<Self>, MeshError> {
-        let MeshDeps { identity, socket, runtime, clock, entropy, tasks } = deps;
+        let MeshDeps {
+            identity,
+            socket,
+            runtime,
+            clock,
+            entropy,
+            tasks,
+        } = deps;
         let names = identity.names();
         if (names.cluster, names.node) != (config.cluster, config.node) {
             let (found_cluster, found_node) = (names.cluster, names.node);
-            return Err(IdentityError::OtherNode { found_cluster, found_node }.into());
+            return Err(IdentityError::OtherNode {
+                found_cluster,
+                found_node,
+            }
+            .into());
         }
         metrics::describe();
         let ca = identity.ca().clone();
@@ -161,6 +175,7 @@ impl MeshInner {
             handlers: ArcSwap::default(),
             stream_handlers: ArcSwap::default(),
             join_handler: Mutex::default(),
+            issuer: Mutex::default(),
             joins: Semaphore::new(join::MAX_JOINS),
             links: ArcSwap::default(),
             peers: Mutex::default(),
@@ -170,7 +185,9 @@ impl MeshInner {
         let accepting = Arc::clone(&inner);
         inner.tasks.spawn(async move { accepting.accept().await });
         let refreshing = Arc::clone(&inner);
-        inner.tasks.spawn_until_cancelled(async move { refreshing.refresh().await });
+        inner
+            .tasks
+            .spawn_until_cancelled(async move { refreshing.refresh().await });
         let ending = Arc::clone(&inner);
         inner.tasks.spawn(async move {
             ending.tasks.cancelled().await;
@@ -212,8 +229,12 @@ impl MeshInner {
         {
             let mut peers = self.peers();
             let listed: HashSet<NodeId> = members.iter().map(|m| m.node).collect();
-            let unlisted: Vec<NodeId> =
-                peers.by_id.keys().copied().filter(|node| !listed.contains(node)).collect();
+            let unlisted: Vec<NodeId> = peers
+                .by_id
+                .keys()
+                .copied()
+                .filter(|node| !listed.contains(node))
+                .collect();
             for node in unlisted {
                 if let Some(entry) = peers.by_id.remove(&node) {
                     entry.token.cancel();
@@ -275,7 +296,10 @@ impl MeshInner {
 
     /// The name of a member that is not this node.
     pub(crate) fn member_name(&self, node: NodeId) -> Option<NodeName> {
-        self.peers().by_id.get(&node).map(|entry| entry.peer.member.name.clone())
+        self.peers()
+            .by_id
+            .get(&node)
+            .map(|entry| entry.peer.member.name.clone())
     }
 
     /// The address to dial `node` at, where a connection is wanted.
@@ -286,7 +310,10 @@ impl MeshInner {
     }
 
     pub(crate) fn has_live_link(&self, node: NodeId) -> bool {
-        self.links.load().get(&node).is_some_and(|link| link.connection.close_reason().is_none())
+        self.links
+            .load()
+            .get(&node)
+            .is_some_and(|link| link.connection.close_reason().is_none())
     }
 
     /// A new connection to `node` is wanted although there is one.
@@ -311,10 +338,16 @@ impl MeshInner {
             // The member may have been removed while the two greeted.
             let removed = peers.removed.contains(&link.peer);
             let Some(entry) = peers.by_id.get_mut(&link.peer) else {
-                return Err(if removed { CloseCode::Removed } else { CloseCode::NotAMember });
+                return Err(if removed {
+                    CloseCode::Removed
+                } else {
+                    CloseCode::NotAMember
+                });
             };
             let old = entry.link.take();
-            let continued = old.as_ref().filter(|old| link.continues && old.peer_life == link.peer_life);
+            let continued = old
+                .as_ref()
+                .filter(|old| link.continues && old.peer_life == link.peer_life);
             if let Some(old) = continued {
                 link.follow(old);
             }
@@ -416,7 +449,10 @@ impl MeshInner {
         let present: Vec<Peer> = peers.by_id.values().map(|entry| entry.peer.clone()).collect();
         self.watch.send_if_modified(|known| {
             let same = known.len() == present.len()
-                && known.iter().zip(&present).all(|(a, b)| a.member == b.member && a.changed_at == b.changed_at);
+                && known
+                    .iter()
+                    .zip(&present)
+                    .all(|(a, b)| a.member == b.member && a.changed_at == b.changed_at);
             *known = Arc::new(present);
             !same
         });
@@ -424,13 +460,20 @@ impl MeshInner {
 
     /// Has a connection replaced by one with our present certificate.
     fn renew_connection(&self, link: &Link) {
-        if self.node < link.peer { self.redial(link.peer) } else { link.ask_to_redial() }
+        if self.node < link.peer {
+            self.redial(link.peer)
+        } else {
+            link.ask_to_redial()
+        }
     }
 
     pub(crate) fn set_identity(&self, identity: NodeIdentity) -> Result<(), IdentityError> {
         let names = identity.names();
         if (names.cluster, names.node) != (self.cluster, self.node) {
-            return Err(IdentityError::OtherNode { found_cluster: names.cluster, found_node: names.node });
+            return Err(IdentityError::OtherNode {
+                found_cluster: names.cluster,
+                found_node: names.node,
+            });
         }
         self.identity.set(identity)?;
         for link in self.links.load().values() {
@@ -462,6 +505,7 @@ impl MeshInner {
                 inner.handshakes.fetch_sub(1, Ordering::Relaxed);
                 match accepted {
                     Some(Accepted::Joiner(connection)) => join::answer(&inner, from, connection).await,
+                    Some(Accepted::Late(connection)) => late::answer(&inner, from, connection).await,
                     Some(Accepted::Peer) | None => {}
                 }
             });
@@ -488,9 +532,11 @@ impl MeshInner {
             .and_then(|data| data.protocol);
         match protocol.as_deref() {
             Some(ALPN_JOIN) => Some(Accepted::Joiner(connection)),
+            Some(ALPN_RENEW) => Some(Accepted::Late(connection)),
             Some(ALPN_MESH) => {
-                let accepted =
-                    tokio::time::timeout_at(deadline, self.accept_peer(&connection)).await.unwrap_or(Ok(()));
+                let accepted = tokio::time::timeout_at(deadline, self.accept_peer(&connection))
+                    .await
+                    .unwrap_or(Ok(()));
                 if let Err(code) = accepted {
                     refuse(&connection, from, code);
                 }
@@ -525,7 +571,9 @@ impl MeshInner {
         let handlers = self.handlers.load();
         match handlers.get(&call.service) {
             Some(handler) => handler.handle(call),
-            None => call.answer.refuse(format!("service {:#06x} is not known here", call.service.0)),
+            None => call
+                .answer
+                .refuse(format!("service {:#06x} is not known here", call.service.0)),
         }
     }
 
@@ -553,8 +601,20 @@ impl MeshInner {
         *self.join_handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
     }
 
+    pub(crate) fn set_issuer(&self, ca: Arc<ClusterCa>, ttl: Duration) {
+        *self.issuer.lock().unwrap_or_else(PoisonError::into_inner) = Some((ca, ttl));
+    }
+
+    /// The CA, where this node holds its key, and how long its certificates are good for.
+    pub(crate) fn issuer(&self) -> Option<(Arc<ClusterCa>, Duration)> {
+        self.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn join_handler(&self) -> Option<Arc<dyn JoinHandler>> {
-        self.join_handler.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.join_handler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     // --- upkeep ---
@@ -611,6 +671,7 @@ impl MeshInner {
 
 enum Accepted {
     Joiner(quinn::Connection),
+    Late(quinn::Connection),
     Peer,
 }
 
@@ -620,7 +681,12 @@ impl Entry {
         let wanted = Arc::new(Notify::new());
         wanted.notify_one();
         Self {
-            peer: Peer { member, state: PeerState::Down, rtt: None, changed_at },
+            peer: Peer {
+                member,
+                state: PeerState::Down,
+                rtt: None,
+                changed_at,
+            },
             link: None,
             was_connected: false,
             stale: false,

@@ -15,12 +15,26 @@ const REFUSED: &str = "jarvis_mesh_refused_peers_total";
 
 /// Says what each of them means.
 pub(crate) fn describe() {
-    describe_gauge!(ROUND_TRIP, metrics::Unit::Seconds, "Smoothed round trip to a connected peer");
-    describe_counter!(LANE_BYTES, metrics::Unit::Bytes, "Bytes of messages on a lane, by direction");
+    describe_gauge!(
+        ROUND_TRIP,
+        metrics::Unit::Seconds,
+        "Smoothed round trip to a connected peer"
+    );
+    describe_counter!(
+        LANE_BYTES,
+        metrics::Unit::Bytes,
+        "Bytes of messages on a lane, by direction"
+    );
     describe_counter!(LANE_MESSAGES, "Messages on a lane, by direction");
     describe_gauge!(CONNECTED, "Peers with a connection");
-    describe_counter!(RECONNECTS, "Connections made to a peer that had been connected before and was lost");
-    describe_counter!(OVERLOADED, "Messages that were not sent because the queue to the peer was full");
+    describe_counter!(
+        RECONNECTS,
+        "Connections made to a peer that had been connected before and was lost"
+    );
+    describe_counter!(
+        OVERLOADED,
+        "Messages that were not sent because the queue to the peer was full"
+    );
     describe_counter!(REFUSED, "Connections that were refused, by reason");
 }
 

@@ -72,7 +72,12 @@ impl Outgoing {
     pub(crate) fn new(slot: usize) -> Self {
         let (lane, _) = slot_lane(slot);
         let meter = LaneMeter::new(lane, "out");
-        Self { lane, queue: Mutex::default(), wake: Notify::new(), meter }
+        Self {
+            lane,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            meter,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
@@ -129,7 +134,14 @@ impl Outgoing {
             if std::mem::replace(&mut queue.retired, true) {
                 return;
             }
-            queue.put(Header { kind: Kind::Last, service: 0, call: 0 }, Bytes::new());
+            queue.put(
+                Header {
+                    kind: Kind::Last,
+                    service: 0,
+                    call: 0,
+                },
+                Bytes::new(),
+            );
         }
         self.wake.notify_one();
     }
@@ -181,7 +193,11 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    const HEADER: Header = Header { kind: Kind::Cast, service: 1, call: 0 };
+    const HEADER: Header = Header {
+        kind: Kind::Cast,
+        service: 1,
+        call: 0,
+    };
 
     #[test]
     fn both_bounds_hold_and_answers_have_headroom() {
@@ -205,7 +221,11 @@ mod tests {
     #[tokio::test]
     async fn pieces_come_out_in_the_order_they_went_in() {
         let out = Outgoing::new(0);
-        let bodies = [Bytes::from_static(b"a"), Bytes::from(vec![7; LARGE_BODY_BYTES]), Bytes::from_static(b"b")];
+        let bodies = [
+            Bytes::from_static(b"a"),
+            Bytes::from(vec![7; LARGE_BODY_BYTES]),
+            Bytes::from_static(b"b"),
+        ];
         for body in &bodies {
             out.push(HEADER, body.clone()).unwrap();
         }
@@ -216,13 +236,23 @@ mod tests {
         let mut all = BytesMut::new();
         pieces.iter().for_each(|p| all.extend_from_slice(p));
         for body in bodies {
-            assert_eq!(crate::frame::next_frame(&mut all).unwrap().unwrap(), (HEADER, body));
+            assert_eq!(
+                crate::frame::next_frame(&mut all).unwrap().unwrap(),
+                (HEADER, body)
+            );
         }
-        assert_eq!(crate::frame::next_frame(&mut all).unwrap().unwrap().0.kind, Kind::Last);
+        assert_eq!(
+            crate::frame::next_frame(&mut all).unwrap().unwrap().0.kind,
+            Kind::Last
+        );
         assert!(all.is_empty());
         out.close();
         assert!(!out.take(&mut pieces).await);
-        assert_eq!(out.push(HEADER, Bytes::new()), Err(PushError::Retired), "still the other connection's");
+        assert_eq!(
+            out.push(HEADER, Bytes::new()),
+            Err(PushError::Retired),
+            "still the other connection's"
+        );
         let out = Outgoing::new(0);
         out.close();
         assert_eq!(out.push(HEADER, Bytes::new()), Err(PushError::Closed));

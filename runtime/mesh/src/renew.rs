@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::{Call, CallError, Lane, Mesh, PeerState, Service};
 use crate::identity::{ClusterCa, IdentityError, NodeIdentity};
+use crate::late;
 use crate::mesh::MeshInner;
 use crate::store::TlsStoreError;
 
@@ -75,11 +76,19 @@ impl Renewer for SelfIssue {
     async fn renew(&self, csr: Vec<u8>) -> Result<CertificateDer<'static>, RenewError> {
         let names = self.identity.names();
         let (clock, entropy) = (&*self.clock, &*self.entropy);
-        Ok(self.ca.issue(names.cluster, names.node, &self.name, &csr, clock, entropy, self.ttl)?)
+        Ok(self.ca.issue(
+            names.cluster,
+            names.node,
+            &self.name,
+            &csr,
+            clock,
+            entropy,
+            self.ttl,
+        )?)
     }
 }
 
-/// Asks the connected peers, one after the other.
+/// Asks the connected peers, one after the other; and with a certificate that has run out, all members.
 pub struct AskPeers(Weak<MeshInner>);
 
 impl AskPeers {
@@ -100,19 +109,44 @@ impl Renewer for AskPeers {
         let mut failures = Vec::new();
         for peer in peers.iter().filter(|peer| peer.state == PeerState::Up) {
             let body = Bytes::from(csr.clone());
-            match mesh.call(peer.member.node, Lane::Control, RENEW_SERVICE, 0, body, ASK_TIMEOUT).await {
+            match mesh
+                .call(
+                    peer.member.node,
+                    Lane::Control,
+                    RENEW_SERVICE,
+                    0,
+                    body,
+                    ASK_TIMEOUT,
+                )
+                .await
+            {
                 Ok(cert) => return Ok(CertificateDer::from(cert.to_vec())),
                 Err(CallError::Stopping) => break,
                 Err(error) => failures.push(error.to_string()),
             }
         }
-        let why = if failures.is_empty() { "no peer is connected".to_owned() } else { failures.join(", ") };
+        // Peers refuse a certificate that has run out, but whoever holds the CA's key may still know this node by it.
+        if mesh.identity().names().not_after_ms <= mesh.inner.clock.now_ms() {
+            for peer in peers.iter() {
+                match late::ask(&mesh.inner, &peer.member.address, &csr).await {
+                    Ok(cert) => return Ok(cert),
+                    Err(why) => failures.push(format!("{}: {why}", peer.member.address)),
+                }
+            }
+        }
+        let why = if failures.is_empty() {
+            "no peer is connected".to_owned()
+        } else {
+            failures.join(", ")
+        };
         Err(RenewError::NobodyIssues(why))
     }
 }
 
-/// Issues certificates for peers that ask. A peer gets one for itself and for nobody else.
+/// Issues certificates for peers that ask, also for members whose own has run out. A peer gets one for itself and for
+/// nobody else.
 pub fn serve_renewals(mesh: &Mesh, ca: Arc<ClusterCa>, ttl: Duration) {
+    mesh.inner.set_issuer(Arc::clone(&ca), ttl);
     let (weak, places) = (Arc::downgrade(&mesh.inner), Arc::new(Semaphore::new(MAX_ISSUING)));
     let handler = move |call: Call| {
         let Some(inner) = weak.upgrade() else { return };
@@ -173,13 +207,18 @@ async fn renew_once(mesh: &Mesh, renewer: &dyn Renewer, save: &SaveIdentity) -> 
     let renewed = present.with_certificate(cert)?;
     save(&renewed)?;
     mesh.set_identity(renewed)?;
-    tracing::info!(until_ms = mesh.identity().names().not_after_ms, "the node's certificate was renewed");
+    tracing::info!(
+        until_ms = mesh.identity().names().not_after_ms,
+        "the node's certificate was renewed"
+    );
     Ok(())
 }
 
 fn report(error: &RenewError, left: Duration, life: Duration) {
     let hours_left = left.as_secs() / 3_600;
-    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let source = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
     if left.is_zero() {
         tracing::error!(
             %error, source,

@@ -44,7 +44,9 @@ pub enum TlsStoreError {
 impl TlsStore {
     /// The store below `data`, which need not exist yet.
     pub fn new(data: &Path) -> Self {
-        Self { folder: data.join("tls") }
+        Self {
+            folder: data.join("tls"),
+        }
     }
 
     /// The folder.
@@ -70,7 +72,9 @@ impl TlsStore {
         let (Some(cert), Some(key)) = (self.read("ca.crt")?, self.read("ca.key")?) else {
             return Ok(None);
         };
-        ClusterCa::from_pem(&cert, &key).map(Some).map_err(|source| self.content("ca.key", source))
+        ClusterCa::from_pem(&cert, &key)
+            .map(Some)
+            .map_err(|source| self.content("ca.key", source))
     }
 
     /// Writes a node's identity. Replacing a certificate under the same key is atomic.
@@ -91,19 +95,26 @@ impl TlsStore {
     /// # Errors
     /// Where the files are there but not usable.
     pub fn load_identity(&self) -> Result<Option<NodeIdentity>, TlsStoreError> {
-        let (Some(ca), Some(cert), Some(key)) =
-            (self.read("ca.crt")?, self.read("node.crt")?, self.read("node.key")?)
-        else {
+        let (Some(ca), Some(cert), Some(key)) = (
+            self.read("ca.crt")?,
+            self.read("node.crt")?,
+            self.read("node.key")?,
+        ) else {
             return Ok(None);
         };
         let ca = cert_from_pem("ca.crt", &ca).map_err(|source| self.content("ca.crt", source))?;
         let cert = cert_from_pem("node.crt", &cert).map_err(|source| self.content("node.crt", source))?;
         let key = NodeKey::from_pem(&key).map_err(|source| self.content("node.key", source))?;
-        NodeIdentity::new(ca, cert, key).map(Some).map_err(|source| self.content("node.crt", source))
+        NodeIdentity::new(ca, cert, key)
+            .map(Some)
+            .map_err(|source| self.content("node.crt", source))
     }
 
     fn content(&self, name: &str, source: IdentityError) -> TlsStoreError {
-        TlsStoreError::Content { path: self.folder.join(name), source }
+        TlsStoreError::Content {
+            path: self.folder.join(name),
+            source,
+        }
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, TlsStoreError> {
@@ -111,7 +122,11 @@ impl TlsStore {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(TlsStoreError::Io { act: "read", path, source }),
+            Err(source) => Err(TlsStoreError::Io {
+                act: "read",
+                path,
+                source,
+            }),
         }
     }
 
@@ -121,17 +136,25 @@ impl TlsStore {
             let path = path.to_owned();
             move |source| TlsStoreError::Io { act, path, source }
         };
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(io("create", folder))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(folder)
+            .map_err(io("create", folder))?;
         // A folder that was there before may be open to others.
-        fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE)).map_err(io("protect", folder))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
+            .map_err(io("protect", folder))?;
         let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
         let written = (|| {
             match fs::remove_file(&temporary) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temporary)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(FILE_MODE)
+                .open(&temporary)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
@@ -171,7 +194,11 @@ mod tests {
         for file in ["ca.crt", "ca.key", "node.crt", "node.key"] {
             assert_eq!(mode(&store.folder().join(file)), FILE_MODE, "{file}");
         }
-        assert_eq!(fs::read_dir(store.folder()).unwrap().count(), 4, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(store.folder()).unwrap().count(),
+            4,
+            "no temporary file is left"
+        );
 
         fs::write(store.folder().join("node.crt"), "torn").unwrap();
         let error = store.load_identity().unwrap_err();

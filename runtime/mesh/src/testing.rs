@@ -38,7 +38,10 @@ impl Wires {
 
     /// Loses every datagram between `a` and all of `others`.
     pub fn isolate<'a>(&self, a: &Mesh, others: impl IntoIterator<Item = &'a Mesh>) {
-        others.into_iter().filter(|b| b.node() != a.node()).for_each(|b| self.cut(a, b));
+        others
+            .into_iter()
+            .filter(|b| b.node() != a.node())
+            .for_each(|b| self.cut(a, b));
     }
 
     /// Mends what was cut between the two.
@@ -54,7 +57,10 @@ impl Wires {
     }
 
     fn is_cut(&self, from: SocketAddr, to: SocketAddr) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&(from, to))
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&(from, to))
     }
 }
 
@@ -81,7 +87,11 @@ impl AsyncUdpSocket for Wired {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        if self.wires.is_cut(self.own, transmit.destination) { Ok(()) } else { self.socket.try_send(transmit) }
+        if self.wires.is_cut(self.own, transmit.destination) {
+            Ok(())
+        } else {
+            self.socket.try_send(transmit)
+        }
     }
 
     fn poll_recv(
@@ -142,7 +152,14 @@ impl TestBed {
     pub fn of(cluster_id: ClusterId, clock: Arc<dyn Clock>) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let ca = ClusterCa::create(cluster_id, &*clock, &*entropy).expect("a CA can be made");
-        Self { cluster_id, ca: Arc::new(ca), wires: Wires::default(), clock, entropy, timers: MeshTimers::lan() }
+        Self {
+            cluster_id,
+            ca: Arc::new(ca),
+            wires: Wires::default(),
+            clock,
+            entropy,
+            timers: MeshTimers::lan(),
+        }
     }
 
     /// A certificate of the CA for `node`.
@@ -161,10 +178,18 @@ impl TestBed {
     pub fn mesh_of(&self, identity: NodeIdentity, bind: &str) -> Mesh {
         let socket = bind_udp(bind.parse().expect("an address")).expect("a port is free");
         let own = socket.local_addr().expect("a bound socket has an address");
-        let config = MeshConfig { cluster: self.cluster_id, node: identity.names().node, timers: self.timers };
+        let config = MeshConfig {
+            cluster: self.cluster_id,
+            node: identity.names().node,
+            timers: self.timers,
+        };
         let deps = MeshDeps {
             identity,
-            socket: Arc::new(Wired { socket, own, wires: self.wires.clone() }),
+            socket: Arc::new(Wired {
+                socket,
+                own,
+                wires: self.wires.clone(),
+            }),
             runtime: Arc::new(quinn::TokioRuntime),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
@@ -188,7 +213,11 @@ fn name(node: NodeId) -> NodeName {
 
 /// How others meet `mesh`.
 pub fn member(mesh: &Mesh) -> Member {
-    Member { node: mesh.node(), name: name(mesh.node()), address: address(mesh).to_string() }
+    Member {
+        node: mesh.node(),
+        name: name(mesh.node()),
+        address: address(mesh).to_string(),
+    }
 }
 
 /// Makes all of them members.
@@ -217,7 +246,11 @@ pub async fn becomes(mesh: &Mesh, peer: NodeId, state: PeerState) {
     let mut peers = mesh.peers();
     let seen = peers.wait_for(|peers| peers.iter().any(|p| p.member.node == peer && p.state == state));
     let seen = tokio::time::timeout(PATIENCE, seen).await;
-    assert!(matches!(seen, Ok(Ok(_))), "node {} does not see node {peer} {state:?}", mesh.node());
+    assert!(
+        matches!(seen, Ok(Ok(_))),
+        "node {} does not see node {peer} {state:?}",
+        mesh.node()
+    );
 }
 
 /// Until when the certificate is good that `peer` shows on its present connection to `mesh`.

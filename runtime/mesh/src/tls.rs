@@ -25,6 +25,9 @@ pub(crate) const ALPN_MESH: &[u8] = b"jarvis-mesh/1";
 /// What someone speaks who wants to become a peer.
 pub(crate) const ALPN_JOIN: &[u8] = b"jarvis-join/1";
 
+/// What a member speaks whose certificate has run out.
+pub(crate) const ALPN_RENEW: &[u8] = b"jarvis-renew/1";
+
 /// The name dialled; certificates are not checked against it, since the node id in them is what counts.
 pub(crate) const SERVER_NAME: &str = "node.jarvis.internal";
 
@@ -141,11 +144,12 @@ pub(crate) fn server(
             .map_err(|e| TlsSetupError::Protocol(e.to_string()))?
             .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::clone(identity) as Arc<dyn rustls::server::ResolvesServerCert>);
-    config.alpn_protocols = vec![ALPN_MESH.to_vec(), ALPN_JOIN.to_vec()];
+    config.alpn_protocols = vec![ALPN_MESH.to_vec(), ALPN_JOIN.to_vec(), ALPN_RENEW.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.max_early_data_size = 0;
-    quinn::crypto::rustls::QuicServerConfig::try_from(config).map_err(|e| TlsSetupError::Protocol(e.to_string()))
+    quinn::crypto::rustls::QuicServerConfig::try_from(config)
+        .map_err(|e| TlsSetupError::Protocol(e.to_string()))
 }
 
 /// What dials peers.
@@ -154,7 +158,10 @@ pub(crate) fn mesh_client(
     ca: &CertificateDer<'static>,
     clock: &Arc<dyn Clock>,
 ) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsSetupError> {
-    let verifier = Arc::new(NodeVerifier { roots: root(ca)?, provider: provider() });
+    let verifier = Arc::new(NodeVerifier {
+        roots: root(ca)?,
+        provider: provider(),
+    });
     let config = client_builder(clock)?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
@@ -162,14 +169,17 @@ pub(crate) fn mesh_client(
     finish_client(config, ALPN_MESH)
 }
 
-/// What dials a cluster to join it, knowing only the hash of its CA certificate.
+/// What dials a cluster without showing a certificate, knowing the hash of its CA certificate.
 pub(crate) fn join_client(
     verifier: Arc<JoinVerifier>,
     clock: &Arc<dyn Clock>,
+    alpn: &[u8],
 ) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsSetupError> {
-    let config =
-        client_builder(clock)?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    finish_client(config, ALPN_JOIN)
+    let config = client_builder(clock)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    finish_client(config, alpn)
 }
 
 fn client_builder(
@@ -187,7 +197,8 @@ fn finish_client(
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    quinn::crypto::rustls::QuicClientConfig::try_from(config).map_err(|e| TlsSetupError::Protocol(e.to_string()))
+    quinn::crypto::rustls::QuicClientConfig::try_from(config)
+        .map_err(|e| TlsSetupError::Protocol(e.to_string()))
 }
 
 /// Believes a server whose certificate is signed by the CA and names a node.
@@ -212,6 +223,18 @@ fn verify_chain(
         now,
         provider.signature_verification_algorithms.all,
     )
+}
+
+/// Whether `ca` signed `leaf` and it was good right before its end.
+pub(crate) fn was_signed_by(
+    ca: &CertificateDer<'static>,
+    leaf: &CertificateDer<'_>,
+    not_after_ms: u64,
+) -> Result<(), rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone())?;
+    let then = UnixTime::since_unix_epoch(Duration::from_millis(not_after_ms.saturating_sub(1_000)));
+    verify_chain(&provider(), &roots, leaf, &[], then)
 }
 
 fn refuse_tls12() -> rustls::Error {
@@ -251,7 +274,9 @@ impl ServerCertVerifier for NodeVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -278,7 +303,12 @@ pub(crate) struct JoinVerifier {
 
 impl JoinVerifier {
     pub(crate) fn new(fingerprint: [u8; 32], cluster: ClusterId) -> Self {
-        Self { fingerprint, cluster, provider: provider(), doubt: Mutex::new(None) }
+        Self {
+            fingerprint,
+            cluster,
+            provider: provider(),
+            doubt: Mutex::new(None),
+        }
     }
 
     pub(crate) fn doubt(&self) -> Option<JoinDoubt> {
@@ -292,9 +322,14 @@ impl JoinVerifier {
         now: UnixTime,
     ) -> Result<(), (rustls::Error, JoinDoubt)> {
         let unknown = || (CertificateError::UnknownIssuer.into(), JoinDoubt::OtherCluster);
-        let ca = intermediates.iter().find(|c| fingerprint_of(c) == self.fingerprint).ok_or_else(unknown)?;
+        let ca = intermediates
+            .iter()
+            .find(|c| fingerprint_of(c) == self.fingerprint)
+            .ok_or_else(unknown)?;
         let mut roots = RootCertStore::empty();
-        roots.add(ca.clone().into_owned()).map_err(|e| (e, JoinDoubt::OtherCluster))?;
+        roots
+            .add(ca.clone().into_owned())
+            .map_err(|e| (e, JoinDoubt::OtherCluster))?;
         let names = CertificateNames::parse(leaf).map_err(|_| unknown())?;
         if names.cluster != self.cluster {
             return Err(unknown());
@@ -304,7 +339,9 @@ impl JoinVerifier {
             let doubt = match &error {
                 rustls::Error::InvalidCertificate(
                     CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-                ) => JoinDoubt::ClockBehind(Duration::from_millis(names.not_before_ms.saturating_sub(now_ms))),
+                ) => {
+                    JoinDoubt::ClockBehind(Duration::from_millis(names.not_before_ms.saturating_sub(now_ms)))
+                }
                 rustls::Error::InvalidCertificate(
                     CertificateError::Expired | CertificateError::ExpiredContext { .. },
                 ) => JoinDoubt::ClockAhead(Duration::from_millis(now_ms.saturating_sub(names.not_after_ms))),
@@ -353,6 +390,8 @@ impl ServerCertVerifier for JoinVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

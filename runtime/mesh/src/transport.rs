@@ -110,13 +110,13 @@ pub enum BindError {
 /// # Errors
 /// [`BindError`].
 pub fn bind_udp(address: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, BindError> {
-    UdpSocket::bind(address).and_then(|socket| quinn::TokioRuntime.wrap_udp_socket(socket)).map_err(|source| {
-        match source.kind() {
+    UdpSocket::bind(address)
+        .and_then(|socket| quinn::TokioRuntime.wrap_udp_socket(socket))
+        .map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { address },
             io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress { address },
             _ => BindError::Other { address, source },
-        }
-    })
+        })
 }
 
 /// The socket of an endpoint that has ended: frees the port of the one before, though the endpoint lives on in clones.
@@ -132,7 +132,12 @@ impl AsyncUdpSocket for Nowhere {
         Ok(())
     }
 
-    fn poll_recv(&self, _: &mut Context<'_>, _: &mut [IoSliceMut<'_>], _: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [IoSliceMut<'_>],
+        _: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
         Poll::Pending
     }
 
@@ -172,14 +177,16 @@ impl quinn::ConnectionIdGenerator for ConnectionIds {
 
 /// `reset_secret` must be the same after a restart: then a peer that still holds the old connection is told at once.
 pub(crate) fn endpoint_config(reset_secret: &[u8; 32], entropy: &Arc<dyn Entropy>) -> quinn::EndpointConfig {
-    let mut config =
-        quinn::EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, reset_secret)));
+    let mut config = quinn::EndpointConfig::new(Arc::new(ring::hmac::Key::new(
+        ring::hmac::HMAC_SHA256,
+        reset_secret,
+    )));
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
     let ids = Arc::clone(entropy);
-    config
-        .rng_seed(Some(seed))
-        .cid_generator(move || Box::new(ConnectionIds(Arc::clone(&ids))) as Box<dyn quinn::ConnectionIdGenerator>);
+    config.rng_seed(Some(seed)).cid_generator(move || {
+        Box::new(ConnectionIds(Arc::clone(&ids))) as Box<dyn quinn::ConnectionIdGenerator>
+    });
     config
 }
 
@@ -208,7 +215,9 @@ mod tests {
         let address = first.local_addr().unwrap();
         let error = bind_udp(address).unwrap_err();
         assert!(matches!(error, BindError::InUse { .. }));
-        assert!(error.to_string().contains(&address.to_string()) && error.to_string().contains("port in use"));
+        assert!(
+            error.to_string().contains(&address.to_string()) && error.to_string().contains("port in use")
+        );
         let nowhere = bind_udp("203.0.113.1:0".parse().unwrap()).unwrap_err();
         assert!(matches!(nowhere, BindError::NoSuchAddress { .. }), "{nowhere}");
     }

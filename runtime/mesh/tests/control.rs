@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jarvis_mesh::api::Mesh;
 use jarvis_mesh::control::{
-    AgentDuties, AgentInfo, AgentNotice, AgentReply, AgentRequest, ClusterControl, ControlError, ControlPlane,
-    DirectControl,
+    AgentDuties, AgentInfo, AgentNotice, AgentReply, AgentRequest, ClusterControl, ControlError,
+    ControlPlane, DirectControl,
 };
 use jarvis_mesh::testing::{self, TestBed};
 use jarvis_types::NodeId;
@@ -19,7 +19,11 @@ struct Duties(Mutex<Vec<(NodeId, AgentNotice)>>);
 
 impl AgentDuties for Duties {
     fn set_log_level(&self, filter: &str) -> Result<(), String> {
-        if filter == "info" { Ok(()) } else { Err(format!("{filter} is not a level")) }
+        if filter == "info" {
+            Ok(())
+        } else {
+            Err(format!("{filter} is not a level"))
+        }
     }
 
     fn notice(&self, from: NodeId, notice: AgentNotice) {
@@ -38,19 +42,29 @@ async fn all_present(planes: &[Arc<dyn ControlPlane>], others: usize) {
         }
     };
     let found: Vec<_> = planes.iter().map(|plane| plane.present()).collect();
-    tokio::time::timeout(PATIENCE, present).await.unwrap_or_else(|_| panic!("not all agents are there: {found:?}"));
+    tokio::time::timeout(PATIENCE, present)
+        .await
+        .unwrap_or_else(|_| panic!("not all agents are there: {found:?}"));
 }
 
 async fn agents_answer(meshes: &[Mesh], planes: &[Arc<dyn ControlPlane>], duties: &[Arc<Duties>]) {
     all_present(planes, meshes.len() - 1).await;
     for (from, plane) in meshes.iter().zip(planes) {
         for to in meshes.iter().filter(|m| m.node() != from.node()) {
-            let info = AgentInfo { node: to.node(), name: name(to), version: "1.2.3".to_owned() };
+            let info = AgentInfo {
+                node: to.node(),
+                name: name(to),
+                version: "1.2.3".to_owned(),
+            };
             let reply = plane.ask(to.node(), AgentRequest::WhoAreYou, PATIENCE).await;
             assert_eq!(reply, Ok(AgentReply::Iam(info)));
-            let reply = plane.ask(to.node(), AgentRequest::SetLogLevel("info".to_owned()), PATIENCE).await;
+            let reply = plane
+                .ask(to.node(), AgentRequest::SetLogLevel("info".to_owned()), PATIENCE)
+                .await;
             assert_eq!(reply, Ok(AgentReply::Done));
-            let reply = plane.ask(to.node(), AgentRequest::SetLogLevel("noise".to_owned()), PATIENCE).await;
+            let reply = plane
+                .ask(to.node(), AgentRequest::SetLogLevel("noise".to_owned()), PATIENCE)
+                .await;
             assert_eq!(reply, Ok(AgentReply::Refused("noise is not a level".to_owned())));
         }
         let nobody = plane.ask(NodeId(77), AgentRequest::WhoAreYou, PATIENCE).await;
@@ -62,11 +76,19 @@ async fn agents_answer(meshes: &[Mesh], planes: &[Arc<dyn ControlPlane>], duties
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, told).await.expect("all others are told");
+    tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("all others are told");
     for duties in &duties[1..] {
-        assert_eq!(*duties.0.lock().unwrap(), [(NodeId(1), AgentNotice::Draining(true))]);
+        assert_eq!(
+            *duties.0.lock().unwrap(),
+            [(NodeId(1), AgentNotice::Draining(true))]
+        );
     }
-    assert!(duties[0].0.lock().unwrap().is_empty(), "a node does not tell itself");
+    assert!(
+        duties[0].0.lock().unwrap().is_empty(),
+        "a node does not tell itself"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +115,8 @@ async fn agents_answer_by_ractor_cluster_and_again_after_the_connection_was_lost
     let duties: Vec<Arc<Duties>> = meshes.iter().map(|_| Arc::default()).collect();
     let mut planes: Vec<Arc<dyn ControlPlane>> = Vec::new();
     for (mesh, duties) in meshes.iter().zip(&duties) {
-        let plane = ClusterControl::start(mesh, name(mesh), "1.2.3".to_owned(), Arc::clone(duties) as _).await;
+        let plane =
+            ClusterControl::start(mesh, name(mesh), "1.2.3".to_owned(), Arc::clone(duties) as _).await;
         planes.push(Arc::new(plane.unwrap()));
     }
     agents_answer(&meshes, &planes, &duties).await;
@@ -103,7 +126,10 @@ async fn agents_answer_by_ractor_cluster_and_again_after_the_connection_was_lost
     all_present(&planes, 0).await;
     bed.wires.mend_all();
     all_present(&planes, 1).await;
-    let reply = planes[0].ask(NodeId(2), AgentRequest::WhoAreYou, PATIENCE).await.unwrap();
+    let reply = planes[0]
+        .ask(NodeId(2), AgentRequest::WhoAreYou, PATIENCE)
+        .await
+        .unwrap();
     assert!(matches!(reply, AgentReply::Iam(info) if info.node == NodeId(2)));
     for mesh in &meshes {
         mesh.stop().await;

@@ -11,7 +11,9 @@ use futures_util::future::BoxFuture;
 use jarvis_host::{Clock, ManualClock, SystemClock};
 use jarvis_mesh::api::{JoinHandler, Mesh};
 use jarvis_mesh::identity::DEFAULT_NODE_TTL;
-use jarvis_mesh::join::{JoinDeps, JoinTransportError, MAX_JOIN_REQUEST_BYTES, join_request, join_request_with};
+use jarvis_mesh::join::{
+    JoinDeps, JoinTransportError, MAX_JOIN_REQUEST_BYTES, join_request, join_request_with,
+};
 use jarvis_mesh::testing::{TEST_CLUSTER, TestBed};
 use jarvis_types::{ClusterId, NodeId};
 
@@ -42,8 +44,15 @@ async fn a_joiner_with_the_right_hash_is_answered_by_whichever_address_works() {
     let (_mesh, echo, address) = serving(&bed);
     let request = Bytes::from(vec![3; MAX_JOIN_REQUEST_BYTES]);
     let addresses = ["127.0.0.1:9".to_owned(), "no such name:1".to_owned(), address];
-    let answer =
-        join_request(&addresses, bed.ca.fingerprint(), TEST_CLUSTER, request.clone(), PATIENCE).await.unwrap();
+    let answer = join_request(
+        &addresses,
+        bed.ca.fingerprint(),
+        TEST_CLUSTER,
+        request.clone(),
+        PATIENCE,
+    )
+    .await
+    .unwrap();
     assert!(answer == request);
     assert_eq!(echo.0.lock().unwrap().len(), 1);
     let larger = Bytes::from(vec![3; MAX_JOIN_REQUEST_BYTES + 1]);
@@ -59,7 +68,12 @@ async fn a_joiner_sends_nothing_to_another_cluster() {
     let other_hash = TestBed::default().ca.fingerprint();
     let addresses = [address.clone()];
     let refused = join_request(&addresses, other_hash, TEST_CLUSTER, request.clone(), PATIENCE).await;
-    assert_eq!(refused, Err(JoinTransportError::WrongCluster { address: address.clone() }));
+    assert_eq!(
+        refused,
+        Err(JoinTransportError::WrongCluster {
+            address: address.clone()
+        })
+    );
     let other_id = ClusterId(TEST_CLUSTER.0 + 1);
     let refused = join_request(&addresses, bed.ca.fingerprint(), other_id, request, PATIENCE).await;
     assert_eq!(refused, Err(JoinTransportError::WrongCluster { address }));
@@ -76,12 +90,20 @@ async fn clocks_that_differ_are_named_with_by_how_much() {
         (now_ms - 2 * day.as_millis() as u64, true),
         (now_ms + (DEFAULT_NODE_TTL + 2 * day).as_millis() as u64, false),
     ] {
-        let deps =
-            JoinDeps { clock: Arc::new(ManualClock::new(clock_ms)), ..JoinDeps::system().unwrap() };
+        let deps = JoinDeps {
+            clock: Arc::new(ManualClock::new(clock_ms)),
+            ..JoinDeps::system().unwrap()
+        };
         let request = Bytes::from_static(b"secret");
         let (addresses, hash) = ([address.clone()], bed.ca.fingerprint());
-        let refused = join_request_with(deps, &addresses, hash, TEST_CLUSTER, request, PATIENCE).await.unwrap_err();
-        let JoinTransportError::ClocksDiffer { behind: found, at_least } = refused else {
+        let refused = join_request_with(deps, &addresses, hash, TEST_CLUSTER, request, PATIENCE)
+            .await
+            .unwrap_err();
+        let JoinTransportError::ClocksDiffer {
+            behind: found,
+            at_least,
+        } = refused
+        else {
             panic!("{refused}");
         };
         assert_eq!(found, behind);
@@ -95,12 +117,22 @@ async fn unreachable_addresses_are_all_named() {
     let hash = TestBed::default().ca.fingerprint();
     let addresses = ["127.0.0.1:9".to_owned(), "nonsense".to_owned()];
     let began = tokio::time::Instant::now();
-    let error = join_request(&addresses, hash, TEST_CLUSTER, Bytes::new(), PATIENCE).await.unwrap_err();
+    let error = join_request(&addresses, hash, TEST_CLUSTER, Bytes::new(), PATIENCE)
+        .await
+        .unwrap_err();
     assert!(began.elapsed() < PATIENCE + Duration::from_secs(1));
-    let JoinTransportError::Unreachable { mut tried } = error.clone() else { panic!("{error}") };
+    let JoinTransportError::Unreachable { mut tried } = error.clone() else {
+        panic!("{error}")
+    };
     tried.sort();
-    assert_eq!(tried.iter().map(|(address, _)| address).collect::<Vec<_>>(), ["127.0.0.1:9", "nonsense"]);
-    assert!(error.to_string().contains("nonsense (does not resolve"), "{error}");
+    assert_eq!(
+        tried.iter().map(|(address, _)| address).collect::<Vec<_>>(),
+        ["127.0.0.1:9", "nonsense"]
+    );
+    assert!(
+        error.to_string().contains("nonsense (does not resolve"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

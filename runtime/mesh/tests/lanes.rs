@@ -39,7 +39,9 @@ async fn a_call_is_answered_and_says_who_called() {
     );
     for caller in [&meshes[0], &meshes[2]] {
         for lane in [Lane::Raft, Lane::Actors, Lane::Control, Lane::Snapshot] {
-            let answer = caller.call(NodeId(2), lane, ECHO, 7, Bytes::from_static(b"salut"), PATIENCE).await;
+            let answer = caller
+                .call(NodeId(2), lane, ECHO, 7, Bytes::from_static(b"salut"), PATIENCE)
+                .await;
             assert_eq!(answer, Ok(Bytes::from_static(b"salut")), "{lane:?}");
         }
     }
@@ -50,27 +52,51 @@ async fn a_call_is_answered_and_says_who_called() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_answered_says_so() {
     let meshes = testing::cluster(2).await;
-    let call = |service| meshes[0].call(NodeId(2), Lane::Actors, service, 0, Bytes::new(), Duration::from_millis(50));
-    assert!(matches!(call(ECHO).await, Err(CallError::Refused { node: NodeId(2), message }) if message.contains("0x0f01")));
+    let call = |service| {
+        meshes[0].call(
+            NodeId(2),
+            Lane::Actors,
+            service,
+            0,
+            Bytes::new(),
+            Duration::from_millis(50),
+        )
+    };
+    assert!(
+        matches!(call(ECHO).await, Err(CallError::Refused { node: NodeId(2), message }) if message.contains("0x0f01"))
+    );
     meshes[1].serve(ECHO, Arc::new(|call: Call| call.answer.refuse("not today")));
     assert_eq!(
         call(ECHO).await,
-        Err(CallError::Refused { node: NodeId(2), message: "not today".to_owned() })
+        Err(CallError::Refused {
+            node: NodeId(2),
+            message: "not today".to_owned()
+        })
     );
     meshes[1].serve(ECHO, Arc::new(drop::<Call>));
     assert!(matches!(call(ECHO).await, Err(CallError::Refused { .. })));
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
-    meshes[1].serve(NEVER, Arc::new(move |call: Call| keeper.lock().unwrap().push(call)));
+    meshes[1].serve(
+        NEVER,
+        Arc::new(move |call: Call| keeper.lock().unwrap().push(call)),
+    );
     assert_eq!(
         call(NEVER).await,
-        Err(CallError::Timeout { node: NodeId(2), after: Duration::from_millis(50) })
+        Err(CallError::Timeout {
+            node: NodeId(2),
+            after: Duration::from_millis(50)
+        })
     );
     // An answer that comes too late harms nothing.
     kept.lock().unwrap().drain(..).for_each(echo);
-    let elsewhere = meshes[0].call(NodeId(9), Lane::Actors, ECHO, 0, Bytes::new(), PATIENCE).await;
+    let elsewhere = meshes[0]
+        .call(NodeId(9), Lane::Actors, ECHO, 0, Bytes::new(), PATIENCE)
+        .await;
     assert_eq!(elsewhere, Err(CallError::NotConnected(NodeId(9))));
-    let itself = meshes[0].call(NodeId(1), Lane::Actors, ECHO, 0, Bytes::new(), PATIENCE).await;
+    let itself = meshes[0]
+        .call(NodeId(1), Lane::Actors, ECHO, 0, Bytes::new(), PATIENCE)
+        .await;
     assert_eq!(itself, Err(CallError::NotConnected(NodeId(1))));
 }
 
@@ -81,7 +107,12 @@ async fn messages_of_one_order_arrive_in_order_and_calls_among_casts() {
     meshes[1].serve(
         COLLECT,
         Arc::new(move |call: Call| {
-            sender.send((call.body[0], u64::from_le_bytes(call.body[1..9].try_into().unwrap()))).unwrap();
+            sender
+                .send((
+                    call.body[0],
+                    u64::from_le_bytes(call.body[1..9].try_into().unwrap()),
+                ))
+                .unwrap();
             call.answer.send(Bytes::new());
         }),
     );
@@ -94,19 +125,29 @@ async fn messages_of_one_order_arrive_in_order_and_calls_among_casts() {
             if n % 500 == 0 {
                 body.resize(100_000, 0);
             }
-            while let Err(CallError::Overloaded(_)) =
-                meshes[0].cast(NodeId(2), Lane::Actors, COLLECT, u64::from(order), body.clone().into())
-            {
+            while let Err(CallError::Overloaded(_)) = meshes[0].cast(
+                NodeId(2),
+                Lane::Actors,
+                COLLECT,
+                u64::from(order),
+                body.clone().into(),
+            ) {
                 tokio::task::yield_now().await;
             }
         }
     }
     let mut last = vec![0u8];
     last.extend_from_slice(&EACH.to_le_bytes());
-    meshes[0].call(NodeId(2), Lane::Actors, COLLECT, 0, last.into(), PATIENCE).await.unwrap();
+    meshes[0]
+        .call(NodeId(2), Lane::Actors, COLLECT, 0, last.into(), PATIENCE)
+        .await
+        .unwrap();
     let mut next = [0u64; 4];
     while next != [EACH + 1, EACH, EACH, EACH] {
-        let (order, n) = tokio::time::timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap();
+        let (order, n) = tokio::time::timeout(PATIENCE, receiver.recv())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(n, next[usize::from(order)], "order {order}");
         next[usize::from(order)] += 1;
     }
@@ -128,7 +169,10 @@ async fn answers_come_in_any_order() {
     );
     let calls = (0..100).map(|n| {
         let mesh = meshes[0].clone();
-        async move { mesh.call(NodeId(2), Lane::Raft, ECHO, n % 3, number(n), PATIENCE).await }
+        async move {
+            mesh.call(NodeId(2), Lane::Raft, ECHO, n % 3, number(n), PATIENCE)
+                .await
+        }
     });
     for (n, answer) in (0u64..).zip(futures_util::future::join_all(calls).await) {
         assert_eq!(answer, Ok(number(n)));
@@ -140,21 +184,40 @@ async fn the_largest_message_passes_and_a_larger_one_does_not() {
     let meshes = testing::cluster(2).await;
     meshes[1].serve(ECHO, Arc::new(echo));
     let largest = Bytes::from((0..MAX_MESH_FRAME_BYTES).map(|n| n as u8).collect::<Vec<_>>());
-    let answer = meshes[0].call(NodeId(2), Lane::Raft, ECHO, 0, largest.clone(), PATIENCE).await.unwrap();
+    let answer = meshes[0]
+        .call(NodeId(2), Lane::Raft, ECHO, 0, largest.clone(), PATIENCE)
+        .await
+        .unwrap();
     assert!(answer == largest);
     let larger = Bytes::from(vec![0; MAX_MESH_FRAME_BYTES + 1]);
-    let too_large = CallError::TooLarge { len: MAX_MESH_FRAME_BYTES + 1, max: MAX_MESH_FRAME_BYTES };
-    assert_eq!(meshes[0].cast(NodeId(2), Lane::Raft, ECHO, 0, larger.clone()), Err(too_large.clone()));
-    assert_eq!(meshes[0].call(NodeId(2), Lane::Raft, ECHO, 0, larger.clone(), PATIENCE).await, Err(too_large));
+    let too_large = CallError::TooLarge {
+        len: MAX_MESH_FRAME_BYTES + 1,
+        max: MAX_MESH_FRAME_BYTES,
+    };
+    assert_eq!(
+        meshes[0].cast(NodeId(2), Lane::Raft, ECHO, 0, larger.clone()),
+        Err(too_large.clone())
+    );
+    assert_eq!(
+        meshes[0]
+            .call(NodeId(2), Lane::Raft, ECHO, 0, larger.clone(), PATIENCE)
+            .await,
+        Err(too_large)
+    );
     // An answer that is too large is refused where it is made.
     meshes[1].serve(ECHO, Arc::new(move |call: Call| call.answer.send(larger.clone())));
-    let refused = meshes[0].call(NodeId(2), Lane::Raft, ECHO, 0, Bytes::new(), PATIENCE).await;
+    let refused = meshes[0]
+        .call(NodeId(2), Lane::Raft, ECHO, 0, Bytes::new(), PATIENCE)
+        .await;
     assert!(matches!(refused, Err(CallError::Refused { message, .. }) if message.contains("limit")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_is_told() {
-    let bed = TestBed { timers: MeshTimers::slow_disk(), ..TestBed::default() };
+    let bed = TestBed {
+        timers: MeshTimers::slow_disk(),
+        ..TestBed::default()
+    };
     let meshes = bed.cluster(2).await;
     bed.wires.cut(&meshes[0], &meshes[1]);
     let body = Bytes::from(vec![0; 1024 * 1024]);
@@ -179,16 +242,24 @@ async fn a_lane_that_stands_still_does_not_hold_up_the_others() {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
     // A receiver that reads nothing.
-    meshes[1].serve_streams(COLLECT, Arc::new(move |stream: LaneStream| keeper.lock().unwrap().push(stream)));
+    meshes[1].serve_streams(
+        COLLECT,
+        Arc::new(move |stream: LaneStream| keeper.lock().unwrap().push(stream)),
+    );
     let mut stream = meshes[0].open(NodeId(2), Lane::Snapshot, COLLECT).await.unwrap();
     let piece = vec![0; 1024 * 1024];
     let mut written = 0;
-    while tokio::time::timeout(Duration::from_millis(300), stream.send.write_all(&piece)).await.is_ok() {
+    while tokio::time::timeout(Duration::from_millis(300), stream.send.write_all(&piece))
+        .await
+        .is_ok()
+    {
         written += 1;
         assert!(written < 100, "nothing holds back the sender");
     }
     for lane in [Lane::Raft, Lane::Actors, Lane::Control] {
-        let answer = meshes[0].call(NodeId(2), lane, ECHO, 0, number(1), PATIENCE).await;
+        let answer = meshes[0]
+            .call(NodeId(2), lane, ECHO, 0, number(1), PATIENCE)
+            .await;
         assert_eq!(answer, Ok(number(1)), "{lane:?}");
     }
 }
@@ -204,7 +275,11 @@ async fn raw_streams_carry_what_is_too_long_for_a_message() {
             #[allow(clippy::disallowed_methods, reason = "a test's own task")]
             tokio::spawn(async move {
                 let all = stream.recv.read_to_end(64 * 1024 * 1024).await.unwrap();
-                stream.send.write_all(&(all.len() as u64).to_le_bytes()).await.unwrap();
+                stream
+                    .send
+                    .write_all(&(all.len() as u64).to_le_bytes())
+                    .await
+                    .unwrap();
                 stream.send.finish().unwrap();
             });
         }),
@@ -215,10 +290,16 @@ async fn raw_streams_carry_what_is_too_long_for_a_message() {
         stream.send.write_all(&piece).await.unwrap();
     }
     stream.send.finish().unwrap();
-    assert_eq!(stream.recv.read_to_end(8).await.unwrap(), (20u64 * 1024 * 1024).to_le_bytes());
+    assert_eq!(
+        stream.recv.read_to_end(8).await.unwrap(),
+        (20u64 * 1024 * 1024).to_le_bytes()
+    );
 
     let mut unknown = meshes[0].open(NodeId(2), Lane::Snapshot, NEVER).await.unwrap();
-    assert!(unknown.recv.read_to_end(8).await.is_err(), "nobody takes that service");
+    assert!(
+        unknown.recv.read_to_end(8).await.is_err(),
+        "nobody takes that service"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,7 +318,16 @@ async fn calls_under_way_end_with_their_connection() {
     let caller = meshes[0].clone();
     #[allow(clippy::disallowed_methods, reason = "a test's own task")]
     let call = tokio::spawn(async move {
-        caller.call(NodeId(2), Lane::Actors, NEVER, 0, Bytes::new(), Duration::from_secs(60)).await
+        caller
+            .call(
+                NodeId(2),
+                Lane::Actors,
+                NEVER,
+                0,
+                Bytes::new(),
+                Duration::from_secs(60),
+            )
+            .await
     });
     arrived.recv().await.unwrap();
     bed.wires.cut(&meshes[0], &meshes[1]);
@@ -249,14 +339,19 @@ async fn calls_under_way_end_with_their_connection() {
     bed.wires.mend_all();
     testing::connected(&meshes).await;
     meshes[1].serve(ECHO, Arc::new(echo));
-    let answer = meshes[0].call(NodeId(2), Lane::Actors, ECHO, 0, number(3), PATIENCE).await;
+    let answer = meshes[0]
+        .call(NodeId(2), Lane::Actors, ECHO, 0, number(3), PATIENCE)
+        .await;
     assert_eq!(answer, Ok(number(3)));
 }
 
 /// One of two nodes dies without a farewell and is back at once, under a profile that misses a silent peer only after
 /// three seconds.
 async fn restarted(which: usize) {
-    let bed = TestBed { timers: MeshTimers::slow_disk(), ..TestBed::default() };
+    let bed = TestBed {
+        timers: MeshTimers::slow_disk(),
+        ..TestBed::default()
+    };
     let meshes = bed.cluster(2).await;
     let (stays, dies) = (&meshes[1 - which], &meshes[which]);
     let (address, identity) = (dies.local_addr().unwrap().to_string(), dies.identity());
@@ -268,7 +363,14 @@ async fn restarted(which: usize) {
     back.serve(ECHO, Arc::new(echo));
     back.set_members(meshes.iter().map(testing::member).collect());
     loop {
-        let call = stays.call(dies.node(), Lane::Actors, ECHO, 0, number(1), Duration::from_millis(200));
+        let call = stays.call(
+            dies.node(),
+            Lane::Actors,
+            ECHO,
+            0,
+            number(1),
+            Duration::from_millis(200),
+        );
         match call.await {
             Ok(answer) => break assert_eq!(answer, number(1)),
             Err(CallError::TooLarge { .. } | CallError::Refused { .. }) => panic!("not what was sent"),
@@ -276,14 +378,24 @@ async fn restarted(which: usize) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(2_500),
+        "{:?}",
+        began.elapsed()
+    );
     testing::becomes(&back, stays.node(), PeerState::Up).await;
     // With a farewell it is known at once.
     let began = tokio::time::Instant::now();
     back.stop().await;
     testing::becomes(stays, dies.node(), PeerState::Down).await;
-    assert!(began.elapsed() < Duration::from_millis(1_000), "{:?}", began.elapsed());
-    let call = back.call(stays.node(), Lane::Actors, ECHO, 0, number(1), PATIENCE).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(1_000),
+        "{:?}",
+        began.elapsed()
+    );
+    let call = back
+        .call(stays.node(), Lane::Actors, ECHO, 0, number(1), PATIENCE)
+        .await;
     assert_eq!(call, Err(CallError::Stopping));
 }
 

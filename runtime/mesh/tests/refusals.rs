@@ -18,7 +18,9 @@ const NOW_MS: u64 = 1_800_000_000_000;
 
 fn metrics() -> String {
     static HANDLE: OnceLock<metrics_exporter_prometheus::PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| jarvis_host::telemetry::start_metrics().unwrap()).render()
+    HANDLE
+        .get_or_init(|| jarvis_host::telemetry::start_metrics().unwrap())
+        .render()
 }
 
 /// Waits until a refusal for `reason` was counted.
@@ -26,14 +28,21 @@ async fn counted(reason: &str) {
     let line = format!("jarvis_mesh_refused_peers_total{{reason=\"{reason}\"}}");
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !metrics().contains(&line) {
-        assert!(tokio::time::Instant::now() < deadline, "no {line} in\n{}", metrics());
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "no {line} in\n{}",
+            metrics()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 fn count(reason: &str) -> u64 {
     let line = format!("jarvis_mesh_refused_peers_total{{reason=\"{reason}\"}} ");
-    metrics().lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |n| n.parse().unwrap())
+    metrics()
+        .lines()
+        .find_map(|l| l.strip_prefix(&line))
+        .map_or(0, |n| n.parse().unwrap())
 }
 
 /// Makes `server` expect a node 1, and `intruder` dial `server` as if it were a member.
@@ -43,7 +52,12 @@ fn face(intruder: &Mesh, server: &Mesh) {
 }
 
 fn state(mesh: &Mesh, node: NodeId) -> PeerState {
-    mesh.peers().borrow().iter().find(|p| p.member.node == node).unwrap().state
+    mesh.peers()
+        .borrow()
+        .iter()
+        .find(|p| p.member.node == node)
+        .unwrap()
+        .state
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,17 +69,26 @@ async fn a_peer_with_another_clusters_certificate_is_refused() {
     face(&intruder, &server);
     // The dialer already sees that it is not its own cluster: nothing gets through in either direction.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!((state(&server, NodeId(1)), state(&intruder, NodeId(2))), (PeerState::Down, PeerState::Down));
+    assert_eq!(
+        (state(&server, NodeId(1)), state(&intruder, NodeId(2))),
+        (PeerState::Down, PeerState::Down)
+    );
     counted("other_ca").await;
     intruder.stop().await;
     let before = count("other_ca");
     // One that believes anybody is refused by the server.
     let client = Client::new(Some(theirs.identity(NodeId(1), DEFAULT_NODE_TTL)));
     let reason = client.refused_by(&server).await;
-    assert!(reason.contains("handshake") || reason.contains("UnknownCA"), "{reason}");
+    assert!(
+        reason.contains("handshake") || reason.contains("UnknownCA"),
+        "{reason}"
+    );
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while count("other_ca") <= before {
-        assert!(tokio::time::Instant::now() < deadline, "the server counts what it refuses");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the server counts what it refuses"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -103,8 +126,18 @@ async fn a_removed_members_connection_is_closed_and_its_certificate_refused() {
     testing::becomes(&meshes[0], NodeId(2), PeerState::Down).await;
     testing::becomes(&meshes[0], NodeId(3), PeerState::Down).await;
     counted("removed").await;
-    assert!(meshes[1].peers().borrow().iter().all(|p| p.member.node == NodeId(3)));
-    assert_eq!(state(&meshes[1], NodeId(3)), PeerState::Up, "the others stay connected");
+    assert!(
+        meshes[1]
+            .peers()
+            .borrow()
+            .iter()
+            .all(|p| p.member.node == NodeId(3))
+    );
+    assert_eq!(
+        state(&meshes[1], NodeId(3)),
+        PeerState::Up,
+        "the others stay connected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,8 +147,14 @@ async fn a_node_that_answers_for_another_is_not_taken_for_it() {
     let (one, three) = (bed.mesh(NodeId(1)), bed.mesh(NodeId(3)));
     three.set_members(vec![testing::member(&one)]);
     // Node 3 stands at the address at which node 2 is looked for, both being members.
-    let wrong = Member { node: NodeId(2), ..testing::member(&three) };
-    let elsewhere = Member { address: "127.0.0.1:9".to_owned(), ..testing::member(&three) };
+    let wrong = Member {
+        node: NodeId(2),
+        ..testing::member(&three)
+    };
+    let elsewhere = Member {
+        address: "127.0.0.1:9".to_owned(),
+        ..testing::member(&three)
+    };
     one.set_members(vec![wrong, elsewhere]);
     counted("wrong_node").await;
     assert_eq!(state(&one, NodeId(2)), PeerState::Down);
@@ -134,8 +173,14 @@ async fn an_expired_certificate_ends_its_connection_and_is_refused() {
     testing::becomes(&meshes[1], NodeId(1), PeerState::Down).await;
     counted("certificate_expired").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(state(&meshes[1], NodeId(1)), PeerState::Down, "the expired certificate is not let in again");
-    meshes[0].set_identity(bed.identity(NodeId(1), DEFAULT_NODE_TTL)).unwrap();
+    assert_eq!(
+        state(&meshes[1], NodeId(1)),
+        PeerState::Down,
+        "the expired certificate is not let in again"
+    );
+    meshes[0]
+        .set_identity(bed.identity(NodeId(1), DEFAULT_NODE_TTL))
+        .unwrap();
     testing::connected(&meshes).await;
 }
 
@@ -159,7 +204,11 @@ async fn hostile_bytes_close_the_connection_and_nothing_else() {
     let meshes = bed.cluster(2).await;
     meshes[1].serve(ECHO, Arc::new(|call: Call| call.answer.send(call.body)));
     let hostile_id = bed.identity(NodeId(0), DEFAULT_NODE_TTL);
-    let hostile = Member { node: NodeId(0), name: "hostile".parse().unwrap(), address: "127.0.0.1:9".to_owned() };
+    let hostile = Member {
+        node: NodeId(0),
+        name: "hostile".parse().unwrap(),
+        address: "127.0.0.1:9".to_owned(),
+    };
     meshes[1].set_members(vec![testing::member(&meshes[0]), hostile]);
     let control = [1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let streams: [&[&[u8]]; 7] = [
@@ -187,7 +236,16 @@ async fn hostile_bytes_close_the_connection_and_nothing_else() {
         // A greeting that is not one is simply not answered; everything later is told.
         let text = reason.to_string();
         assert!(text.contains("closed by peer"), "{text}");
-        let answer = meshes[0].call(NodeId(2), Lane::Actors, ECHO, 0, Bytes::from_static(b"x"), PATIENCE).await;
+        let answer = meshes[0]
+            .call(
+                NodeId(2),
+                Lane::Actors,
+                ECHO,
+                0,
+                Bytes::from_static(b"x"),
+                PATIENCE,
+            )
+            .await;
         assert_eq!(answer, Ok(Bytes::from_static(b"x")), "the others are not touched");
     }
     counted("protocol_error").await;
@@ -198,12 +256,16 @@ async fn no_session_can_be_resumed() {
     let bed = TestBed::default();
     let server = bed.mesh(NodeId(2));
     let spy = Arc::new(TicketSpy::default());
-    let resumption = rustls::client::Resumption::store(Arc::clone(&spy) as Arc<dyn rustls::client::ClientSessionStore>);
+    let resumption =
+        rustls::client::Resumption::store(Arc::clone(&spy) as Arc<dyn rustls::client::ClientSessionStore>);
     let client = Client::with(Some(bed.identity(NodeId(1), DEFAULT_NODE_TTL)), resumption);
     let connection = client.connect(&server).await.unwrap();
     // Refused as no member: by then everything that the server has to send with the handshake has come.
     connection.closed().await;
-    assert!(spy.asked.load(Ordering::Relaxed), "the client would have liked to resume");
+    assert!(
+        spy.asked.load(Ordering::Relaxed),
+        "the client would have liked to resume"
+    );
     assert_eq!(spy.tickets.load(Ordering::Relaxed), 0);
 }
 
@@ -277,7 +339,9 @@ impl Client {
             Some(identity) => {
                 use rustls_pki_types::pem::PemObject;
                 let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(identity.key().to_pem().as_bytes());
-                builder.with_client_auth_cert(vec![identity.certificate().clone()], key.unwrap()).unwrap()
+                builder
+                    .with_client_auth_cert(vec![identity.certificate().clone()], key.unwrap())
+                    .unwrap()
             }
             None => builder.with_no_client_auth(),
         };
@@ -294,7 +358,10 @@ impl Client {
     }
 
     async fn connect(&self, server: &Mesh) -> Result<quinn::Connection, quinn::ConnectionError> {
-        self.endpoint.connect(server.local_addr().unwrap(), "node.jarvis.internal").unwrap().await
+        self.endpoint
+            .connect(server.local_addr().unwrap(), "node.jarvis.internal")
+            .unwrap()
+            .await
     }
 
     async fn refused_by(&self, server: &Mesh) -> String {
@@ -342,6 +409,8 @@ impl rustls::client::danger::ServerCertVerifier for Gullible {
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jarvis_host::{Clock, ManualClock};
 use jarvis_mesh::api::{Call, Lane, PeerState, Service};
-use jarvis_mesh::identity::NodeIdentity;
-use jarvis_mesh::renew::{AskPeers, SelfIssue, keep_renewed, serve_renewals};
+use jarvis_mesh::identity::{NodeIdentity, NodeKey};
+use jarvis_mesh::renew::{AskPeers, Renewer, SelfIssue, keep_renewed, serve_renewals};
 use jarvis_mesh::store::TlsStore;
 use jarvis_mesh::testing::{self, TestBed};
 use jarvis_types::NodeId;
@@ -33,7 +33,10 @@ async fn connections_are_replaced_under_calls_without_a_failure_and_in_order() {
     meshes[1].serve(
         COUNT,
         Arc::new(move |call: Call| {
-            collected.lock().unwrap().push(u64::from_le_bytes(call.body[..8].try_into().unwrap()));
+            collected
+                .lock()
+                .unwrap()
+                .push(u64::from_le_bytes(call.body[..8].try_into().unwrap()));
         }),
     );
     let stop = Arc::new(AtomicBool::new(false));
@@ -45,7 +48,9 @@ async fn connections_are_replaced_under_calls_without_a_failure_and_in_order() {
             let mut calls = 0u64;
             while !stop.load(Ordering::Relaxed) {
                 let body = Bytes::copy_from_slice(&calls.to_le_bytes());
-                let answer = mesh.call(NodeId(to), Lane::Actors, ECHO, calls, body.clone(), PATIENCE).await;
+                let answer = mesh
+                    .call(NodeId(to), Lane::Actors, ECHO, calls, body.clone(), PATIENCE)
+                    .await;
                 assert_eq!(answer, Ok(body));
                 calls += 1;
             }
@@ -79,7 +84,9 @@ async fn connections_are_replaced_under_calls_without_a_failure_and_in_order() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, shown).await.expect("the new certificate is shown");
+        tokio::time::timeout(PATIENCE, shown)
+            .await
+            .expect("the new certificate is shown");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -92,8 +99,13 @@ async fn connections_are_replaced_under_calls_without_a_failure_and_in_order() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, all).await.expect("every cast arrives");
-    assert!(seen.lock().unwrap().iter().copied().eq(0..sent), "in the order in which they were sent");
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .expect("every cast arrives");
+    assert!(
+        seen.lock().unwrap().iter().copied().eq(0..sent),
+        "in the order in which they were sent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,8 +113,9 @@ async fn nodes_renew_by_themselves_with_the_ca_or_through_a_peer_that_holds_it()
     let clock = Arc::new(ManualClock::new(NOW_MS));
     let bed = TestBed::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let life = Duration::from_secs(900);
-    let meshes: Vec<_> =
-        (1..=3).map(|n| bed.mesh_of(bed.identity(NodeId(n), life), "127.0.0.1:0")).collect();
+    let meshes: Vec<_> = (1..=3)
+        .map(|n| bed.mesh_of(bed.identity(NodeId(n), life), "127.0.0.1:0"))
+        .collect();
     testing::introduce(&meshes);
     testing::connected(&meshes).await;
     let before: Vec<u64> = meshes.iter().map(|m| m.identity().names().not_after_ms).collect();
@@ -133,13 +146,72 @@ async fn nodes_renew_by_themselves_with_the_ca_or_through_a_peer_that_holds_it()
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             let stored = TlsStore::new(folder.path()).load_identity().unwrap().unwrap();
-            assert_eq!(stored.names(), mesh.identity().names(), "what is in use is on disk");
+            assert_eq!(
+                stored.names(),
+                mesh.identity().names(),
+                "what is in use is on disk"
+            );
         }
     };
-    tokio::time::timeout(PATIENCE, renewed).await.expect("all three are renewed");
+    tokio::time::timeout(PATIENCE, renewed)
+        .await
+        .expect("all three are renewed");
     clock.advance_ms(400_000);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     for mesh in &meshes {
-        assert!(mesh.peers().borrow().iter().all(|p| p.state == PeerState::Up), "nobody was cut off");
+        assert!(
+            mesh.peers().borrow().iter().all(|p| p.state == PeerState::Up),
+            "nobody was cut off"
+        );
     }
+}
+
+/// Everything was switched off for longer than certificates last. The node with the CA's key helps itself and the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_off_for_long_finds_together_again_but_a_removed_node_does_not() {
+    let clock = Arc::new(ManualClock::new(NOW_MS));
+    let bed = TestBed::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let identities: Vec<_> = (1..=3).map(|n| bed.identity(NodeId(n), HOUR)).collect();
+    clock.advance_ms(40 * 24 * 3_600_000);
+    let meshes: Vec<_> = identities
+        .into_iter()
+        .map(|identity| bed.mesh_of(identity, "127.0.0.1:0"))
+        .collect();
+    let members: Vec<_> = meshes.iter().map(testing::member).collect();
+    // Node 3 was removed meanwhile, and does not know it.
+    meshes[0].set_members(members[..2].to_vec());
+    meshes[1].set_members(members[..2].to_vec());
+    meshes[2].set_members(members);
+    serve_renewals(&meshes[0], Arc::clone(&bed.ca), HOUR);
+    let own = SelfIssue {
+        ca: Arc::clone(&bed.ca),
+        identity: meshes[0].identity(),
+        name: "one".parse().unwrap(),
+        ttl: HOUR,
+        clock: Arc::clone(&bed.clock),
+        entropy: Arc::clone(&bed.entropy),
+    };
+    keep_renewed(&meshes[0], Arc::new(own), Arc::new(|_: &NodeIdentity| Ok(())));
+    for mesh in &meshes[1..] {
+        keep_renewed(
+            mesh,
+            Arc::new(AskPeers::new(mesh)),
+            Arc::new(|_: &NodeIdentity| Ok(())),
+        );
+    }
+    testing::connected(&meshes[..2]).await;
+    let refused = AskPeers::new(&meshes[2])
+        .renew(meshes[2].identity().key().signing_request().unwrap())
+        .await;
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("not a member of this cluster"), "{why}");
+    // Nor does anybody get a certificate for another key by an old certificate that they found.
+    meshes[0].set_members(meshes.iter().map(testing::member).collect());
+    let other_key = NodeKey::generate().unwrap().signing_request().unwrap();
+    let why = AskPeers::new(&meshes[2])
+        .renew(other_key)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(why.contains("another key"), "{why}");
 }

@@ -17,14 +17,15 @@ use ractor::rpc::CallResult;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort, SpawnErr, pg};
 use ractor_cluster::node::NodeConnectionMode;
 use ractor_cluster::{
-    BoxRead, BoxWrite, ClusterBidiStream, IncomingEncryptionMode, NodeServer, NodeServerMessage, RactorClusterMessage,
+    BoxRead, BoxWrite, ClusterBidiStream, IncomingEncryptionMode, NodeServer, NodeServerMessage,
+    RactorClusterMessage,
 };
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Agent, AgentDuties, AgentInfo, AgentNotice, AgentReply, AgentRequest, CLUSTER_SERVICE, ControlError, ControlPlane,
-    decode_reply, encode,
+    Agent, AgentDuties, AgentInfo, AgentNotice, AgentReply, AgentRequest, CLUSTER_SERVICE, ControlError,
+    ControlPlane, decode_reply, encode,
 };
 use crate::api::{Lane, LaneStream, Mesh, PeerState};
 
@@ -78,7 +79,10 @@ impl ClusterControl {
         .with_listen_addr(std::net::Ipv4Addr::LOCALHOST.into())
         .with_max_inbound_frame_size(MAX_FRAME_BYTES);
         let (server, _) = Actor::spawn(None, server, ()).await?;
-        let agent = Agent { info: AgentInfo { node, name, version }, duties };
+        let agent = Agent {
+            info: AgentInfo { node, name, version },
+            duties,
+        };
         let (agent, _) = match Actor::spawn(Some(own), AgentActor, agent).await {
             Ok(agent) => agent,
             Err(error) => {
@@ -99,13 +103,18 @@ impl ClusterControl {
         );
         let (watching, ending) = (mesh.clone(), mesh.clone());
         let dialing = server.clone();
-        mesh.inner.tasks.spawn_until_cancelled(async move { keep_sessions(&watching, &dialing).await });
+        mesh.inner
+            .tasks
+            .spawn_until_cancelled(async move { keep_sessions(&watching, &dialing).await });
         mesh.inner.tasks.spawn(async move {
             ending.inner.tasks.cancelled().await;
             agent.stop(None);
             server.stop(None);
         });
-        Ok(Self { mesh: mesh.clone(), scope })
+        Ok(Self {
+            mesh: mesh.clone(),
+            scope,
+        })
     }
 
     /// The agents of other nodes; of a node that came back within one process, the newest.
@@ -132,7 +141,12 @@ fn agent_name(cluster: ClusterId, node: NodeId) -> String {
 
 #[async_trait]
 impl ControlPlane for ClusterControl {
-    async fn ask(&self, node: NodeId, request: AgentRequest, timeout: Duration) -> Result<AgentReply, ControlError> {
+    async fn ask(
+        &self,
+        node: NodeId,
+        request: AgentRequest,
+        timeout: Duration,
+    ) -> Result<AgentReply, ControlError> {
         let agent = self.agents().remove(&node).ok_or(ControlError::Absent(node))?;
         let agent: ActorRef<AgentMessage> = agent.into();
         let request = encode(&request);
@@ -249,8 +263,14 @@ async fn keep_session(mesh: &Mesh, server: &ActorRef<NodeServerMessage>, node: N
 }
 
 fn open(server: &ActorRef<NodeServerMessage>, stream: LaneStream, is_server: bool, over: CancellationToken) {
-    let stream = Box::new(Session { stream, over: over.drop_guard() });
-    if server.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server }).is_err() {
+    let stream = Box::new(Session {
+        stream,
+        over: over.drop_guard(),
+    });
+    if server
+        .cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server })
+        .is_err()
+    {
         tracing::debug!("the control plane has stopped");
     }
 }
@@ -264,7 +284,13 @@ struct Session {
 impl ClusterBidiStream for Session {
     fn split(self: Box<Self>) -> (BoxRead, BoxWrite) {
         let LaneStream { send, recv, .. } = self.stream;
-        (Box::new(Reader { recv, _over: self.over }), Box::new(send))
+        (
+            Box::new(Reader {
+                recv,
+                _over: self.over,
+            }),
+            Box::new(send),
+        )
     }
 
     fn peer_label(&self) -> Option<String> {
@@ -279,7 +305,11 @@ struct Reader {
 }
 
 impl AsyncRead for Reader {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf)
     }
 }
@@ -301,5 +331,7 @@ fn nobody_gets_in() -> Result<IncomingEncryptionMode, ControlStartError> {
         .map_err(ControlStartError::Tls)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(NoCertificate));
-    Ok(IncomingEncryptionMode::Tls(tokio_rustls::TlsAcceptor::from(Arc::new(config))))
+    Ok(IncomingEncryptionMode::Tls(tokio_rustls::TlsAcceptor::from(
+        Arc::new(config),
+    )))
 }

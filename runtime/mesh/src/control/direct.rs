@@ -8,8 +8,8 @@ use bytes::Bytes;
 use jarvis_types::{NodeId, NodeName};
 
 use super::{
-    Agent, AgentDuties, AgentInfo, AgentNotice, AgentReply, AgentRequest, ControlError, ControlPlane, DIRECT_SERVICE,
-    decode_reply, encode,
+    Agent, AgentDuties, AgentInfo, AgentNotice, AgentReply, AgentRequest, ControlError, ControlPlane,
+    DIRECT_SERVICE, decode_reply, encode,
 };
 use crate::api::{Call, CallError, Lane, Mesh, PeerState};
 
@@ -25,7 +25,14 @@ const NOTICE: u8 = 1;
 impl DirectControl {
     /// Answers for this node, and speaks with the others.
     pub fn start(mesh: &Mesh, name: NodeName, version: String, duties: Arc<dyn AgentDuties>) -> Self {
-        let agent = Agent { info: AgentInfo { node: mesh.node(), name, version }, duties };
+        let agent = Agent {
+            info: AgentInfo {
+                node: mesh.node(),
+                name,
+                version,
+            },
+            duties,
+        };
         let handler = move |call: Call| match call.body.split_first() {
             Some((&REQUEST, request)) => {
                 let reply = agent.answer(request);
@@ -46,9 +53,18 @@ fn marked(mark: u8, mut rest: Vec<u8>) -> Bytes {
 
 #[async_trait]
 impl ControlPlane for DirectControl {
-    async fn ask(&self, node: NodeId, request: AgentRequest, timeout: Duration) -> Result<AgentReply, ControlError> {
+    async fn ask(
+        &self,
+        node: NodeId,
+        request: AgentRequest,
+        timeout: Duration,
+    ) -> Result<AgentReply, ControlError> {
         let body = marked(REQUEST, encode(&request));
-        match self.mesh.call(node, Lane::Control, DIRECT_SERVICE, 0, body, timeout).await {
+        match self
+            .mesh
+            .call(node, Lane::Control, DIRECT_SERVICE, 0, body, timeout)
+            .await
+        {
             Ok(reply) => decode_reply(node, &reply),
             Err(CallError::NotConnected(_)) => Err(ControlError::Absent(node)),
             Err(CallError::Timeout { .. }) => Err(ControlError::Timeout(node)),
@@ -59,7 +75,10 @@ impl ControlPlane for DirectControl {
     fn tell_all(&self, notice: AgentNotice) {
         let body = marked(NOTICE, encode(&(self.mesh.node(), notice)));
         for node in self.present() {
-            if let Err(error) = self.mesh.cast(node, Lane::Control, DIRECT_SERVICE, 0, body.clone()) {
+            if let Err(error) = self
+                .mesh
+                .cast(node, Lane::Control, DIRECT_SERVICE, 0, body.clone())
+            {
                 tracing::debug!(peer = %node, %error, "a notice was not sent");
             }
         }
@@ -68,6 +87,10 @@ impl ControlPlane for DirectControl {
     fn present(&self) -> Vec<NodeId> {
         let peers = self.mesh.peers();
         let peers = peers.borrow();
-        peers.iter().filter(|p| p.state == PeerState::Up).map(|p| p.member.node).collect()
+        peers
+            .iter()
+            .filter(|p| p.state == PeerState::Up)
+            .map(|p| p.member.node)
+            .collect()
     }
 }
