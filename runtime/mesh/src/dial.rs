@@ -7,9 +7,10 @@ use std::time::Duration;
 use jarvis_types::NodeId;
 use tokio::sync::Notify;
 
+use crate::accept::peer_names;
 use crate::close::{CloseCode, tls_refusal};
 use crate::link::{GreetError, Link, greet};
-use crate::mesh::{HANDSHAKE_TIMEOUT, MeshInner, peer_names};
+use crate::mesh::{HANDSHAKE_TIMEOUT, MeshInner};
 use crate::tls::SERVER_NAME;
 
 /// How long a name may take to resolve.

@@ -12,8 +12,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use jarvis_host::{Clock, Entropy, SystemClock, SystemEntropy};
 use jarvis_types::ClusterId;
 
+use crate::accept::refuse;
 use crate::close::CloseCode;
-use crate::mesh::{MeshInner, refuse};
+use crate::mesh::MeshInner;
 use crate::tls::{self, ALPN_JOIN, JoinDoubt, JoinVerifier, SERVER_NAME};
 use crate::transport::{MeshTimers, bind_udp, endpoint_config, transport_config};
 

@@ -13,10 +13,11 @@ use jarvis_types::NodeId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::FromDer;
 
+use crate::accept::refuse;
 use crate::close::CloseCode;
 use crate::identity::{CertificateNames, fingerprint_of};
 use crate::join::{Failed, connect, exchange};
-use crate::mesh::{MeshInner, refuse};
+use crate::mesh::MeshInner;
 use crate::tls::{self, ALPN_RENEW, JoinDoubt};
 
 /// Most bytes of a request: a certificate and a signing request.

@@ -14,6 +14,7 @@
 //! - [`join`]: how someone without a certificate asks to become a node.
 //! - [`control`]: agents of nodes, by ractor_cluster over the control lane.
 //! - [`testing`]: several meshes in one process, for tests of this crate and those above.
+mod accept;
 pub mod api;
 mod close;
 pub mod control;
@@ -23,6 +24,7 @@ pub mod identity;
 pub mod join;
 mod late;
 mod link;
+mod members;
 pub mod mesh;
 mod metrics;
 mod outgoing;

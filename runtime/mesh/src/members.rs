@@ -1,0 +1,325 @@
+//! Members and the connections to them: who may connect, which connection is in use, what becomes of the one before.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jarvis_types::{NodeId, NodeName};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Member, Peer, PeerState};
+use crate::close::CloseCode;
+use crate::identity::{CertificateNames, IdentityError, NodeIdentity};
+use crate::link::{Link, RETIRE_GRACE};
+use crate::mesh::MeshInner;
+use crate::{dial, metrics};
+
+#[derive(Default)]
+pub(crate) struct Peers {
+    pub(crate) by_id: BTreeMap<NodeId, Entry>,
+    /// Members that are members no longer.
+    removed: HashSet<NodeId>,
+}
+
+pub(crate) struct Entry {
+    pub(crate) peer: Peer,
+    pub(crate) link: Option<Arc<Link>>,
+    was_connected: bool,
+    /// The peer or we have a new certificate: a new connection is wanted though there is one.
+    stale: bool,
+    /// Wakes the dialer.
+    wanted: Arc<Notify>,
+    token: CancellationToken,
+}
+
+impl MeshInner {
+    pub(crate) fn peers(&self) -> std::sync::MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_members(self: &Arc<Self>, members: Vec<Member>) {
+        let mut gone = Vec::new();
+        {
+            let mut peers = self.peers();
+            let listed: HashSet<NodeId> = members.iter().map(|m| m.node).collect();
+            let unlisted: Vec<NodeId> = peers
+                .by_id
+                .keys()
+                .copied()
+                .filter(|node| !listed.contains(node))
+                .collect();
+            for node in unlisted {
+                if let Some(entry) = peers.by_id.remove(&node) {
+                    entry.token.cancel();
+                    gone.extend(entry.link);
+                }
+                peers.removed.insert(node);
+            }
+            for member in members {
+                peers.removed.remove(&member.node);
+                if member.node == self.node {
+                    continue;
+                }
+                if let Some(entry) = peers.by_id.get_mut(&member.node) {
+                    if entry.peer.member != member {
+                        entry.peer.member = member;
+                        entry.wanted.notify_one();
+                    }
+                    continue;
+                }
+                let entry = Entry::new(member, self.tasks.token().child_token());
+                if self.node < entry.peer.member.node {
+                    let (inner, node) = (Arc::clone(self), entry.peer.member.node);
+                    let (token, wanted) = (entry.token.clone(), Arc::clone(&entry.wanted));
+                    self.tasks.spawn(async move {
+                        tokio::select! {
+                            () = token.cancelled() => {}
+                            () = dial::keep_connected(&inner, node, &wanted) => {}
+                        }
+                    });
+                }
+                peers.by_id.insert(entry.peer.member.node, entry);
+            }
+            self.publish(&peers);
+        }
+        for link in gone {
+            tracing::info!(peer = %link.peer, "the member was removed; its connection is closed");
+            CloseCode::Removed.close(&link.connection);
+            link.end();
+        }
+    }
+
+    /// Whether `names` may connect as a peer.
+    pub(crate) fn admit(&self, names: &CertificateNames) -> Result<(), CloseCode> {
+        if names.cluster != self.cluster {
+            return Err(CloseCode::OtherCluster);
+        }
+        if names.not_after_ms <= self.clock.now_ms() {
+            return Err(CloseCode::CertificateExpired);
+        }
+        let peers = self.peers();
+        if peers.by_id.contains_key(&names.node) {
+            Ok(())
+        } else if peers.removed.contains(&names.node) {
+            Err(CloseCode::Removed)
+        } else {
+            Err(CloseCode::NotAMember)
+        }
+    }
+
+    /// The name of a member that is not this node.
+    pub(crate) fn member_name(&self, node: NodeId) -> Option<NodeName> {
+        self.peers()
+            .by_id
+            .get(&node)
+            .map(|entry| entry.peer.member.name.clone())
+    }
+
+    /// The address to dial `node` at, where a connection is wanted.
+    pub(crate) fn address_to_dial(&self, node: NodeId) -> Option<String> {
+        let peers = self.peers();
+        let entry = peers.by_id.get(&node)?;
+        (entry.link.is_none() || entry.stale).then(|| entry.peer.member.address.clone())
+    }
+
+    pub(crate) fn has_live_link(&self, node: NodeId) -> bool {
+        self.links
+            .load()
+            .get(&node)
+            .is_some_and(|link| link.connection.close_reason().is_none())
+    }
+
+    /// A new connection to `node` is wanted although there is one.
+    pub(crate) fn redial(&self, node: NodeId) {
+        if let Some(entry) = self.peers().by_id.get_mut(&node) {
+            entry.stale = true;
+            entry.wanted.notify_one();
+        }
+    }
+
+    /// Takes a connection into use. The one it replaces, if any, is retired, or ended if it leads to a former life of the
+    /// peer.
+    pub(crate) fn install(
+        self: &Arc<Self>,
+        mut link: Link,
+        control: (quinn::SendStream, quinn::RecvStream),
+    ) -> Result<Arc<Link>, CloseCode> {
+        let (link, old, continued) = {
+            let mut peers = self.peers();
+            // The member may have been removed while the two greeted.
+            let removed = peers.removed.contains(&link.peer);
+            let Some(entry) = peers.by_id.get_mut(&link.peer) else {
+                return Err(if removed {
+                    CloseCode::Removed
+                } else {
+                    CloseCode::NotAMember
+                });
+            };
+            let old = entry.link.take();
+            let continued = old
+                .as_ref()
+                .filter(|old| link.continues && old.peer_life == link.peer_life);
+            if let Some(old) = continued {
+                link.follow(old);
+            }
+            let continued = continued.is_some();
+            let link = Arc::new(link);
+            entry.link = Some(Arc::clone(&link));
+            if !continued {
+                entry.peer.changed_at = tokio::time::Instant::now();
+            }
+            entry.stale = false;
+            entry.set_state(PeerState::Up, Some(link.connection.rtt()));
+            if std::mem::replace(&mut entry.was_connected, true) && !continued {
+                metrics::reconnected();
+            }
+            self.set_link(link.peer, Some(Arc::clone(&link)));
+            self.publish(&peers);
+            (link, old, continued)
+        };
+        tracing::info!(peer = %link.peer, address = %link.connection.remote_address(), "connected");
+        link.start(self, control);
+        let (watched, inner) = (Arc::clone(&link), Arc::clone(self));
+        self.tasks.spawn(async move {
+            let reason = watched.connection.closed().await;
+            inner.lost(&watched, &reason);
+        });
+        match old {
+            Some(old) if continued => self.let_go(old),
+            Some(old) => {
+                // The other side holds it for lost already.
+                CloseCode::Superseded.close(&old.connection);
+                old.end();
+            }
+            None => {}
+        }
+        // Our certificate may have been renewed while this connection was being made with the one before.
+        if link.own_not_after_ms != self.own_not_after_ms() {
+            self.renew_connection(&link);
+        }
+        Ok(link)
+    }
+
+    /// Retires a connection that has been replaced, and closes it in the end.
+    fn let_go(&self, old: Arc<Link>) {
+        let dialed = self.node < old.peer;
+        self.tasks.spawn_until_cancelled(async move {
+            old.retire().await;
+            if !dialed {
+                // The dialer closes; this is for one that does not.
+                tokio::time::sleep(RETIRE_GRACE).await;
+            }
+            CloseCode::Replaced.close(&old.connection);
+            old.end();
+        });
+    }
+
+    fn lost(self: &Arc<Self>, link: &Arc<Link>, reason: &quinn::ConnectionError) {
+        link.end();
+        let current = {
+            let mut peers = self.peers();
+            let entry = peers.by_id.get_mut(&link.peer);
+            let entry = entry.filter(|e| e.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)));
+            match entry {
+                Some(entry) => {
+                    entry.link = None;
+                    entry.set_state(PeerState::Down, None);
+                    entry.wanted.notify_one();
+                    self.set_link(link.peer, None);
+                    self.publish(&peers);
+                    true
+                }
+                None => false,
+            }
+        };
+        if !current || self.tasks.token().is_cancelled() {
+            return;
+        }
+        let address = link.connection.remote_address();
+        match CloseCode::of(reason) {
+            Some(code) if code.is_refusal() => {
+                tracing::warn!(peer = %link.peer, %address, reason = %code, "the peer refuses this node");
+            }
+            _ => tracing::info!(peer = %link.peer, %address, %reason, "connection lost"),
+        }
+    }
+
+    /// Must be called with the peers locked, so that the two tables agree.
+    fn set_link(&self, node: NodeId, link: Option<Arc<Link>>) {
+        let mut links = HashMap::clone(&self.links.load());
+        match link {
+            Some(link) => links.insert(node, link),
+            None => links.remove(&node),
+        };
+        metrics::connected(&self.node.to_string(), links.len());
+        self.links.store(Arc::new(links));
+    }
+
+    /// Tells watchers of changes of state; round trips alone wake nobody.
+    pub(crate) fn publish(&self, peers: &Peers) {
+        let present: Vec<Peer> = peers.by_id.values().map(|entry| entry.peer.clone()).collect();
+        self.watch.send_if_modified(|known| {
+            let same = known.len() == present.len()
+                && known
+                    .iter()
+                    .zip(&present)
+                    .all(|(a, b)| a.member == b.member && a.changed_at == b.changed_at);
+            *known = Arc::new(present);
+            !same
+        });
+    }
+
+    /// Has a connection replaced by one with our present certificate.
+    fn renew_connection(&self, link: &Link) {
+        if self.node < link.peer {
+            self.redial(link.peer)
+        } else {
+            link.ask_to_redial()
+        }
+    }
+
+    pub(crate) fn set_identity(&self, identity: NodeIdentity) -> Result<(), IdentityError> {
+        let names = identity.names();
+        if (names.cluster, names.node) != (self.cluster, self.node) {
+            return Err(IdentityError::OtherNode {
+                found_cluster: names.cluster,
+                found_node: names.node,
+            });
+        }
+        self.identity.set(identity)?;
+        for link in self.links.load().values() {
+            self.renew_connection(link);
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn new(member: Member, token: CancellationToken) -> Self {
+        let changed_at = tokio::time::Instant::now();
+        let wanted = Arc::new(Notify::new());
+        wanted.notify_one();
+        Self {
+            peer: Peer {
+                member,
+                state: PeerState::Down,
+                rtt: None,
+                changed_at,
+            },
+            link: None,
+            was_connected: false,
+            stale: false,
+            wanted,
+            token,
+        }
+    }
+
+    fn set_state(&mut self, state: PeerState, rtt: Option<Duration>) {
+        if self.peer.state != state {
+            self.peer.changed_at = tokio::time::Instant::now();
+        }
+        self.peer.state = state;
+        self.peer.rtt = rtt;
+    }
+}
