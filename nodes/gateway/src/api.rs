@@ -21,7 +21,7 @@ pub struct GatewaySettings {
     pub messages_per_minute: u64,
     /// New sockets a minute and address.
     pub sockets_per_minute: u64,
-    /// Log-ins tried a minute, by address and by address and user.
+    /// Passwords tried in vain a minute, by address and user; six times as many by address.
     pub logins_per_minute: u64,
     /// Connections open at once; one more is closed as soon as it comes.
     pub max_connections: usize,

@@ -17,6 +17,9 @@ use crate::limiter::Limiter;
 use crate::members::Members;
 use crate::ws::registry::Registry;
 
+/// How many users' worth of failed log-ins one address may have: a home has one address for all of them.
+const USERS_BEHIND_AN_ADDRESS: u64 = 6;
+
 /// What all connections of one gateway share.
 pub(crate) struct Shared {
     pub(crate) settings: GatewaySettings,
@@ -29,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) message_limit: Limiter<UserId>,
     pub(crate) socket_limit: Limiter<IpAddr>,
     pub(crate) login_limit: Limiter<(IpAddr, String)>,
+    pub(crate) login_address_limit: Limiter<IpAddr>,
     members: Mutex<Arc<Members>>,
     draining: AtomicBool,
 }
@@ -43,6 +47,9 @@ impl Shared {
             message_limit: Limiter::new(settings.messages_per_minute),
             socket_limit: Limiter::new(settings.sockets_per_minute),
             login_limit: Limiter::new(settings.logins_per_minute),
+            login_address_limit: Limiter::new(
+                settings.logins_per_minute.saturating_mul(USERS_BEHIND_AN_ADDRESS),
+            ),
             members: Mutex::default(),
             draining: AtomicBool::new(false),
             settings,

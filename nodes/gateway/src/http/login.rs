@@ -59,6 +59,7 @@ pub(crate) async fn login(
             limit_logins(&shared, &key)?;
             let identity = Box::pin(by_password(&shared, &user, password)).await?;
             shared.login_limit.give_back(&key);
+            shared.login_address_limit.give_back(&key.0);
             identity
         }
         _ => {
