@@ -28,6 +28,7 @@ mod members;
 pub mod mesh;
 mod metrics;
 mod outgoing;
+mod probe;
 pub mod renew;
 pub mod store;
 #[doc(hidden)]

@@ -185,6 +185,10 @@ impl MeshInner {
         Err(CallError::NotConnected(to))
     }
 
+    pub(crate) fn links(&self) -> Arc<HashMap<NodeId, Arc<Link>>> {
+        self.links.load_full()
+    }
+
     pub(crate) fn identity(&self) -> NodeIdentity {
         self.identity.identity()
     }

@@ -408,3 +408,32 @@ async fn a_dialer_that_restarts_is_met_again_long_before_the_idle_timeout() {
 async fn a_dialed_node_that_restarts_is_met_again_long_before_the_idle_timeout() {
     restarted(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crashed_process_is_missed_before_the_idle_timeout_but_a_silent_machine_is_not() {
+    let bed = TestBed {
+        timers: MeshTimers::slow_disk(),
+        ..TestBed::default()
+    };
+    let meshes = bed.cluster(3).await;
+    meshes[0].probe_silent_peers();
+    // Node 2's packets are lost, while its port is open as ever; node 3 is gone, its port with it.
+    bed.wires.cut(&meshes[0], &meshes[1]);
+    bed.wires.cut(&meshes[0], &meshes[2]);
+    let began = tokio::time::Instant::now();
+    meshes[2].stop().await;
+    testing::becomes(&meshes[0], NodeId(3), PeerState::Down).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(2_000),
+        "{:?}",
+        began.elapsed()
+    );
+    let silent = meshes[0]
+        .peers()
+        .borrow()
+        .iter()
+        .find(|p| p.member.node == NodeId(2))
+        .unwrap()
+        .state;
+    assert_eq!(silent, PeerState::Up, "silence alone takes three seconds");
+}

@@ -1,0 +1,125 @@
+//! Telling a crashed process from a silent machine.
+//!
+//! Where a process has died on a machine that lives, the kernel refuses datagrams to its port, long before silence would
+//! tell. QUIC's own socket does not hear that, since it is connected to nobody; so a peer that missed its turn to speak is
+//! asked once by a socket of its own. Only a refusal counts: no answer is what a living peer gives.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jarvis_types::NodeId;
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use crate::api::Mesh;
+use crate::close::CloseCode;
+use crate::link::Link;
+use crate::mesh::MeshInner;
+
+/// How often silence is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How much longer than the keep-alive interval a peer may be silent before it is asked: its acknowledgements may be as
+/// late as this.
+const SILENCE_ALLOWANCE: Duration = Duration::from_millis(50);
+
+/// How long a refusal may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// What was last heard on a connection.
+struct Heard {
+    connection: usize,
+    datagrams: u64,
+    at: Instant,
+}
+
+impl Mesh {
+    /// Has peers that fall silent probed over the machine's own network, so that a crashed process is missed before the
+    /// idle timeout. Not for simulated networks.
+    pub fn probe_silent_peers(&self) {
+        let inner = Arc::clone(&self.inner);
+        self.inner
+            .tasks
+            .spawn_until_cancelled(async move { watch(&inner).await });
+    }
+}
+
+async fn watch(mesh: &Arc<MeshInner>) {
+    let patience = mesh.timers.keep_alive + SILENCE_ALLOWANCE;
+    let mut heard: HashMap<NodeId, Heard> = HashMap::new();
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let links = mesh.links();
+        heard.retain(|node, _| links.contains_key(node));
+        for (node, link) in links.iter() {
+            let datagrams = link.connection.stats().udp_rx.datagrams;
+            let (connection, at) = (link.connection.stable_id(), Instant::now());
+            let last = heard.entry(*node).or_insert(Heard {
+                connection,
+                datagrams,
+                at,
+            });
+            if (last.connection, last.datagrams) != (connection, datagrams) {
+                *last = Heard {
+                    connection,
+                    datagrams,
+                    at,
+                };
+            } else if last.at.elapsed() >= patience {
+                // Asked again only after as long a silence.
+                last.at = at;
+                let link = Arc::clone(link);
+                mesh.tasks
+                    .spawn_until_cancelled(async move { probe(&link, datagrams).await });
+            }
+        }
+    }
+}
+
+async fn probe(link: &Link, datagrams: u64) {
+    let address = link.connection.remote_address();
+    if !is_refused(address).await || link.connection.stats().udp_rx.datagrams != datagrams {
+        return;
+    }
+    tracing::info!(peer = %link.peer, %address, "the peer's process is gone: its machine refuses its port");
+    CloseCode::Superseded.close(&link.connection);
+}
+
+/// Whether the machine at `address` says that nobody listens there.
+async fn is_refused(address: SocketAddr) -> bool {
+    let refused = async {
+        let any = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
+        socket.connect(address).await?;
+        // Too short for any QUIC packet: a living peer drops it.
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0; 1]).await
+    };
+    matches!(
+        tokio::time::timeout(REFUSAL_TIMEOUT, refused).await,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_port_without_a_listener_refuses() {
+        let listener = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(!is_refused(address).await);
+        drop(listener);
+        assert!(is_refused(address).await);
+    }
+}
