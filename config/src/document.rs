@@ -72,13 +72,19 @@ impl Document {
     pub(crate) fn add_file(&mut self, path: &Path, text: &str) {
         let at = |offset: usize| Origin::File {
             path: path.to_owned(),
-            line: text.get(..offset).map_or(1, |before| before.bytes().filter(|b| *b == b'\n').count() + 1),
+            line: text
+                .get(..offset)
+                .map_or(1, |before| before.bytes().filter(|b| *b == b'\n').count() + 1),
         };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let origin = at(error.span().map_or(0, |span| span.start));
             let what = format!("not valid TOML: {}", error.message());
-            self.problems.push(Problem { origin, key: String::new(), what });
+            self.problems.push(Problem {
+                origin,
+                key: String::new(),
+                what,
+            });
         }
         if !self.problems.is_empty() {
             return;
@@ -104,10 +110,17 @@ impl Document {
                         let origin = at(element.span().start);
                         let DeValue::Table(table) = element.into_inner() else {
                             let what = format!("expected sections [[{list}]]");
-                            self.problems.push(Problem { origin, key: key.clone(), what });
+                            self.problems.push(Problem {
+                                origin,
+                                key: key.clone(),
+                                what,
+                            });
                             continue;
                         };
-                        let mut section = Section { origin: Some(origin), ..Section::default() };
+                        let mut section = Section {
+                            origin: Some(origin),
+                            ..Section::default()
+                        };
                         section.fill(table, &at);
                         self.lists.entry(list).or_default().push(section);
                     }
@@ -115,7 +128,10 @@ impl Document {
                 (_, Some(list), other) => self.problems.push(Problem {
                     origin,
                     key,
-                    what: format!("expected sections [[{list}]] (two brackets), found {}", other.type_str()),
+                    what: format!(
+                        "expected sections [[{list}]] (two brackets), found {}",
+                        other.type_str()
+                    ),
                 }),
                 (None, None, _) => self.strangers.push((key, origin)),
             }
@@ -125,11 +141,18 @@ impl Document {
     /// Takes over variables of the form `JARVIS_SECTION__KEY` and `JARVIS_RESPONDER__0__KEY`; others are not settings.
     pub(crate) fn add_env(&mut self, vars: &[(String, String)]) {
         for (name, value) in vars {
-            let Some(rest) = name.strip_prefix(ENV_PREFIX) else { continue };
-            let Some((section, key)) = rest.split_once(ENV_SEPARATOR) else { continue };
+            let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
+            let Some((section, key)) = rest.split_once(ENV_SEPARATOR) else {
+                continue;
+            };
             let (section, key) = (section.to_lowercase(), key.to_lowercase());
             let origin = Origin::Env(name.clone());
-            let item = Item { raw: Raw::Text(value.clone()), origin: origin.clone() };
+            let item = Item {
+                raw: Raw::Text(value.clone()),
+                origin: origin.clone(),
+            };
             if let Some(known) = SECTIONS.iter().find(|s| **s == section) {
                 self.sections.entry(known).or_default().items.insert(key, item);
             } else if let Some(list) = LISTS.iter().find(|s| **s == section) {
@@ -142,11 +165,16 @@ impl Document {
 
     fn add_list_env(&mut self, list: &'static str, key: &str, item: Item) {
         let entries = self.lists.entry(list).or_default();
-        let parsed = key.split_once(ENV_SEPARATOR).and_then(|(n, key)| Some((n.parse::<usize>().ok()?, key)));
+        let parsed = key
+            .split_once(ENV_SEPARATOR)
+            .and_then(|(n, key)| Some((n.parse::<usize>().ok()?, key)));
         match parsed {
             Some((index, key)) if index <= entries.len() && index < MAX_LIST_LEN => {
                 if index == entries.len() {
-                    entries.push(Section { origin: Some(item.origin.clone()), ..Section::default() });
+                    entries.push(Section {
+                        origin: Some(item.origin.clone()),
+                        ..Section::default()
+                    });
                 }
                 entries[index].items.insert(key.to_owned(), item);
             }
@@ -156,7 +184,11 @@ impl Document {
                     "expected {ENV_PREFIX}{upper}__N__KEY with N from 0 to {}, without a gap",
                     entries.len().min(MAX_LIST_LEN - 1)
                 );
-                self.problems.push(Problem { origin: item.origin, key: list.to_owned(), what });
+                self.problems.push(Problem {
+                    origin: item.origin,
+                    key: list.to_owned(),
+                    what,
+                });
             }
         }
     }
@@ -166,7 +198,10 @@ impl Section {
     fn fill(&mut self, table: DeTable<'_>, at: &dyn Fn(usize) -> Origin) {
         for (name, value) in table {
             let origin = at(name.span().start);
-            let item = Item { raw: Raw::from_toml(value.into_inner()), origin };
+            let item = Item {
+                raw: Raw::from_toml(value.into_inner()),
+                origin,
+            };
             self.items.insert(name.get_ref().to_string(), item);
         }
     }

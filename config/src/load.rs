@@ -46,7 +46,10 @@ pub fn load(lookup: &Lookup<'_>) -> Result<Loaded, ConfigError> {
         document.add_file(path, text);
     }
     document.add_env(lookup.env);
-    Ok(Loaded { settings: finish(document)?, file: file.map(|(path, _)| path) })
+    Ok(Loaded {
+        settings: finish(document)?,
+        file: file.map(|(path, _)| path),
+    })
 }
 
 /// Checks the text of one file by itself, without the environment.
@@ -61,11 +64,18 @@ pub fn check_text(path: &Path, text: &str) -> Result<Settings, ConfigError> {
 
 fn finish(document: Document) -> Result<Settings, ConfigError> {
     let (settings, problems) = Settings::read(document);
-    if problems.is_empty() { Ok(settings) } else { Err(ConfigError::Problems(problems)) }
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(ConfigError::Problems(problems))
+    }
 }
 
 fn first_file(data: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    let candidates = data.map(|data| data.join(FILE_NAME)).into_iter().chain([PathBuf::from(SYSTEM_FILE)]);
+    let candidates = data
+        .map(|data| data.join(FILE_NAME))
+        .into_iter()
+        .chain([PathBuf::from(SYSTEM_FILE)]);
     for path in candidates {
         match read(&path) {
             Ok(text) => return Ok(Some((path, text))),
@@ -78,5 +88,8 @@ fn first_file(data: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigEr
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }

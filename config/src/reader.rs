@@ -20,7 +20,12 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(name: impl Into<String>, section: Section, problems: &'a mut Vec<Problem>) -> Self {
-        Self { name: name.into(), section, asked: Vec::new(), problems }
+        Self {
+            name: name.into(),
+            section,
+            asked: Vec::new(),
+            problems,
+        }
     }
 
     /// Whether the key was written.
@@ -40,7 +45,11 @@ impl<'a> Reader<'a> {
         let value = parse(&item.raw);
         if value.is_none() {
             let what = format!("expected {expected}, found {}", describe(&item.raw));
-            self.problems.push(Problem { origin: item.origin, key: format!("{}.{key}", self.name), what });
+            self.problems.push(Problem {
+                origin: item.origin,
+                key: format!("{}.{key}", self.name),
+                what,
+            });
         }
         value
     }
@@ -56,7 +65,9 @@ impl<'a> Reader<'a> {
         expected: &str,
         fits: impl FnOnce(&str) -> bool,
     ) -> Option<String> {
-        self.take(key, expected, |raw| text(raw).filter(|text| fits(text)).map(str::to_owned))
+        self.take(key, expected, |raw| {
+            text(raw).filter(|text| fits(text)).map(str::to_owned)
+        })
     }
 
     pub(crate) fn any_text(&mut self, key: &'static str) -> Option<String> {
@@ -74,14 +85,26 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(crate) fn duration(&mut self, key: &'static str, least: Duration, most: Duration) -> Option<Duration> {
-        let expected =
-            format!("a duration from \"{}\" to \"{}\"", format_duration(least), format_duration(most));
-        self.take(key, &expected, |raw| parse_duration(text(raw)?).filter(|d| (least..=most).contains(d)))
+    pub(crate) fn duration(
+        &mut self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
+        let expected = format!(
+            "a duration from \"{}\" to \"{}\"",
+            format_duration(least),
+            format_duration(most)
+        );
+        self.take(key, &expected, |raw| {
+            parse_duration(text(raw)?).filter(|d| (least..=most).contains(d))
+        })
     }
 
     pub(crate) fn socket(&mut self, key: &'static str) -> Option<SocketAddr> {
-        self.take(key, "an address and port such as \"0.0.0.0:8007\"", |raw| text(raw)?.trim().parse().ok())
+        self.take(key, "an address and port such as \"0.0.0.0:8007\"", |raw| {
+            text(raw)?.trim().parse().ok()
+        })
     }
 
     pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
@@ -89,21 +112,36 @@ impl<'a> Reader<'a> {
         let expected = format!("one of {}", names.join(", "));
         self.take(key, &expected, |raw| {
             let text = text(raw)?;
-            choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+            choices
+                .iter()
+                .find(|(name, _)| *name == text)
+                .map(|(_, value)| *value)
         })
     }
 
     /// Notes that the section as a whole is wrong.
     pub(crate) fn complain(&mut self, key: &str, what: &str) {
-        let origin = self.section.origin.clone().unwrap_or_else(|| Origin::Env("JARVIS_*".to_owned()));
-        self.problems.push(Problem { origin, key: format!("{}.{key}", self.name), what: what.to_owned() });
+        let origin = self
+            .section
+            .origin
+            .clone()
+            .unwrap_or_else(|| Origin::Env("JARVIS_*".to_owned()));
+        self.problems.push(Problem {
+            origin,
+            key: format!("{}.{key}", self.name),
+            what: what.to_owned(),
+        });
     }
 
     /// What is left is unknown. Gives the names of the keys there are.
     pub(crate) fn finish(self) -> Vec<&'static str> {
         for (key, Item { origin, .. }) in self.section.items {
             let what = unknown("key", &key, self.asked.iter().copied());
-            self.problems.push(Problem { origin, key: format!("{}.{key}", self.name), what });
+            self.problems.push(Problem {
+                origin,
+                key: format!("{}.{key}", self.name),
+                what,
+            });
         }
         self.asked
     }
@@ -118,7 +156,10 @@ pub(crate) fn unknown<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((_, candidate)) => format!("unknown {kind}; did you mean \"{candidate}\"?"),
-        None => format!("unknown {kind}; there are {}", known.collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "unknown {kind}; there are {}",
+            known.collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 

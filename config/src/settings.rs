@@ -54,7 +54,11 @@ pub struct NodeSettings {
 impl Default for NodeSettings {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT));
-        Self { name: None, listen, advertise: None }
+        Self {
+            name: None,
+            listen,
+            advertise: None,
+        }
     }
 }
 
@@ -83,7 +87,10 @@ pub struct MeshSettings {
 
 impl Default for MeshSettings {
     fn default() -> Self {
-        Self { profile: Profile::Lan, certificate_ttl: DAY }
+        Self {
+            profile: Profile::Lan,
+            certificate_ttl: DAY,
+        }
     }
 }
 
@@ -96,7 +103,9 @@ pub struct RaftSettings {
 
 impl Default for RaftSettings {
     fn default() -> Self {
-        Self { snapshot_every: 10_000 }
+        Self {
+            snapshot_every: 10_000,
+        }
     }
 }
 
@@ -113,7 +122,11 @@ pub struct LimitSettings {
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        Self { message_chars: 4_096, messages_per_minute: 30, sockets_per_minute: 10 }
+        Self {
+            message_chars: 4_096,
+            messages_per_minute: 30,
+            sockets_per_minute: 10,
+        }
     }
 }
 
@@ -140,7 +153,10 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         // openraft and quinn tell at `info` what only their authors need.
-        Self { format: LogFormat::Pretty, filter: "info,openraft=warn,quinn=warn,ractor=warn".to_owned() }
+        Self {
+            format: LogFormat::Pretty,
+            filter: "info,openraft=warn,quinn=warn,ractor=warn".to_owned(),
+        }
     }
 }
 
@@ -159,7 +175,11 @@ pub struct SessionSettings {
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { time_zone: None, history_messages: 20, system_prompt: None }
+        Self {
+            time_zone: None,
+            history_messages: 20,
+            system_prompt: None,
+        }
     }
 }
 
@@ -211,7 +231,13 @@ impl Settings {
             settings.read_section(name, &mut reader);
             keys.push((name, reader.finish()));
         }
-        for (index, section) in document.lists.remove(LISTS[0]).unwrap_or_default().into_iter().enumerate() {
+        for (index, section) in document
+            .lists
+            .remove(LISTS[0])
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+        {
             let mut reader = Reader::new(format!("{}[{index}]", LISTS[0]), section, &mut problems);
             settings.responders.extend(ResponderSettings::read(&mut reader));
             reader.finish();
@@ -222,7 +248,11 @@ impl Settings {
                 Some((section, _)) => format!("a key outside its section; it belongs under [{section}]"),
                 None => unknown("section", &name, SECTIONS.into_iter().chain(LISTS)),
             };
-            problems.push(Problem { origin, key: name, what });
+            problems.push(Problem {
+                origin,
+                key: name,
+                what,
+            });
         }
         (settings, problems)
     }
@@ -231,7 +261,10 @@ impl Settings {
         match name {
             "node" => self.node.read(from),
             "mesh" => self.mesh.read(from),
-            "raft" => set(&mut self.raft.snapshot_every, from.number("snapshot_every", 100, 10_000_000)),
+            "raft" => set(
+                &mut self.raft.snapshot_every,
+                from.number("snapshot_every", 100, 10_000_000),
+            ),
             "limits" => self.limits.read(from),
             "log" => self.log.read(from),
             "session" => self.session.read(from),
@@ -262,65 +295,118 @@ impl NodeSettings {
 
 /// Whether `text` is `host:port`, the host a name or an address, an IPv6 one in brackets.
 fn is_host_and_port(text: &str) -> bool {
-    if text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0 && !a.ip().is_unspecified()) {
+    if text
+        .parse::<SocketAddr>()
+        .is_ok_and(|a| a.port() != 0 && !a.ip().is_unspecified())
+    {
         return true;
     }
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let is_name = host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
         && host.bytes().any(|b| b.is_ascii_alphabetic());
     is_name && host.len() <= 253 && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 impl MeshSettings {
     fn read(&mut self, from: &mut Reader<'_>) {
-        let profiles = [("lan", Profile::Lan), ("wifi", Profile::Wifi), ("slow-disk", Profile::SlowDisk)];
+        let profiles = [
+            ("lan", Profile::Lan),
+            ("wifi", Profile::Wifi),
+            ("slow-disk", Profile::SlowDisk),
+        ];
         set(&mut self.profile, from.choice("profile", &profiles));
-        set(&mut self.certificate_ttl, from.duration("certificate_ttl", MINUTE, 365 * DAY));
+        set(
+            &mut self.certificate_ttl,
+            from.duration("certificate_ttl", MINUTE, 365 * DAY),
+        );
     }
 }
 
 impl LimitSettings {
     fn read(&mut self, from: &mut Reader<'_>) {
-        set(&mut self.message_chars, from.number("message_chars", 0, 1_000_000));
-        set(&mut self.messages_per_minute, from.number("messages_per_minute", 0, 1_000_000_000));
-        set(&mut self.sockets_per_minute, from.number("sockets_per_minute", 0, 1_000_000_000));
+        set(
+            &mut self.message_chars,
+            from.number("message_chars", 0, 1_000_000),
+        );
+        set(
+            &mut self.messages_per_minute,
+            from.number("messages_per_minute", 0, 1_000_000_000),
+        );
+        set(
+            &mut self.sockets_per_minute,
+            from.number("sockets_per_minute", 0, 1_000_000_000),
+        );
     }
 }
 
 impl LogSettings {
     fn read(&mut self, from: &mut Reader<'_>) {
-        set(&mut self.format, from.choice("format", &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]));
-        set(&mut self.filter, from.text("filter", "directives such as \"info,jarvis_mesh=debug\""));
+        set(
+            &mut self.format,
+            from.choice(
+                "format",
+                &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)],
+            ),
+        );
+        set(
+            &mut self.filter,
+            from.text("filter", "directives such as \"info,jarvis_mesh=debug\""),
+        );
     }
 }
 
 impl SessionSettings {
     fn read(&mut self, from: &mut Reader<'_>) {
         let expected = "an IANA time zone such as \"Europe/Paris\"";
-        self.time_zone = from.text_that("time_zone", expected, |name| jiff::tz::TimeZone::get(name).is_ok());
-        set(&mut self.history_messages, from.number("history_messages", 0, 1_000));
+        self.time_zone = from.text_that("time_zone", expected, |name| {
+            jiff::tz::TimeZone::get(name).is_ok()
+        });
+        set(
+            &mut self.history_messages,
+            from.number("history_messages", 0, 1_000),
+        );
         self.system_prompt = from.any_text("system_prompt");
     }
 }
 
 impl ResponderSettings {
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let kinds = [("openai", ResponderKind::OpenAi), ("ollama", ResponderKind::Ollama)];
+        let kinds = [
+            ("openai", ResponderKind::OpenAi),
+            ("ollama", ResponderKind::Ollama),
+        ];
         let kind = required(from, "kind", |from| from.choice("kind", &kinds));
         let url = required(from, "url", |from| {
             from.text_that("url", "an address such as \"http://localhost:11434\"", |text| {
-                url::Url::parse(text).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some())
+                url::Url::parse(text)
+                    .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some())
             })
         });
         let model = required(from, "model", |from| from.text("model", "the name of a model"));
         let api_key = from.text("api_key", "a key").map(Secret::new);
         let api_key_file = from.text("api_key_file", "the path of a file");
         let api_key_env = from.text("api_key_env", "the name of a variable");
-        if [api_key.is_some(), api_key_file.is_some(), api_key_env.is_some()].iter().filter(|set| **set).count() > 1 {
-            from.complain("api_key", "only one of api_key, api_key_file and api_key_env may be set");
+        if [api_key.is_some(), api_key_file.is_some(), api_key_env.is_some()]
+            .iter()
+            .filter(|set| **set)
+            .count()
+            > 1
+        {
+            from.complain(
+                "api_key",
+                "only one of api_key, api_key_file and api_key_env may be set",
+            );
         }
-        let first = from.duration("first_token_timeout", SECOND / 10, HOUR).unwrap_or(20 * SECOND);
-        let total = from.duration("total_timeout", SECOND / 10, HOUR).unwrap_or(2 * MINUTE);
+        let first = from
+            .duration("first_token_timeout", SECOND / 10, HOUR)
+            .unwrap_or(20 * SECOND);
+        let total = from
+            .duration("total_timeout", SECOND / 10, HOUR)
+            .unwrap_or(2 * MINUTE);
         Some(Self {
             kind: kind?,
             url: url?,

@@ -36,8 +36,13 @@ impl Serialize for Secret {
     }
 }
 
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 /// Reads `24h`, `1h30m`, `500ms`: whole numbers, each with a unit out of `d`, `h`, `m`, `s`, `ms`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -81,12 +86,29 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_they_are_written() {
-        for (text, ms) in [("24h", 86_400_000), ("1h30m", 5_400_000), ("500ms", 500), ("7d", 604_800_000), ("0s", 0)] {
+        for (text, ms) in [
+            ("24h", 86_400_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("7d", 604_800_000),
+            ("0s", 0),
+        ] {
             let read = parse_duration(text).expect(text);
             assert_eq!(read.as_millis(), ms, "{text}");
             assert_eq!(parse_duration(&format_duration(read)), Some(read), "{text}");
         }
-        for bad in ["", "5", "h", "-1s", "1.5h", "1 h", "1w", "99999999999999999999s", "18446744073709551615d", "5é"] {
+        for bad in [
+            "",
+            "5",
+            "h",
+            "-1s",
+            "1.5h",
+            "1 h",
+            "1w",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "5é",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad:?}");
         }
     }

@@ -16,7 +16,8 @@ fn problems(text: &str) -> String {
 fn nothing_set_is_the_defaults_and_the_example_says_the_same() {
     let empty = check_text(Path::new("jarvis.toml"), "").expect("empty is fine");
     assert_eq!(empty, Settings::default());
-    let example = check_text(Path::new("x"), include_str!("../jarvis.example.toml")).expect("the example is right");
+    let example =
+        check_text(Path::new("x"), include_str!("../jarvis.example.toml")).expect("the example is right");
     assert_eq!(example, Settings::default());
     // What is commented out must be right as well.
     let uncommented: String = include_str!("../jarvis.example.toml")
@@ -24,20 +25,37 @@ fn nothing_set_is_the_defaults_and_the_example_says_the_same() {
         .map(|line| {
             let bare = line.strip_prefix('#').unwrap_or(line);
             let bare = bare.trim_start();
-            let is_setting = bare.starts_with('[') || bare.split_once(" = ").is_some_and(|(k, _)| !k.contains(' '));
-            if is_setting { format!("{bare}\n") } else { String::new() }
+            let is_setting =
+                bare.starts_with('[') || bare.split_once(" = ").is_some_and(|(k, _)| !k.contains(' '));
+            if is_setting {
+                format!("{bare}\n")
+            } else {
+                String::new()
+            }
         })
         .collect();
     let all = check_text(Path::new("x"), &uncommented).expect("all of the example is right");
-    assert_eq!((all.responders.len(), all.session.time_zone.as_deref()), (1, Some("Europe/Paris")));
+    assert_eq!(
+        (all.responders.len(), all.session.time_zone.as_deref()),
+        (1, Some("Europe/Paris"))
+    );
 }
 
 #[test]
 fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
     let table = [
-        ("[limits]\nmesage_chars = 5", "jarvis.toml:2: limits.mesage_chars: unknown key; did you mean \"message_chars\"?"),
-        ("[limit]\nx = 5", "jarvis.toml:1: limit: unknown section; did you mean \"limits\"?"),
-        ("message_chars = 5", "jarvis.toml:1: message_chars: a key outside its section; it belongs under [limits]"),
+        (
+            "[limits]\nmesage_chars = 5",
+            "jarvis.toml:2: limits.mesage_chars: unknown key; did you mean \"message_chars\"?",
+        ),
+        (
+            "[limit]\nx = 5",
+            "jarvis.toml:1: limit: unknown section; did you mean \"limits\"?",
+        ),
+        (
+            "message_chars = 5",
+            "jarvis.toml:1: message_chars: a key outside its section; it belongs under [limits]",
+        ),
         (
             "[limits]\n\nmessage_chars = \"many\"",
             "jarvis.toml:3: limits.message_chars: expected a whole number from 0 to 1000000, found \"many\"",
@@ -66,7 +84,10 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
             "[session]\ntime_zone = \"Mars/Olympus\"",
             "jarvis.toml:2: session.time_zone: expected an IANA time zone such as \"Europe/Paris\", found \"Mars/Olympus\"",
         ),
-        ("node = 3", "jarvis.toml:1: node: expected a section [node], found integer"),
+        (
+            "node = 3",
+            "jarvis.toml:1: node: expected a section [node], found integer",
+        ),
         (
             "[responder]\nkind = \"ollama\"",
             "jarvis.toml:1: responder: expected sections [[responder]] (two brackets), found table",
@@ -88,7 +109,9 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
 #[test]
 fn all_problems_are_told_at_once() {
     let text = "[node]\nlisten = 5\nnmae = \"x\"\n[mesh]\nprofile = true\n[nope]\n";
-    let Err(ConfigError::Problems(found)) = check_text(Path::new("jarvis.toml"), text) else { panic!("accepted") };
+    let Err(ConfigError::Problems(found)) = check_text(Path::new("jarvis.toml"), text) else {
+        panic!("accepted")
+    };
     let keys: Vec<_> = found.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["node.listen", "node.nmae", "mesh.profile", "nope"]);
 }
@@ -97,13 +120,23 @@ fn all_problems_are_told_at_once() {
 fn text_that_is_no_toml_is_told_with_its_line() {
     let text = problems("[node]\nlisten = = 5\n");
     assert!(text.starts_with("jarvis.toml:2: not valid TOML"), "{text}");
-    for hostile in ["\u{0}", "[[[", "a = \"", "é = é", &"[".repeat(10_000), &"a.".repeat(5_000)] {
+    for hostile in [
+        "\u{0}",
+        "[[[",
+        "a = \"",
+        "é = é",
+        &"[".repeat(10_000),
+        &"a.".repeat(5_000),
+    ] {
         assert!(check_text(Path::new("jarvis.toml"), hostile).is_err());
     }
 }
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -120,39 +153,82 @@ fn the_environment_goes_before_the_file() {
         ("JARVIS_DATA", "/not/a/setting"),
         ("PATH", "x"),
     ]);
-    let loaded = load(&Lookup { explicit: None, data: Some(dir.path()), env: &vars }).expect("all right");
+    let loaded = load(&Lookup {
+        explicit: None,
+        data: Some(dir.path()),
+        env: &vars,
+    })
+    .expect("all right");
     let limits = &loaded.settings.limits;
-    assert_eq!((limits.message_chars, limits.messages_per_minute, limits.sockets_per_minute), (5, 0, 10));
+    assert_eq!(
+        (
+            limits.message_chars,
+            limits.messages_per_minute,
+            limits.sockets_per_minute
+        ),
+        (5, 0, 10)
+    );
     assert_eq!(loaded.settings.mesh.profile, Profile::Wifi);
-    assert_eq!(loaded.settings.responders[0].first_token_timeout, Duration::from_secs(20));
+    assert_eq!(
+        loaded.settings.responders[0].first_token_timeout,
+        Duration::from_secs(20)
+    );
     assert_eq!(loaded.file.as_deref(), Some(file.as_path()));
 }
 
 #[test]
 fn what_is_wrong_in_the_environment_is_named_by_its_variable() {
     let table = [
-        ("JARVIS_LIMITS__MESAGE_CHARS", "5", "limits.mesage_chars: unknown key; did you mean \"message_chars\"?"),
-        ("JARVIS_LIMIT__X", "5", "limit: unknown section; did you mean \"limits\"?"),
+        (
+            "JARVIS_LIMITS__MESAGE_CHARS",
+            "5",
+            "limits.mesage_chars: unknown key; did you mean \"message_chars\"?",
+        ),
+        (
+            "JARVIS_LIMIT__X",
+            "5",
+            "limit: unknown section; did you mean \"limits\"?",
+        ),
         (
             "JARVIS_LIMITS__MESSAGE_CHARS",
             "x",
             "limits.message_chars: expected a whole number from 0 to 1000000, found \"x\"",
         ),
-        ("JARVIS_RESPONDER__7__URL", "x", "responder: expected JARVIS_RESPONDER__N__KEY with N from 0 to 0, without a gap"),
+        (
+            "JARVIS_RESPONDER__7__URL",
+            "x",
+            "responder: expected JARVIS_RESPONDER__N__KEY with N from 0 to 0, without a gap",
+        ),
     ];
     let empty = tempfile::tempdir().expect("a folder");
     for (name, value, expected) in table {
         let vars = env(&[(name, value)]);
-        let error = load(&Lookup { explicit: None, data: Some(empty.path()), env: &vars }).expect_err(name);
-        assert_eq!(error.to_string(), format!("environment variable {name}: {expected}"));
+        let error = load(&Lookup {
+            explicit: None,
+            data: Some(empty.path()),
+            env: &vars,
+        })
+        .expect_err(name);
+        assert_eq!(
+            error.to_string(),
+            format!("environment variable {name}: {expected}")
+        );
     }
 }
 
 #[test]
 fn a_file_that_was_asked_for_must_be_there() {
     let missing = Path::new("/nonexistent/jarvis.toml");
-    let error = load(&Lookup { explicit: Some(missing), data: None, env: &[] }).expect_err("missing");
-    assert_eq!(error.to_string(), "the configuration /nonexistent/jarvis.toml cannot be read");
+    let error = load(&Lookup {
+        explicit: Some(missing),
+        data: None,
+        env: &[],
+    })
+    .expect_err("missing");
+    assert_eq!(
+        error.to_string(),
+        "the configuration /nonexistent/jarvis.toml cannot be read"
+    );
 }
 
 #[test]
@@ -161,8 +237,13 @@ fn the_effective_settings_can_be_read_again_and_hide_secrets() {
                 [[responder]]\nkind = \"openai\"\nurl = \"https://api.example/v1\"\nmodel = \"m\"\napi_key = \"hunter2\"\n";
     let settings = check_text(Path::new("jarvis.toml"), text).expect("right");
     let shown = settings.effective();
-    assert!(!shown.contains("hunter2") && shown.contains("api_key = \"********\""), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && shown.contains("api_key = \"********\""),
+        "{shown}"
+    );
     let mut again = check_text(Path::new("jarvis.toml"), &shown).expect("can be read again");
-    again.responders[0].api_key.clone_from(&settings.responders[0].api_key);
+    again.responders[0]
+        .api_key
+        .clone_from(&settings.responders[0].api_key);
     assert_eq!(again, settings);
 }

@@ -131,7 +131,12 @@ impl ChatClient {
         let (give_events, events) = mpsc::channel(EVENT_QUEUE_LEN);
         let token = options.token.clone();
         let talk = Conversation::new(options.endpoints, options.token, options.session, options.after);
-        let driver = Driver { talk, token, orders: take_orders, events: give_events };
+        let driver = Driver {
+            talk,
+            token,
+            orders: take_orders,
+            events: give_events,
+        };
         tasks.spawn_until_cancelled(driver.run());
         Ok(Self { orders, events })
     }
@@ -141,7 +146,10 @@ impl ChatClient {
     /// # Errors
     /// `Full` where too many messages wait, `Ended`.
     pub fn say(&self, id: impl Into<String>, text: impl Into<String>) -> Result<(), ChatError> {
-        self.order(Order::Say { id: id.into(), text: text.into() })
+        self.order(Order::Say {
+            id: id.into(),
+            text: text.into(),
+        })
     }
 
     /// Stops the reply to a message.
@@ -193,7 +201,15 @@ impl Driver {
                 End::Dropped => return,
                 End::Fatal(error) => return drop(self.events.send(ChatEvent::Failed(error)).await),
                 End::Again { why, after } => {
-                    if self.events.send(ChatEvent::Reconnecting { why, at: Instant::now() }).await.is_err() {
+                    if self
+                        .events
+                        .send(ChatEvent::Reconnecting {
+                            why,
+                            at: Instant::now(),
+                        })
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                     let pause = after.unwrap_or_else(|| self.talk.lost());
@@ -210,36 +226,61 @@ impl Driver {
         let endpoint = self.talk.endpoint().unwrap_or_default();
         let bad = || End::Fatal(ChatError::BadEndpoint(endpoint.to_owned()));
         let url = Url::parse(endpoint).map_err(|_| bad())?;
-        let (host, port) = (url.host_str().ok_or_else(bad)?, url.port_or_known_default().unwrap_or(80));
+        let (host, port) = (
+            url.host_str().ok_or_else(bad)?,
+            url.port_or_known_default().unwrap_or(80),
+        );
         let mut request = endpoint.into_client_request().map_err(|_| bad())?;
-        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        request.headers_mut().insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(SUBPROTOCOL),
+        );
         if let Some(token) = &self.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
                 let message = "the token has characters that no token has".to_owned();
-                End::Fatal(ChatError::Refused { code: "unauthorized".to_owned(), message })
+                End::Fatal(ChatError::Refused {
+                    code: "unauthorized".to_owned(),
+                    message,
+                })
             })?;
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let host = host.trim_matches(['[', ']']).to_owned();
         let open = async {
-            let stream = TcpStream::connect((host.as_str(), port)).await.map_err(SocketError::Io)?;
+            let stream = TcpStream::connect((host.as_str(), port))
+                .await
+                .map_err(SocketError::Io)?;
             stream.set_nodelay(true).map_err(SocketError::Io)?;
             client_async_with_config(request, stream, Some(config())).await
         };
         match timeout(CONNECT_TIMEOUT, open).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(error)) => Err(refused(endpoint, &error)),
-            Err(_) => Err(End::Again { why: format!("{endpoint} does not answer"), after: None }),
+            Err(_) => Err(End::Again {
+                why: format!("{endpoint} does not answer"),
+                after: None,
+            }),
         }
     }
 
     async fn serve(&mut self, socket: Socket) -> End {
         let (mut out, mut incoming) = socket.split();
         let endpoint = self.talk.endpoint().unwrap_or_default().to_owned();
-        if self.events.send(ChatEvent::Connected { endpoint: endpoint.clone(), at: Instant::now() }).await.is_err() {
+        if self
+            .events
+            .send(ChatEvent::Connected {
+                endpoint: endpoint.clone(),
+                at: Instant::now(),
+            })
+            .await
+            .is_err()
+        {
             return End::Dropped;
         }
-        let lost = |why: String| End::Again { why: format!("{endpoint}: {why}"), after: None };
+        let lost = |why: String| End::Again {
+            why: format!("{endpoint}: {why}"),
+            after: None,
+        };
         if let Err(error) = out.send(text(&self.talk.hello())).await {
             return lost(error.to_string());
         }
@@ -310,13 +351,23 @@ impl Driver {
             let next = self.talk.take(&frame);
             let end = match &next {
                 Next::Fatal => Some(fatal(&frame)),
-                Next::Reconnect { after } => {
-                    Some(End::Again { why: format!("{endpoint}: {}", reason(&frame)), after: Some(*after) })
-                }
+                Next::Reconnect { after } => Some(End::Again {
+                    why: format!("{endpoint}: {}", reason(&frame)),
+                    after: Some(*after),
+                }),
                 _ => None,
             };
             let is_pong = matches!(frame, ServerFrame::Pong { .. });
-            if !is_pong && self.events.send(ChatEvent::Frame { frame, at: Instant::now() }).await.is_err() {
+            if !is_pong
+                && self
+                    .events
+                    .send(ChatEvent::Frame {
+                        frame,
+                        at: Instant::now(),
+                    })
+                    .await
+                    .is_err()
+            {
                 return End::Dropped;
             }
             if let Some(end) = end {
@@ -325,9 +376,15 @@ impl Driver {
             match next {
                 Next::SendUnconfirmed => {
                     live = true;
-                    let waiting: Vec<String> = self.talk.unconfirmed().map(|waiting| waiting.id.clone()).collect();
+                    let waiting: Vec<String> = self
+                        .talk
+                        .unconfirmed()
+                        .map(|waiting| waiting.id.clone())
+                        .collect();
                     for id in waiting {
-                        let Some(frame) = self.talk.say_again(&id) else { continue };
+                        let Some(frame) = self.talk.say_again(&id) else {
+                            continue;
+                        };
                         if let Err(error) = out.send(text(&frame)).await {
                             return lost(error.to_string());
                         }
@@ -369,7 +426,9 @@ fn reason(frame: &ServerFrame) -> String {
 fn fatal(frame: &ServerFrame) -> End {
     let (code, message) = match frame {
         ServerFrame::Error { code, message, .. } => {
-            let code = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned));
+            let code = serde_json::to_value(code)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned));
             (code.unwrap_or_default(), message.clone())
         }
         _ => Default::default(),
@@ -384,7 +443,10 @@ fn refused(endpoint: &str, error: &SocketError) -> End {
             SocketError::Io(io) => io.to_string(),
             other => other.to_string(),
         };
-        return End::Again { why: format!("{endpoint}: {why}"), after: None };
+        return End::Again {
+            why: format!("{endpoint}: {why}"),
+            after: None,
+        };
     };
     let status = response.status().as_u16();
     let message = response
@@ -394,8 +456,17 @@ fn refused(endpoint: &str, error: &SocketError) -> End {
         .and_then(|body| body.get("detail").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_else(|| response.status().to_string());
     if matches!(status, 400 | 401 | 403 | 404) {
-        return End::Fatal(ChatError::Refused { code: format!("http {status}"), message });
+        return End::Fatal(ChatError::Refused {
+            code: format!("http {status}"),
+            message,
+        });
     }
-    let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    End::Again { why: format!("{endpoint}: {message}"), after: seconds.map(Duration::from_secs) }
+    let seconds = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    End::Again {
+        why: format!("{endpoint}: {message}"),
+        after: seconds.map(Duration::from_secs),
+    }
 }

@@ -70,7 +70,14 @@ pub enum Next {
 impl Conversation {
     /// A conversation over `endpoints`: a new one, or `session` from `after` on.
     pub fn new(endpoints: Vec<String>, token: Option<String>, session: Option<String>, after: u64) -> Self {
-        Self { token, session, cursor: after, given: endpoints.clone(), endpoints, ..Self::default() }
+        Self {
+            token,
+            session,
+            cursor: after,
+            given: endpoints.clone(),
+            endpoints,
+            ..Self::default()
+        }
     }
 
     /// The session, once it is known.
@@ -97,7 +104,11 @@ impl Conversation {
     /// First frame of a socket.
     pub fn hello(&self) -> ClientFrame {
         let after = self.session.as_ref().map(|_| self.cursor);
-        ClientFrame::Hello { token: self.token.clone(), session: self.session.clone(), after }
+        ClientFrame::Hello {
+            token: self.token.clone(),
+            session: self.session.clone(),
+            after,
+        }
     }
 
     /// Notes what is said. False: too much waits already.
@@ -106,7 +117,10 @@ impl Conversation {
             return false;
         }
         if self.unconfirmed.iter().all(|waiting| waiting.id != id) {
-            self.unconfirmed.push_back(Unconfirmed { id: id.to_owned(), text: text.to_owned() });
+            self.unconfirmed.push_back(Unconfirmed {
+                id: id.to_owned(),
+                text: text.to_owned(),
+            });
         }
         true
     }
@@ -114,13 +128,21 @@ impl Conversation {
     /// The frame that says a waiting message again; none if it was confirmed meanwhile.
     pub fn say_again(&self, id: &str) -> Option<ClientFrame> {
         let waiting = self.unconfirmed.iter().find(|waiting| waiting.id == id)?;
-        Some(ClientFrame::Say { id: waiting.id.clone(), text: waiting.text.clone() })
+        Some(ClientFrame::Say {
+            id: waiting.id.clone(),
+            text: waiting.text.clone(),
+        })
     }
 
     /// Takes in a frame.
     pub fn take(&mut self, frame: &ServerFrame) -> Next {
         match frame {
-            ServerFrame::Welcome { session, endpoints, last_seq, .. } => {
+            ServerFrame::Welcome {
+                session,
+                endpoints,
+                last_seq,
+                ..
+            } => {
                 self.session = Some(session.clone());
                 self.failures = 0;
                 self.learn(endpoints);
@@ -143,11 +165,16 @@ impl Conversation {
                 if self.endpoint() == here.as_deref() {
                     self.next += 1;
                 }
-                Next::Reconnect { after: Duration::ZERO }
+                Next::Reconnect {
+                    after: Duration::ZERO,
+                }
             }
-            ServerFrame::Error { code, id, retry_after_ms, .. } => {
-                self.refused(*code, id.as_deref(), retry_after_ms.map(Duration::from_millis))
-            }
+            ServerFrame::Error {
+                code,
+                id,
+                retry_after_ms,
+                ..
+            } => self.refused(*code, id.as_deref(), retry_after_ms.map(Duration::from_millis)),
             ServerFrame::Delta { .. } | ServerFrame::Moved { .. } | ServerFrame::Pong { .. } => Next::Go,
         }
     }
@@ -164,9 +191,15 @@ impl Conversation {
     }
 
     fn refused(&mut self, code: ErrorCode, id: Option<&str>, after: Option<Duration>) -> Next {
-        let transient = matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Internal);
+        let transient = matches!(
+            code,
+            ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Internal
+        );
         match (id, transient) {
-            (Some(id), true) => Next::SayAgain { id: id.to_owned(), after: after.unwrap_or(FIRST_PAUSE * 4) },
+            (Some(id), true) => Next::SayAgain {
+                id: id.to_owned(),
+                after: after.unwrap_or(FIRST_PAUSE * 4),
+            },
             (Some(id), false) => {
                 // It will never be taken: saying it again would not end.
                 self.unconfirmed.retain(|waiting| waiting.id != id);
@@ -174,7 +207,9 @@ impl Conversation {
             }
             (None, true) => {
                 self.next += 1;
-                Next::Reconnect { after: after.unwrap_or(FIRST_PAUSE * 4) }
+                Next::Reconnect {
+                    after: after.unwrap_or(FIRST_PAUSE * 4),
+                }
             }
             (None, false) => Next::Fatal,
         }
@@ -202,7 +237,9 @@ impl Conversation {
                 all.push(endpoint.clone());
             }
         }
-        self.next = here.and_then(|here| all.iter().position(|e| *e == here)).unwrap_or(0);
+        self.next = here
+            .and_then(|here| all.iter().position(|e| *e == here))
+            .unwrap_or(0);
         self.endpoints = all;
     }
 }
@@ -220,27 +257,56 @@ mod tests {
             epoch: 1,
             last_seq: 0,
             endpoints: endpoints.iter().map(|e| (*e).to_owned()).collect(),
-            limits: Limits { message_chars: 1, messages_per_minute: 1, frame_bytes: 1 },
+            limits: Limits {
+                message_chars: 1,
+                messages_per_minute: 1,
+                frame_bytes: 1,
+            },
         }
     }
 
     fn said(seq: u64, id: &str) -> ServerFrame {
-        ServerFrame::Said { seq, id: id.into(), role: Role::User, text: "t".into(), at: 0 }
+        ServerFrame::Said {
+            seq,
+            id: id.into(),
+            role: Role::User,
+            text: "t".into(),
+            at: 0,
+        }
     }
 
     fn error(code: ErrorCode, id: Option<&str>, retry_after_ms: Option<u64>) -> ServerFrame {
-        ServerFrame::Error { code, message: "m".into(), id: id.map(str::to_owned), retry_after_ms }
+        ServerFrame::Error {
+            code,
+            message: "m".into(),
+            id: id.map(str::to_owned),
+            retry_after_ms,
+        }
     }
 
     #[test]
     fn a_new_socket_resumes_where_the_last_one_ended() {
         let mut talk = Conversation::new(vec!["ws://a".into()], Some("T".into()), None, 0);
-        assert_eq!(talk.hello(), ClientFrame::Hello { token: Some("T".into()), session: None, after: None });
+        assert_eq!(
+            talk.hello(),
+            ClientFrame::Hello {
+                token: Some("T".into()),
+                session: None,
+                after: None
+            }
+        );
         assert_eq!(talk.take(&welcome(&["ws://a", "ws://b"])), Next::SendUnconfirmed);
         assert!(talk.say("m1", "one") && talk.say("m2", "two") && talk.say("m2", "two"));
         assert_eq!(talk.take(&said(1, "m1")), Next::Go);
-        assert_eq!(talk.unconfirmed().map(|u| u.id.as_str()).collect::<Vec<_>>(), ["m2"]);
-        let hello = ClientFrame::Hello { token: Some("T".into()), session: Some("S".into()), after: Some(1) };
+        assert_eq!(
+            talk.unconfirmed().map(|u| u.id.as_str()).collect::<Vec<_>>(),
+            ["m2"]
+        );
+        let hello = ClientFrame::Hello {
+            token: Some("T".into()),
+            session: Some("S".into()),
+            after: Some(1),
+        };
         assert_eq!(talk.hello(), hello);
         assert!(talk.say_again("m1").is_none() && talk.say_again("m2").is_some());
     }
@@ -250,10 +316,27 @@ mod tests {
         let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
         talk.take(&welcome(&["ws://a"]));
         talk.say("m1", "one");
-        let ServerFrame::Welcome { session, node, owner, epoch, endpoints, limits, .. } = welcome(&["ws://a"]) else {
+        let ServerFrame::Welcome {
+            session,
+            node,
+            owner,
+            epoch,
+            endpoints,
+            limits,
+            ..
+        } = welcome(&["ws://a"])
+        else {
             unreachable!("it is a welcome");
         };
-        let resumed = ServerFrame::Welcome { session, node, owner, epoch, endpoints, limits, last_seq: 1 };
+        let resumed = ServerFrame::Welcome {
+            session,
+            node,
+            owner,
+            epoch,
+            endpoints,
+            limits,
+            last_seq: 1,
+        };
         assert_eq!(talk.take(&resumed), Next::Go);
         assert_eq!(talk.take(&said(1, "m1")), Next::SendUnconfirmed);
         assert_eq!(talk.unconfirmed().count(), 0);
@@ -263,9 +346,18 @@ mod tests {
     fn every_endpoint_is_tried_at_once_and_then_with_pauses() {
         let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
         talk.take(&welcome(&["ws://a", "ws://b", "ws://c"]));
-        let tried: Vec<_> = (0..7).map(|_| (talk.lost().as_millis(), talk.endpoint().expect("some").to_owned())).collect();
-        let expected =
-            [(0, "ws://b"), (0, "ws://c"), (50, "ws://a"), (0, "ws://b"), (0, "ws://c"), (100, "ws://a"), (0, "ws://b")];
+        let tried: Vec<_> = (0..7)
+            .map(|_| (talk.lost().as_millis(), talk.endpoint().expect("some").to_owned()))
+            .collect();
+        let expected = [
+            (0, "ws://b"),
+            (0, "ws://c"),
+            (50, "ws://a"),
+            (0, "ws://b"),
+            (0, "ws://c"),
+            (100, "ws://a"),
+            (0, "ws://b"),
+        ];
         assert_eq!(tried, expected.map(|(ms, e)| (ms, e.to_owned())));
         let longest = (0..1_000).map(|_| talk.lost()).max().expect("some");
         assert_eq!(longest, MAX_PAUSE);
@@ -275,12 +367,23 @@ mod tests {
     fn errors_say_whether_to_wait_go_on_or_give_up() {
         let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
         talk.say("m1", "one");
-        let again = Next::SayAgain { id: "m1".into(), after: Duration::from_millis(70) };
-        assert_eq!(talk.take(&error(ErrorCode::Unavailable, Some("m1"), Some(70))), again);
+        let again = Next::SayAgain {
+            id: "m1".into(),
+            after: Duration::from_millis(70),
+        };
+        assert_eq!(
+            talk.take(&error(ErrorCode::Unavailable, Some("m1"), Some(70))),
+            again
+        );
         assert_eq!(talk.take(&error(ErrorCode::TooLong, Some("m1"), None)), Next::Go);
         assert_eq!(talk.unconfirmed().count(), 0);
-        assert_eq!(talk.take(&error(ErrorCode::Unauthorized, None, None)), Next::Fatal);
-        let wait = Next::Reconnect { after: Duration::from_millis(9) };
+        assert_eq!(
+            talk.take(&error(ErrorCode::Unauthorized, None, None)),
+            Next::Fatal
+        );
+        let wait = Next::Reconnect {
+            after: Duration::from_millis(9),
+        };
         assert_eq!(talk.take(&error(ErrorCode::RateLimited, None, Some(9))), wait);
     }
 
@@ -288,8 +391,18 @@ mod tests {
     fn a_gateway_that_drains_is_left_for_another() {
         let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
         talk.take(&welcome(&["ws://a", "ws://b"]));
-        let next = talk.take(&ServerFrame::Draining { endpoints: vec!["ws://b".into()] });
-        assert_eq!((next, talk.endpoint()), (Next::Reconnect { after: Duration::ZERO }, Some("ws://b")));
+        let next = talk.take(&ServerFrame::Draining {
+            endpoints: vec!["ws://b".into()],
+        });
+        assert_eq!(
+            (next, talk.endpoint()),
+            (
+                Next::Reconnect {
+                    after: Duration::ZERO
+                },
+                Some("ws://b")
+            )
+        );
     }
 
     #[test]

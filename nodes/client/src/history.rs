@@ -79,7 +79,11 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Violation::SeqGap { session, expected, got } => {
+            Violation::SeqGap {
+                session,
+                expected,
+                got,
+            } => {
                 write!(f, "{session}: entry {got} came where {expected} had to")
             }
             Violation::SaidTwice { session, id, at } => {
@@ -89,14 +93,30 @@ impl fmt::Display for Violation {
                 write!(f, "{session}: message {id} is answered at {} and {}", at.0, at.1)
             }
             Violation::ReplyToNothing { session, seq } => write!(f, "{session}: reply {seq} answers nothing"),
-            Violation::Lost { session, id, seq, reader } => {
-                write!(f, "{session}: message {id}, confirmed at {seq}, is not there for {reader}")
+            Violation::Lost {
+                session,
+                id,
+                seq,
+                reader,
+            } => {
+                write!(
+                    f,
+                    "{session}: message {id}, confirmed at {seq}, is not there for {reader}"
+                )
             }
             Violation::Unanswered { session, id, reader } => {
                 write!(f, "{session}: message {id} has no reply for {reader}")
             }
-            Violation::Differs { session, seq, readers } => {
-                write!(f, "{session}: entry {seq} is not the same for {} and {}", readers.0, readers.1)
+            Violation::Differs {
+                session,
+                seq,
+                readers,
+            } => {
+                write!(
+                    f,
+                    "{session}: entry {seq} is not the same for {} and {}",
+                    readers.0, readers.1
+                )
             }
         }
     }
@@ -115,7 +135,10 @@ pub struct Transcript {
 impl Transcript {
     /// Nothing seen yet.
     pub fn new(session: impl Into<String>) -> Self {
-        Self { session: session.into(), ..Self::default() }
+        Self {
+            session: session.into(),
+            ..Self::default()
+        }
     }
 
     /// Takes in a frame, in the order in which it came; frames that are no entries say nothing.
@@ -130,23 +153,42 @@ impl Transcript {
             return broken;
         }
         if seq != self.last + 1 {
-            broken.push(Violation::SeqGap { session: self.session.clone(), expected: self.last + 1, got: seq });
+            broken.push(Violation::SeqGap {
+                session: self.session.clone(),
+                expected: self.last + 1,
+                got: seq,
+            });
         }
         self.last = self.last.max(seq);
         match frame {
             ServerFrame::Said { id, .. } => {
                 if let Some(before) = self.said.insert(id.clone(), seq).filter(|before| *before != seq) {
                     let at = (before, seq);
-                    broken.push(Violation::SaidTwice { session: self.session.clone(), id: id.clone(), at });
+                    broken.push(Violation::SaidTwice {
+                        session: self.session.clone(),
+                        id: id.clone(),
+                        at,
+                    });
                 }
             }
             ServerFrame::Reply { reply_to, .. } => {
                 if !self.said.contains_key(reply_to) {
-                    broken.push(Violation::ReplyToNothing { session: self.session.clone(), seq });
+                    broken.push(Violation::ReplyToNothing {
+                        session: self.session.clone(),
+                        seq,
+                    });
                 }
-                if let Some(before) = self.answered.insert(reply_to.clone(), seq).filter(|before| *before != seq) {
+                if let Some(before) = self
+                    .answered
+                    .insert(reply_to.clone(), seq)
+                    .filter(|before| *before != seq)
+                {
                     let (session, id) = (self.session.clone(), reply_to.clone());
-                    broken.push(Violation::AnsweredTwice { session, id, at: (before, seq) });
+                    broken.push(Violation::AnsweredTwice {
+                        session,
+                        id,
+                        at: (before, seq),
+                    });
                 }
             }
             _ => {}
@@ -180,13 +222,22 @@ impl Transcript {
 pub type Readers<'a> = [(String, &'a Transcript)];
 
 /// Compares what was confirmed to a client with what readers have: nothing lost, everything answered, all the same.
-pub fn compare(session: &str, confirmed: &BTreeMap<String, u64>, readers: &Readers<'_>) -> BTreeSet<Violation> {
+pub fn compare(
+    session: &str,
+    confirmed: &BTreeMap<String, u64>,
+    readers: &Readers<'_>,
+) -> BTreeSet<Violation> {
     let mut broken = BTreeSet::new();
     for (reader, transcript) in readers {
         for (id, seq) in confirmed {
             if transcript.said.get(id) != Some(seq) {
                 let (session, id, reader) = (session.to_owned(), id.clone(), reader.clone());
-                broken.insert(Violation::Lost { session, id, seq: *seq, reader });
+                broken.insert(Violation::Lost {
+                    session,
+                    id,
+                    seq: *seq,
+                    reader,
+                });
             }
         }
         for id in transcript.said.keys().filter(|id| !transcript.is_answered(id)) {
@@ -200,7 +251,11 @@ pub fn compare(session: &str, confirmed: &BTreeMap<String, u64>, readers: &Reade
         for seq in places {
             if a.entries.get(seq) != b.entries.get(seq) {
                 let readers = (one.clone(), other.clone());
-                broken.insert(Violation::Differs { session: session.to_owned(), seq: *seq, readers });
+                broken.insert(Violation::Differs {
+                    session: session.to_owned(),
+                    seq: *seq,
+                    readers,
+                });
             }
         }
     }
@@ -213,34 +268,78 @@ mod tests {
     use jarvis_types::chat::Role;
 
     fn said(seq: u64, id: &str) -> ServerFrame {
-        ServerFrame::Said { seq, id: id.into(), role: Role::User, text: id.into(), at: 0 }
+        ServerFrame::Said {
+            seq,
+            id: id.into(),
+            role: Role::User,
+            text: id.into(),
+            at: 0,
+        }
     }
 
     fn reply(seq: u64, to: &str) -> ServerFrame {
         let id = format!("r{seq}");
-        ServerFrame::Reply { seq, id, reply_to: to.into(), role: Role::Assistant, text: "x".into(), at: 0, cancelled: false }
+        ServerFrame::Reply {
+            seq,
+            id,
+            reply_to: to.into(),
+            role: Role::Assistant,
+            text: "x".into(),
+            at: 0,
+            cancelled: false,
+        }
     }
 
     fn taken(frames: &[ServerFrame]) -> (Transcript, Vec<String>) {
         let mut transcript = Transcript::new("S");
-        let broken = frames.iter().flat_map(|frame| transcript.take(frame)).map(|v| v.to_string()).collect();
+        let broken = frames
+            .iter()
+            .flat_map(|frame| transcript.take(frame))
+            .map(|v| v.to_string())
+            .collect();
         (transcript, broken)
     }
 
     #[test]
     fn each_way_to_break_the_law_is_seen() {
         let none: [&str; 0] = [];
-        assert_eq!(taken(&[said(1, "a"), reply(2, "a"), said(3, "b"), said(4, "c"), reply(5, "c")]).1, none);
-        assert_eq!(taken(&[said(1, "a"), reply(3, "a")]).1, ["S: entry 3 came where 2 had to"]);
-        assert_eq!(taken(&[said(1, "a"), said(1, "a")]).1, none, "a confirmation may come again");
-        assert_eq!(taken(&[said(1, "a"), said(1, "b")]).1, ["S: entry 1 came where 2 had to"]);
+        assert_eq!(
+            taken(&[
+                said(1, "a"),
+                reply(2, "a"),
+                said(3, "b"),
+                said(4, "c"),
+                reply(5, "c")
+            ])
+            .1,
+            none
+        );
+        assert_eq!(
+            taken(&[said(1, "a"), reply(3, "a")]).1,
+            ["S: entry 3 came where 2 had to"]
+        );
+        assert_eq!(
+            taken(&[said(1, "a"), said(1, "a")]).1,
+            none,
+            "a confirmation may come again"
+        );
+        assert_eq!(
+            taken(&[said(1, "a"), said(1, "b")]).1,
+            ["S: entry 1 came where 2 had to"]
+        );
         assert_eq!(
             taken(&[said(1, "a"), reply(2, "a"), reply(2, "a")]).1,
             ["S: entry 2 came where 3 had to"],
             "a reply may not"
         );
-        assert_eq!(taken(&[said(1, "a"), said(2, "a")]).1, ["S: message a stands at 1 and 2"]);
-        assert_eq!(taken(&[said(1, "a"), reply(2, "a"), reply(3, "a")]).1, ["S: message a is answered at 2 and 3"]);
+        assert_eq!(
+            taken(&[said(1, "a"), said(2, "a")]).1,
+            ["S: message a stands at 1 and 2"]
+        );
+        assert_eq!(
+            taken(&[said(1, "a"), reply(2, "a"), reply(3, "a")]).1,
+            ["S: message a is answered at 2 and 3"]
+        );
         assert_eq!(taken(&[reply(1, "a")]).1, ["S: reply 1 answers nothing"]);
     }
 
@@ -254,7 +353,16 @@ mod tests {
         assert!(compare("S", &confirmed, &[(named("n1"), &whole), (named("n2"), &whole)]).is_empty());
         let broken = compare("S", &confirmed, &[(named("n1"), &whole), (named("n2"), &other)]);
         assert_eq!(broken.len(), 3, "lost and two that differ: {broken:?}");
-        let broken: Vec<_> = compare("S", &confirmed, &[(named("n1"), &open)]).into_iter().collect();
-        assert_eq!(broken, [Violation::Unanswered { session: "S".into(), id: "a".into(), reader: "n1".into() }]);
+        let broken: Vec<_> = compare("S", &confirmed, &[(named("n1"), &open)])
+            .into_iter()
+            .collect();
+        assert_eq!(
+            broken,
+            [Violation::Unanswered {
+                session: "S".into(),
+                id: "a".into(),
+                reader: "n1".into()
+            }]
+        );
     }
 }

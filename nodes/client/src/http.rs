@@ -102,7 +102,11 @@ impl Api {
     /// The address of the chat socket.
     pub fn socket_url(&self) -> String {
         let base = self.base();
-        format!("{}/ws", base.strip_prefix("http").map_or_else(|| base.to_owned(), |rest| format!("ws{rest}")))
+        format!(
+            "{}/ws",
+            base.strip_prefix("http")
+                .map_or_else(|| base.to_owned(), |rest| format!("ws{rest}"))
+        )
     }
 
     /// The token in use.
@@ -151,8 +155,10 @@ impl Api {
             if text.is_empty() {
                 return Ok(Value::Null);
             }
-            return serde_json::from_str(&text)
-                .map_err(|error| ApiError::Malformed { url: url(), why: error.to_string() });
+            return serde_json::from_str(&text).map_err(|error| ApiError::Malformed {
+                url: url(),
+                why: error.to_string(),
+            });
         }
         Err(refused(status, &text))
     }
@@ -176,8 +182,10 @@ impl Api {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let unreachable =
-            |error: reqwest::Error| ApiError::Unreachable { url: self.base().to_owned(), why: innermost(&error) };
+        let unreachable = |error: reqwest::Error| ApiError::Unreachable {
+            url: self.base().to_owned(),
+            why: innermost(&error),
+        };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         Ok((status, response.text().await.map_err(unreachable)?))
@@ -229,7 +237,10 @@ mod tests {
     #[test]
     fn addresses_are_checked_and_give_the_socket() {
         let api = Api::new("http://127.0.0.1:8007/", None).expect("right");
-        assert_eq!((api.base(), api.socket_url().as_str()), ("http://127.0.0.1:8007", "ws://127.0.0.1:8007/ws"));
+        assert_eq!(
+            (api.base(), api.socket_url().as_str()),
+            ("http://127.0.0.1:8007", "ws://127.0.0.1:8007/ws")
+        );
         let tls = Api::new("https://home.example", None).expect("right");
         assert_eq!(tls.socket_url(), "wss://home.example/ws");
         for bad in ["", "127.0.0.1:8007", "ftp://x", "http://"] {
@@ -242,16 +253,32 @@ mod tests {
         let text = r#"{"title":"Conflict","status":409,"detail":"the name is taken","retry_after_ms":5}"#;
         let error = refused(StatusCode::CONFLICT, text);
         assert_eq!(error.to_string(), "the name is taken");
-        assert!(matches!(error, ApiError::Refused { status: 409, retry_after_ms: Some(5), .. }));
-        assert_eq!(refused(StatusCode::BAD_GATEWAY, "<html>").to_string(), "Bad Gateway");
+        assert!(matches!(
+            error,
+            ApiError::Refused {
+                status: 409,
+                retry_after_ms: Some(5),
+                ..
+            }
+        ));
+        assert_eq!(
+            refused(StatusCode::BAD_GATEWAY, "<html>").to_string(),
+            "Bad Gateway"
+        );
     }
 
     #[tokio::test]
     async fn nobody_there_is_told_as_such() {
         // A listener that is gone again leaves a port that nobody answers on.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a port")
+            .port();
         let api = Api::new(&format!("http://127.0.0.1:{port}"), None).expect("right");
         let error = api.get("/healthz").await.expect_err("nobody is there");
-        assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
+        assert!(
+            error.is_unreachable() && error.to_string().contains("refused"),
+            "{error}"
+        );
     }
 }

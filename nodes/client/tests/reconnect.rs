@@ -28,7 +28,11 @@ impl Server {
     async fn accept(&self) -> Peer {
         let (stream, _) = self.listener.accept().await.expect("a client");
         let socket = accept_hdr_async(stream, |request: &Request, mut response: Response| {
-            let offered = request.headers().get("sec-websocket-protocol").expect("offers a protocol").clone();
+            let offered = request
+                .headers()
+                .get("sec-websocket-protocol")
+                .expect("offers a protocol")
+                .clone();
             response.headers_mut().insert("sec-websocket-protocol", offered);
             Ok(response)
         });
@@ -57,30 +61,44 @@ impl Peer {
 
     async fn welcome(&mut self, endpoints: &[&str]) {
         let limits = json!({"message_chars": 4096, "messages_per_minute": 0, "frame_bytes": 65536});
-        self.write(json!({"type":"welcome","session":"S","node":"a","owner":"a","epoch":1,"last_seq":0,
-            "endpoints":endpoints,"limits":limits,"later":"fields are ignored"}))
-            .await;
+        self.write(
+            json!({"type":"welcome","session":"S","node":"a","owner":"a","epoch":1,"last_seq":0,
+            "endpoints":endpoints,"limits":limits,"later":"fields are ignored"}),
+        )
+        .await;
     }
 
     async fn said(&mut self, seq: u64, id: &str) {
-        self.write(json!({"type":"said","seq":seq,"id":id,"role":"user","text":"t","at":1})).await;
+        self.write(json!({"type":"said","seq":seq,"id":id,"role":"user","text":"t","at":1}))
+            .await;
     }
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(5), future).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(5), future)
+        .await
+        .expect("in time")
 }
 
 fn client(urls: &[&str], tasks: &Tasks) -> ChatClient {
     let endpoints = urls.iter().map(|url| (*url).to_owned()).collect();
-    let options = ChatOptions { endpoints, token: Some("T".into()), session: None, after: 0 };
+    let options = ChatOptions {
+        endpoints,
+        token: Some("T".into()),
+        session: None,
+        after: 0,
+    };
     ChatClient::start(options, tasks).expect("endpoints are right")
 }
 
 async fn next_said(chat: &mut ChatClient) -> (u64, String) {
     loop {
         let event = chat.next().await.expect("goes on");
-        if let ChatEvent::Frame { frame: ServerFrame::Said { seq, id, .. }, .. } = event {
+        if let ChatEvent::Frame {
+            frame: ServerFrame::Said { seq, id, .. },
+            ..
+        } = event
+        {
             return (seq, id);
         }
     }
@@ -103,7 +121,10 @@ async fn a_broken_socket_is_replaced_and_what_was_not_confirmed_is_said_again() 
         drop(first);
 
         let mut second = b.accept().await;
-        assert_eq!(second.read().await, json!({"type":"hello","token":"T","session":"S","after":1}));
+        assert_eq!(
+            second.read().await,
+            json!({"type":"hello","token":"T","session":"S","after":1})
+        );
         second.welcome(&[&b.url, &a.url]).await;
         assert_eq!(second.read().await, json!({"type":"say","id":"m2","text":"two"}));
         second.said(2, "m2").await;
@@ -142,14 +163,21 @@ async fn a_wrong_token_ends_it_and_a_server_that_is_away_does_not() {
     within(async {
         let mut peer = a.accept().await;
         peer.read().await;
-        peer.write(json!({"type":"error","code":"unauthorized","message":"the token has expired"})).await;
+        peer.write(json!({"type":"error","code":"unauthorized","message":"the token has expired"}))
+            .await;
         let failed = loop {
             if let ChatEvent::Failed(error) = chat.next().await.expect("says why") {
                 break error;
             }
         };
         let message = "the token has expired".to_owned();
-        assert_eq!(failed, ChatError::Refused { code: "unauthorized".into(), message });
+        assert_eq!(
+            failed,
+            ChatError::Refused {
+                code: "unauthorized".into(),
+                message
+            }
+        );
         assert!(chat.next().await.is_none());
     })
     .await;
@@ -158,7 +186,15 @@ async fn a_wrong_token_ends_it_and_a_server_that_is_away_does_not() {
 #[tokio::test]
 async fn addresses_that_are_none_are_refused_before_anything_is_tried() {
     for bad in [vec![], vec!["http://x".to_owned()], vec!["nonsense".to_owned()]] {
-        let options = ChatOptions { endpoints: bad, token: None, session: None, after: 0 };
-        assert!(matches!(ChatClient::start(options, &Tasks::new()), Err(ChatError::BadEndpoint(_))));
+        let options = ChatOptions {
+            endpoints: bad,
+            token: None,
+            session: None,
+            after: 0,
+        };
+        assert!(matches!(
+            ChatClient::start(options, &Tasks::new()),
+            Err(ChatError::BadEndpoint(_))
+        ));
     }
 }

@@ -21,7 +21,12 @@ pub struct Failure {
 impl Failure {
     /// A failure of what was tried.
     pub fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self { what: what.into(), why: why.to_string(), next: String::new(), code: 1 }
+        Self {
+            what: what.into(),
+            why: why.to_string(),
+            next: String::new(),
+            code: 1,
+        }
     }
 
     /// Adds what to do next.
@@ -91,7 +96,10 @@ mod tests {
     #[test]
     fn a_failure_says_what_why_and_what_next() {
         let failure = Failure::new("cannot start", "line one\nline two").next("do this");
-        assert_eq!(failure.to_string(), "error: cannot start\n  why: line one\n       line two\n  next: do this");
+        assert_eq!(
+            failure.to_string(),
+            "error: cannot start\n  why: line one\n       line two\n  next: do this"
+        );
         assert_eq!(failure.to_json()["error"]["next"], "do this");
         assert_eq!((failure.code, failure.usage().code), (1, 2));
     }

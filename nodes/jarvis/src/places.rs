@@ -31,7 +31,9 @@ pub fn data_folder(given: Option<&Path>) -> PathBuf {
 
 /// The environment, as far as it is text.
 pub fn environment() -> Vec<(String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// This machine's name, as far as it fits a node's.
@@ -39,9 +41,17 @@ pub fn machine_name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
     let first = name.split('.').next().unwrap_or_default();
-    let fit: String = first.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').take(63).collect();
+    let fit: String = first
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
+        .take(63)
+        .collect();
     let fit = fit.trim_start_matches(['-', '_']);
-    if fit.is_empty() { "node".to_owned() } else { fit.to_owned() }
+    if fit.is_empty() {
+        "node".to_owned()
+    } else {
+        fit.to_owned()
+    }
 }
 
 /// The address by which others in the house reach this machine. Nothing is sent: the kernel is asked which address it
@@ -87,13 +97,20 @@ mod tests {
         assert_eq!(local_url(any), "http://127.0.0.1:8007");
         assert_eq!(local_url("[::]:1".parse().expect("an address")), "http://[::1]:1");
         assert_eq!(advertised(Some("pi.local:9"), any), "pi.local:9");
-        assert_eq!(advertised(None, "10.1.2.3:7".parse().expect("an address")), "10.1.2.3:7");
+        assert_eq!(
+            advertised(None, "10.1.2.3:7".parse().expect("an address")),
+            "10.1.2.3:7"
+        );
         let found: SocketAddr = advertised(None, any).parse().expect("an address");
         assert!(!found.ip().is_unspecified() && found.port() == 8007);
     }
 
     #[test]
     fn the_machine_has_a_name_that_fits() {
-        assert!(machine_name().parse::<jarvis_types::NodeName>().is_ok(), "{}", machine_name());
+        assert!(
+            machine_name().parse::<jarvis_types::NodeName>().is_ok(),
+            "{}",
+            machine_name()
+        );
     }
 }

@@ -34,7 +34,10 @@ impl Nodes {
             Some(server) => {
                 let api = Api::new(server, target.token.clone())
                     .map_err(|e| Failure::new("the node's address cannot be used", e).usage())?;
-                Ok(Self { apis: vec![api], shared_token: target.token.clone() })
+                Ok(Self {
+                    apis: vec![api],
+                    shared_token: target.token.clone(),
+                })
             }
             None => Self::local(&data_folder(target.data.data.as_deref()), target.token.as_deref()),
         }
@@ -43,12 +46,17 @@ impl Nodes {
     fn local(folder: &Path, token: Option<&str>) -> Result<Self, Failure> {
         let what = "no node of this machine was found";
         if let Some(state) = up_state(folder)? {
-            let apis = state.nodes.iter().filter(|node| node.pid.is_some()).filter_map(|node| {
-                let own = DataFolder::new(&node.data).admin_token().ok().flatten();
-                Api::new(&node.url, token.map(str::to_owned).or(own)).ok()
+            let apis = state.nodes.iter().filter_map(|node| {
+                let data = DataFolder::new(&node.data);
+                let url = data.running_at().ok().flatten()?;
+                let own = data.admin_token().ok().flatten();
+                Api::new(&url, token.map(str::to_owned).or(own)).ok()
             });
             let shared_token = token.map(str::to_owned).or(state.token.clone());
-            let nodes = Self { apis: apis.collect(), shared_token };
+            let nodes = Self {
+                apis: apis.collect(),
+                shared_token,
+            };
             if nodes.apis.is_empty() {
                 let why = format!("none of the nodes of {} runs", folder.display());
                 return Err(Failure::new(what, why).next("start them: jarvis up"));
@@ -58,7 +66,9 @@ impl Nodes {
         let data = DataFolder::new(folder);
         let identity = data.identity().map_err(|e| e.failure(what))?;
         let Some(identity) = identity else {
-            let error = DataError::NotAMember { path: folder.to_owned() };
+            let error = DataError::NotAMember {
+                path: folder.to_owned(),
+            };
             return Err(error.failure(what));
         };
         let Some(url) = data.running_at().map_err(|e| e.failure(what))? else {
@@ -66,10 +76,15 @@ impl Nodes {
             let next = format!("start it: jarvis run --data {}", folder.display());
             return Err(Failure::new("the node cannot be asked", why).next(next));
         };
-        let own = data.admin_token().map_err(|e| e.failure("the node's local credential cannot be read"))?;
+        let own = data
+            .admin_token()
+            .map_err(|e| e.failure("the node's local credential cannot be read"))?;
         let api = Api::new(&url, token.map(str::to_owned).or(own))
             .map_err(|e| Failure::new("the node's address cannot be used", e))?;
-        Ok(Self { apis: vec![api], shared_token: token.map(str::to_owned) })
+        Ok(Self {
+            apis: vec![api],
+            shared_token: token.map(str::to_owned),
+        })
     }
 
     /// The nodes' APIs, in the order in which they are asked.
@@ -110,7 +125,8 @@ impl Nodes {
                 Err(error) => return Err(refused(what, &error)),
             }
         }
-        Err(Failure::new(what, failed.join("\n")).next("see whether the node runs, and whether the address is right"))
+        Err(Failure::new(what, failed.join("\n"))
+            .next("see whether the node runs, and whether the address is right"))
     }
 }
 
@@ -118,7 +134,9 @@ impl Nodes {
 pub fn refused(what: &str, error: &ApiError) -> Failure {
     let failure = Failure::new(what, error);
     match error.status() {
-        Some(401) => failure.next("give a valid token with --token; an administrator makes one: jarvis token create"),
+        Some(401) => {
+            failure.next("give a valid token with --token; an administrator makes one: jarvis token create")
+        }
         Some(403) => failure.next("this needs an administrator's token"),
         Some(429 | 503) => failure.next("try again in a moment"),
         _ => failure,

@@ -37,7 +37,10 @@ pub struct JoinToken {
 
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinToken").field("cluster", &self.cluster).field("addresses", &self.addresses).finish()
+        f.debug_struct("JoinToken")
+            .field("cluster", &self.cluster)
+            .field("addresses", &self.addresses)
+            .finish()
     }
 }
 
@@ -85,8 +88,15 @@ impl JoinToken {
         })?;
         let addresses_fit = !token.addresses.is_empty()
             && token.addresses.len() <= MAX_ADDRESSES
-            && token.addresses.iter().all(|a| a.len() <= MAX_ADDRESS_BYTES && a.contains(':'));
-        if addresses_fit { Ok(token) } else { Err(TokenError::NotAToken) }
+            && token
+                .addresses
+                .iter()
+                .all(|a| a.len() <= MAX_ADDRESS_BYTES && a.contains(':'));
+        if addresses_fit {
+            Ok(token)
+        } else {
+            Err(TokenError::NotAToken)
+        }
     }
 }
 
@@ -108,7 +118,11 @@ mod tests {
     #[test]
     fn a_token_is_one_word_and_reads_again() {
         let text = token().to_text();
-        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{text}");
+        assert!(
+            text.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+            "{text}"
+        );
         assert!(text.len() < 220, "{}", text.len());
         assert_eq!(JoinToken::from_text(&text), Ok(token()));
         let wrapped = format!("  {}\n{} ", &text[..40], &text[40..]);
@@ -135,8 +149,14 @@ mod tests {
         };
         let newer = sealed(codec::encode(9, &token()).expect("encodes"));
         assert_eq!(JoinToken::from_text(&newer), Err(TokenError::Newer));
-        let nowhere = JoinToken { addresses: Vec::new(), ..token() };
-        assert_eq!(JoinToken::from_text(&nowhere.to_text()), Err(TokenError::NotAToken));
+        let nowhere = JoinToken {
+            addresses: Vec::new(),
+            ..token()
+        };
+        assert_eq!(
+            JoinToken::from_text(&nowhere.to_text()),
+            Err(TokenError::NotAToken)
+        );
         assert_eq!(JoinToken::from_text("hello there"), Err(TokenError::NotAToken));
     }
 

@@ -96,7 +96,9 @@ pub enum Command {
     #[command(after_help = "Examples: jarvis chat\n          echo 'what is 6 times 7?' | jarvis chat")]
     Chat(ChatArgs),
     /// Kills parts of the running cluster and checks that nobody noticed
-    #[command(after_help = "Examples: jarvis drill list\n          jarvis drill kill-leader --rounds 10 --yes")]
+    #[command(
+        after_help = "Examples: jarvis drill list\n          jarvis drill kill-leader --rounds 10 --yes"
+    )]
     Drill(DrillArgs),
     /// Where an actor runs, since when, and why there
     #[command(after_help = "Example: jarvis why session/01J9ZQ5M3V8N2X4C6B7D8F9G0H")]
@@ -105,10 +107,16 @@ pub enum Command {
     #[command(subcommand, after_help = "Example: jarvis user add ada")]
     User(UserCommand),
     /// Bearer tokens for programs
-    #[command(subcommand, after_help = "Example: jarvis token create --label prometheus --ttl 365d")]
+    #[command(
+        subcommand,
+        after_help = "Example: jarvis token create --label prometheus --ttl 365d"
+    )]
     Token(TokenCommand),
     /// What is configured, and what is wrong with it
-    #[command(subcommand, after_help = "Example: jarvis config check /etc/jarvis/jarvis.toml")]
+    #[command(
+        subcommand,
+        after_help = "Example: jarvis config check /etc/jarvis/jarvis.toml"
+    )]
     Config(ConfigCommand),
     /// Completions for a shell
     #[command(after_help = "Example: jarvis completions bash > /etc/bash_completion.d/jarvis")]
@@ -431,9 +439,13 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {
-    let (host, port) = text.rsplit_once(':').ok_or("expected host:port, such as 192.168.1.10:8007")?;
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or("expected host:port, such as 192.168.1.10:8007")?;
     let port_fits = port.parse::<u16>().is_ok_and(|port| port != 0);
-    let unspecified = text.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+    let unspecified = text
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| address.ip().is_unspecified());
     if host.is_empty() || !port_fits || unspecified {
         return Err("expected host:port that others can reach, such as 192.168.1.10:8007".to_owned());
     }
@@ -478,7 +490,11 @@ mod tests {
             &["jarvis", "drill", "kill-owner", "--rounds", "0"],
         ];
         for line in table {
-            assert_eq!(Cli::try_parse_from(line).expect_err("refused").exit_code(), 2, "{line:?}");
+            assert_eq!(
+                Cli::try_parse_from(line).expect_err("refused").exit_code(),
+                2,
+                "{line:?}"
+            );
         }
     }
 

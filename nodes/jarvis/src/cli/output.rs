@@ -51,9 +51,15 @@ impl Output {
             bar.set_style(ProgressStyle::default_spinner());
             bar.set_message(text.to_owned());
             bar.enable_steady_tick(Duration::from_millis(100));
-            return Progress { bar: Some(bar), quiet: false };
+            return Progress {
+                bar: Some(bar),
+                quiet: false,
+            };
         }
-        let progress = Progress { bar: None, quiet: self.json };
+        let progress = Progress {
+            bar: None,
+            quiet: self.json,
+        };
         progress.say(text);
         progress
     }
@@ -130,8 +136,10 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let format = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count()))).collect();
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count())))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let mut out = format(&mut heading.iter().copied());
@@ -148,7 +156,13 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_they_need_to_be() {
-        let rows = vec![vec!["kitchen".to_owned(), "1".to_owned()], vec!["é".to_owned(), "22".to_owned()]];
-        assert_eq!(table(&["NAME", "ID"], &rows), "NAME     ID\nkitchen  1\né        22");
+        let rows = vec![
+            vec!["kitchen".to_owned(), "1".to_owned()],
+            vec!["é".to_owned(), "22".to_owned()],
+        ];
+        assert_eq!(
+            table(&["NAME", "ID"], &rows),
+            "NAME     ID\nkitchen  1\né        22"
+        );
     }
 }

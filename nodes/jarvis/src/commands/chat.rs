@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jarvis_client::{Api, ChatClient, ChatEvent, ChatOptions};
 use jarvis_host::{Entropy, SystemClock, SystemEntropy, Tasks, new_ulid};
-use jarvis_types::chat::ServerFrame;
 use jarvis_types::ClusterId;
+use jarvis_types::chat::ServerFrame;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
@@ -36,10 +36,18 @@ pub async fn chat(args: &ChatArgs, output: Output) -> Result<(), Failure> {
         None => make_token(&nodes).await.map(|(token, id)| (token, Some(id)))?,
     };
     let endpoints = nodes.apis().iter().map(Api::socket_url).collect();
-    let options = ChatOptions { endpoints, token: Some(token), session: args.session.clone(), after: 0 };
+    let options = ChatOptions {
+        endpoints,
+        token: Some(token),
+        session: args.session.clone(),
+        after: 0,
+    };
     let tasks = Tasks::new();
-    let client = ChatClient::start(options, &tasks)
-        .map_err(|e| Failure::new("the conversation did not begin", e).next("check --server").usage())?;
+    let client = ChatClient::start(options, &tasks).map_err(|e| {
+        Failure::new("the conversation did not begin", e)
+            .next("check --server")
+            .usage()
+    })?;
     let interactive = std::io::stdin().is_terminal() && !output.is_json();
     let talk = Talk {
         client,
@@ -56,7 +64,9 @@ pub async fn chat(args: &ChatArgs, output: Output) -> Result<(), Failure> {
     if let Some(id) = made {
         // It expires by itself if nobody answers any more.
         let path = format!("/api/v1/tokens/{id}");
-        let _ = nodes.call("", reqwest::Method::DELETE, &path, None, Duration::from_secs(2)).await;
+        let _ = nodes
+            .call("", reqwest::Method::DELETE, &path, None, Duration::from_secs(2))
+            .await;
     }
     result
 }
@@ -65,13 +75,27 @@ pub async fn chat(args: &ChatArgs, output: Output) -> Result<(), Failure> {
 async fn make_token(nodes: &Nodes) -> Result<(String, String), Failure> {
     let what = "the conversation did not begin";
     let body = json!({"label": "jarvis chat", "ttl_s": TOKEN_TTL.as_secs()});
-    let made = nodes.call(what, reqwest::Method::POST, "/api/v1/tokens", Some(body), Duration::from_secs(10)).await?;
+    let made = nodes
+        .call(
+            what,
+            reqwest::Method::POST,
+            "/api/v1/tokens",
+            Some(body),
+            Duration::from_secs(10),
+        )
+        .await?;
     let field = |name: &str| made.get(name).and_then(Value::as_str).map(str::to_owned);
     match (field("token"), field("id")) {
         (Some(token), Some(id)) => Ok((token, id)),
         _ => {
             let why = "no token was in the answer".to_owned();
-            Err(refused(what, &jarvis_client::ApiError::Malformed { url: "/api/v1/tokens".to_owned(), why }))
+            Err(refused(
+                what,
+                &jarvis_client::ApiError::Malformed {
+                    url: "/api/v1/tokens".to_owned(),
+                    why,
+                },
+            ))
         }
     }
 }
@@ -125,7 +149,10 @@ impl Talk {
         }
         let session = self.place.as_ref().map(|(session, ..)| session.clone());
         if self.output.is_json() {
-            self.output.answer(&json!({"session": session, "messages": self.answers}), |_| String::new());
+            self.output
+                .answer(&json!({"session": session, "messages": self.answers}), |_| {
+                    String::new()
+                });
         } else if self.interactive {
             line(&format!("\n{}", self.resume_hint()));
         }
@@ -152,7 +179,9 @@ impl Talk {
             }),
             _ => {
                 let id = ClusterId(new_ulid(&SystemClock, &*self.entropy)).to_string();
-                self.client.say(&id, text).map_err(|e| Failure::new("the message was not sent", e))?;
+                self.client
+                    .say(&id, text)
+                    .map_err(|e| Failure::new("the message was not sent", e))?;
                 self.open.insert(id);
             }
         }
@@ -180,14 +209,24 @@ impl Talk {
             self.answers.push(entry);
         }
         match frame {
-            ServerFrame::Welcome { session, node, owner, epoch, .. } => {
+            ServerFrame::Welcome {
+                session,
+                node,
+                owner,
+                epoch,
+                ..
+            } => {
                 let first = self.place.is_none();
                 self.place = Some((session.clone(), node.clone(), owner.clone(), epoch));
                 if !first || self.interactive {
                     self.notice(&format!("[{node} answers; the conversation runs on {owner}]"));
                 }
             }
-            ServerFrame::Delta { reply_to, offset, text } if !self.output.is_json() => {
+            ServerFrame::Delta {
+                reply_to,
+                offset,
+                text,
+            } if !self.output.is_json() => {
                 self.stream(&reply_to, offset, &text);
             }
             ServerFrame::Reply { reply_to, text, .. } => {
@@ -204,7 +243,12 @@ impl Talk {
                     self.notice(&format!("[the conversation now runs on {owner}]"));
                 }
             }
-            ServerFrame::Error { code, message, id, retry_after_ms } => {
+            ServerFrame::Error {
+                code,
+                message,
+                id,
+                retry_after_ms,
+            } => {
                 if retry_after_ms.is_none()
                     && let Some(id) = id
                 {
@@ -233,7 +277,10 @@ impl Talk {
         }
         let fresh: String = text.chars().skip((shown - offset) as usize).collect();
         part(&fresh);
-        self.streamed = Some((reply_to.to_owned(), shown.max(offset + text.chars().count() as u64)));
+        self.streamed = Some((
+            reply_to.to_owned(),
+            shown.max(offset + text.chars().count() as u64),
+        ));
     }
 
     fn finish(&mut self, reply_to: &str, text: &str) {

@@ -20,8 +20,15 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub async fn invite(args: &InviteArgs, output: Output) -> Result<(), Failure> {
     let nodes = Nodes::find(&args.target)?;
     let body = json!({"role": args.role.as_str(), "ttl_s": args.ttl.as_secs().max(1)});
-    let invite =
-        nodes.call("no invitation was made", Method::POST, "/api/v1/invites", Some(body), MARGIN).await?;
+    let invite = nodes
+        .call(
+            "no invitation was made",
+            Method::POST,
+            "/api/v1/invites",
+            Some(body),
+            MARGIN,
+        )
+        .await?;
     output.answer(&invite, |invite| text(invite, "command"));
     Ok(())
 }
@@ -34,8 +41,14 @@ pub async fn drain(args: &DrainArgs, output: Output) -> Result<(), Failure> {
     let what = format!("{} is not drained", args.node);
     let progress = output.progress(&format!("moving everything away from {}", args.node));
     let nodes = Nodes::find(&args.target)?;
-    let path = format!("/api/v1/nodes/{}/drain?timeout_s={}", segment(&args.node), args.timeout.as_secs().max(1));
-    let result = nodes.call(&what, Method::POST, &path, None, args.timeout + MARGIN).await;
+    let path = format!(
+        "/api/v1/nodes/{}/drain?timeout_s={}",
+        segment(&args.node),
+        args.timeout.as_secs().max(1)
+    );
+    let result = nodes
+        .call(&what, Method::POST, &path, None, args.timeout + MARGIN)
+        .await;
     progress.done();
     let done = result?;
     if done.get("drained").and_then(Value::as_bool) == Some(false) {
@@ -43,7 +56,12 @@ pub async fn drain(args: &DrainArgs, output: Output) -> Result<(), Failure> {
         let why = format!("{left} partitions were still there when the time was over");
         return Err(Failure::new(what, why).next("it goes on by itself; see `jarvis status`, or drain again"));
     }
-    output.answer(&done, |_| format!("{} is drained; it can be rebooted. Then: jarvis undrain {0}", args.node));
+    output.answer(&done, |_| {
+        format!(
+            "{} is drained; it can be rebooted. Then: jarvis undrain {0}",
+            args.node
+        )
+    });
     Ok(())
 }
 
@@ -69,16 +87,24 @@ pub async fn remove(args: &RemoveArgs, output: Output) -> Result<(), Failure> {
     let force = if args.force { "?force=true" } else { "" };
     let path = format!("/api/v1/nodes/{}{force}", segment(&args.node));
     let what = format!("{} was not removed", args.node);
-    let done = nodes.call(&what, Method::DELETE, &path, None, MARGIN).await.map_err(|failure| {
-        if failure.why.contains("partitions") {
-            return failure.next(format!(
-                "jarvis drain {0} first; or, if it is gone for good: jarvis remove {0} --force",
-                args.node
-            ));
-        }
-        failure
-    })?;
-    output.answer(&done, |_| format!("{} is out of the cluster; its certificate is refused from now on", args.node));
+    let done = nodes
+        .call(&what, Method::DELETE, &path, None, MARGIN)
+        .await
+        .map_err(|failure| {
+            if failure.why.contains("partitions") {
+                return failure.next(format!(
+                    "jarvis drain {0} first; or, if it is gone for good: jarvis remove {0} --force",
+                    args.node
+                ));
+            }
+            failure
+        })?;
+    output.answer(&done, |_| {
+        format!(
+            "{} is out of the cluster; its certificate is refused from now on",
+            args.node
+        )
+    });
     Ok(())
 }
 
@@ -90,7 +116,9 @@ pub async fn why(args: &WhyArgs, output: Output) -> Result<(), Failure> {
     let nodes = Nodes::find(&args.target)?;
     let (kind, key) = &args.entity;
     let path = format!("/api/v1/why/{}/{}", segment(kind), segment(key));
-    let answer = nodes.get(&format!("nothing is known of {kind}/{key}"), &path).await?;
+    let answer = nodes
+        .get(&format!("nothing is known of {kind}/{key}"), &path)
+        .await?;
     output.answer(&answer, describe_why);
     Ok(())
 }
@@ -106,14 +134,43 @@ fn describe_why(answer: &Value) -> String {
     );
     let rows: Vec<Vec<String>> = list(answer, "moves")
         .iter()
-        .map(|m| vec![text(m, "epoch"), text(m, "at"), text(m, "from"), text(m, "to"), text(m, "reason")])
+        .map(|m| {
+            vec![
+                text(m, "epoch"),
+                text(m, "at"),
+                text(m, "from"),
+                text(m, "to"),
+                text(m, "reason"),
+            ]
+        })
         .collect();
     if !rows.is_empty() {
         out.push_str("\n\n");
         out.push_str(&table(&["EPOCH", "AT", "FROM", "TO", "BECAUSE"], &rows));
     }
-    for note in list(answer, "notes") {
-        out.push_str(&format!("\n{}", note.as_str().unwrap_or_default()));
+    out.push_str(&match &answer["activity"] {
+        Value::Null => "\n\nits owner did not answer".to_owned(),
+        activity => {
+            let state = if activity["active"] == true {
+                "it is active"
+            } else {
+                "it sleeps until its next message"
+            };
+            let mut text = format!(
+                "\n\n{state}; it crashed {} times lately",
+                text(activity, "restarts")
+            );
+            if let Some(aside) = activity.get("set_aside").filter(|aside| !aside.is_null()) {
+                let (restarts, error) = (self::text(aside, "restarts"), self::text(aside, "last_error"));
+                text.push_str(&format!("\nit was set aside after {restarts} restarts: {error}"));
+            }
+            text
+        }
+    });
+    if let Some(count) = answer["unanswered"].as_u64() {
+        out.push_str(&format!(
+            "\n{count} of its messages wait for an answer; an owner takes them up when it gains the partition"
+        ));
     }
     out
 }
@@ -129,7 +186,10 @@ pub(crate) fn text(document: &Value, field: &str) -> String {
 
 /// A list, empty where there is none.
 pub(crate) fn list<'v>(document: &'v Value, field: &str) -> &'v [Value] {
-    document.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    document
+        .get(field)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// A part of a path, whatever stands in it.

@@ -17,8 +17,9 @@ use crate::places::{data_folder, environment};
 pub fn config(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check { file } => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|e| Failure::new(format!("{} cannot be read", file.display()), e).next("check the path"))?;
+            let text = std::fs::read_to_string(file).map_err(|e| {
+                Failure::new(format!("{} cannot be read", file.display()), e).next("check the path")
+            })?;
             check_text(file, &text).map_err(|error| wrong(&error))?;
             let answer = json!({"ok": true, "file": file});
             output.answer(&answer, |_| format!("{} is right", file.display()));
@@ -43,7 +44,12 @@ pub fn config(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
 /// Everything that is wrong with them, at once.
 pub fn settings(config: Option<&Path>, data: &Path) -> Result<Loaded, Failure> {
     let env = environment();
-    load(&Lookup { explicit: config, data: Some(data), env: &env }).map_err(|error| wrong(&error))
+    load(&Lookup {
+        explicit: config,
+        data: Some(data),
+        env: &env,
+    })
+    .map_err(|error| wrong(&error))
 }
 
 fn wrong(error: &ConfigError) -> Failure {

@@ -30,7 +30,10 @@ pub fn init(args: &InitArgs, output: Output) -> Result<(), Failure> {
     let answer = json!({"cluster_id": file.cluster, "node_id": file.node, "name": file.name, "data": data});
     output.answer(&answer, |_| {
         let shown = run_line(&data, args.data.data.as_deref());
-        format!("{} is the first node of cluster {}.\nStart it:  {shown}", file.name, file.cluster)
+        format!(
+            "{} is the first node of cluster {}.\nStart it:  {shown}",
+            file.name, file.cluster
+        )
     });
     Ok(())
 }
@@ -86,7 +89,9 @@ pub(crate) fn write_down(
     file: &NodeFile,
     entropy: &dyn Entropy,
 ) -> Result<(), Failure> {
-    TlsStore::new(locked.path()).save_identity(identity).map_err(|e| Failure::from_error(what, &e))?;
+    TlsStore::new(locked.path())
+        .save_identity(identity)
+        .map_err(|e| Failure::from_error(what, &e))?;
     let token = random_token(ADMIN_TOKEN_PREFIX, entropy);
     locked.save_admin_token(&token).map_err(|e| e.failure(what))?;
     locked.save_identity(file).map_err(|e| e.failure(what))
@@ -94,8 +99,15 @@ pub(crate) fn write_down(
 
 /// The name as given, configured, or the machine's.
 pub(crate) fn node_name(what: &str, given: Option<&str>, settings: &Settings) -> Result<NodeName, Failure> {
-    let text = given.map(str::to_owned).or_else(|| settings.node.name.clone()).unwrap_or_else(machine_name);
-    text.parse().map_err(|error| Failure::new(what, error).next("choose another with --name").usage())
+    let text = given
+        .map(str::to_owned)
+        .or_else(|| settings.node.name.clone())
+        .unwrap_or_else(machine_name);
+    text.parse().map_err(|error| {
+        Failure::new(what, error)
+            .next("choose another with --name")
+            .usage()
+    })
 }
 
 /// Bytes as people write them.

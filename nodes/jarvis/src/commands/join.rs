@@ -41,16 +41,26 @@ pub async fn join(args: &JoinArgs, output: Output) -> Result<Option<RunArgs>, Fa
     let joined = join_cluster(&args.token, &data, &args.node, &loaded.settings).await;
     progress.done();
     let file = joined?;
-    let answer =
-        json!({"cluster_id": file.cluster, "node_id": file.node, "name": file.name, "role": file.role, "data": data});
+    let answer = json!({"cluster_id": file.cluster, "node_id": file.node, "name": file.name, "role": file.role, "data": data});
     if !(args.run && output.is_json()) {
         output.answer(&answer, |_| {
             let shown = run_line(&data, args.data.data.as_deref());
-            let start = if args.run { String::new() } else { format!("\nStart it:  {shown}") };
-            format!("{} is node {} of cluster {}.{start}", file.name, file.node, file.cluster)
+            let start = if args.run {
+                String::new()
+            } else {
+                format!("\nStart it:  {shown}")
+            };
+            format!(
+                "{} is node {} of cluster {}.{start}",
+                file.name, file.node, file.cluster
+            )
         });
     }
-    let run = RunArgs { data: args.data.clone(), config: args.config.clone(), supervised: false };
+    let run = RunArgs {
+        data: args.data.clone(),
+        config: args.config.clone(),
+        supervised: false,
+    };
     Ok(args.run.then_some(run))
 }
 
@@ -69,7 +79,10 @@ pub async fn join_cluster(
     let locked = DataFolder::new(data).lock().map_err(|e| e.failure(WHAT))?;
     locked.must_be_free().map_err(|e| e.failure(WHAT))?;
     let listen = node.listen.unwrap_or(settings.node.listen);
-    let address = advertised(node.advertise.as_deref().or(settings.node.advertise.as_deref()), listen);
+    let address = advertised(
+        node.advertise.as_deref().or(settings.node.advertise.as_deref()),
+        listen,
+    );
     let key = NodeKey::generate().map_err(|e| Failure::from_error(WHAT, &e))?;
     let request = JoinRequest {
         cluster: token.cluster,
@@ -89,7 +102,8 @@ pub async fn join_cluster(
 /// What the token alone tells.
 fn read_token(text: &str, now_ms: u64) -> Result<JoinToken, Failure> {
     let token = JoinToken::from_text(text).map_err(|error| {
-        Failure::new(WHAT, error).next("copy the whole line that `jarvis invite` printed; it is one word without blanks")
+        Failure::new(WHAT, error)
+            .next("copy the whole line that `jarvis invite` printed; it is one word without blanks")
     })?;
     if token.expires_at_ms <= now_ms {
         let ago = jarvis_config::format_duration(Duration::from_secs((now_ms - token.expires_at_ms) / 1_000));
@@ -103,8 +117,14 @@ fn read_token(text: &str, now_ms: u64) -> Result<JoinToken, Failure> {
 
 async fn ask(token: &JoinToken, request: &JoinRequest) -> Result<Admission, Failure> {
     let bytes = seal(request).map_err(|e| Failure::from_error(WHAT, &e))?;
-    let answer =
-        join_request(&token.addresses, token.ca_sha256, token.cluster, Bytes::from(bytes), REQUEST_TIMEOUT).await;
+    let answer = join_request(
+        &token.addresses,
+        token.ca_sha256,
+        token.cluster,
+        Bytes::from(bytes),
+        REQUEST_TIMEOUT,
+    )
+    .await;
     let answer = answer.map_err(|error| {
         let next = match &error {
             JoinTransportError::Unreachable { .. } => {
@@ -121,7 +141,8 @@ async fn ask(token: &JoinToken, request: &JoinRequest) -> Result<Admission, Fail
         };
         Failure::new(WHAT, chain(&error)).next(next)
     })?;
-    let garbled = |why: String| Failure::new(WHAT, why).next("install the same version of jarvis on both machines");
+    let garbled =
+        |why: String| Failure::new(WHAT, why).next("install the same version of jarvis on both machines");
     match open(&answer).map_err(|error| garbled(format!("the answer was not understood: {error}")))? {
         JoinAnswer::Admitted(admission) => Ok(*admission),
         JoinAnswer::Refused(refusal) => {
@@ -139,9 +160,12 @@ fn accept(
     node: &NodeArgs,
 ) -> Result<NodeFile, Failure> {
     let bad = |why: String| Failure::new(WHAT, why).next("run `jarvis invite` again, on another member");
-    let ca = CertificateDer::from_pem_slice(admission.ca_certificate.as_bytes()).map_err(|e| bad(e.to_string()))?;
+    let ca = CertificateDer::from_pem_slice(admission.ca_certificate.as_bytes())
+        .map_err(|e| bad(e.to_string()))?;
     if fingerprint_of(&ca) != token.ca_sha256 {
-        return Err(bad("the cluster's CA certificate is not the one of the invitation".to_owned()));
+        return Err(bad(
+            "the cluster's CA certificate is not the one of the invitation".to_owned(),
+        ));
     }
     let certificate = CertificateDer::from(admission.certificate);
     let identity = NodeIdentity::new(ca, certificate, key).map_err(|e| bad(chain(&e)))?;
@@ -151,7 +175,9 @@ fn accept(
     }
     if let Some(ca_key) = &admission.ca_key {
         let ca = ClusterCa::from_pem(&admission.ca_certificate, ca_key).map_err(|e| bad(chain(&e)))?;
-        TlsStore::new(locked.path()).save_ca(&ca).map_err(|e| Failure::from_error(WHAT, &e))?;
+        TlsStore::new(locked.path())
+            .save_ca(&ca)
+            .map_err(|e| Failure::from_error(WHAT, &e))?;
     }
     let own = admission.node;
     let peers = admission.members.into_iter().filter(|(id, ..)| *id != own);
@@ -167,7 +193,9 @@ fn accept(
         founder: false,
         handed_over: false,
         has_log: false,
-        peers: peers.map(|(node, name, address)| KnownPeer { node, name, address }).collect(),
+        peers: peers
+            .map(|(node, name, address)| KnownPeer { node, name, address })
+            .collect(),
     };
     let entropy: Arc<SystemEntropy> = Arc::default();
     write_down(WHAT, locked, &identity, &file, &*entropy)?;
@@ -194,7 +222,10 @@ mod tests {
             expires_at_ms: 1_000_000,
         };
         let failure = read_token(&token.to_text(), 1_000_000 + 3_700_000).expect_err("expired");
-        assert_eq!(failure.why, "by this machine's clock the invitation expired 1h1m40s ago");
+        assert_eq!(
+            failure.why,
+            "by this machine's clock the invitation expired 1h1m40s ago"
+        );
         assert!(failure.next.contains("clock is wrong"), "{failure}");
         assert_eq!(read_token(&token.to_text(), 5), Ok(token));
         let failure = read_token("nonsense!", 5).expect_err("not a token");

@@ -41,7 +41,9 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
 
     let store = TlsStore::new(&data);
     let identity = check_keys(&locked, &file, &store)?;
-    let ca = store.load_ca().map_err(|error| Failure::from_error(what, &error))?;
+    let ca = store
+        .load_ca()
+        .map_err(|error| Failure::from_error(what, &error))?;
     let listen = file.listen.unwrap_or(settings.node.listen);
     let sockets = Sockets::bind(listen).await?;
     let address = sockets.address;
@@ -49,7 +51,10 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         pid = std::process::id(), node = %file.node, name = %file.name, cluster = %file.cluster, %address,
         data = %data.display(), "the node starts"
     );
-    let keeper = Arc::new(FileKeeper { locked: Arc::clone(&locked), file: Mutex::new(file.clone()) });
+    let keeper = Arc::new(FileKeeper {
+        locked: Arc::clone(&locked),
+        file: Mutex::new(file.clone()),
+    });
     let config = node_config(&file, &settings, address, StoreChoice::Redb(data.clone()));
     let saved = store.clone();
     let meter = DiskMeter::default();
@@ -61,7 +66,9 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         quic: Arc::new(quinn::TokioRuntime),
         identity,
         ca,
-        admin_token: DataFolder::new(&data).admin_token().map_err(|error| error.failure(what))?,
+        admin_token: DataFolder::new(&data)
+            .admin_token()
+            .map_err(|error| error.failure(what))?,
         handed_over: file.handed_over,
         save_identity: Arc::new(move |identity| saved.save_identity(identity)),
         keeper: Arc::clone(&keeper) as Arc<dyn Keeper>,
@@ -69,9 +76,11 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         disk: meter.per_day(),
     };
     let node = Box::pin(Node::run(config, deps)).await?;
-    node.tasks().spawn_until_cancelled(meter.run());
+    node.background().spawn_until_cancelled(meter.run());
     keeper.note_log().map_err(|why| Failure::new(what, why))?;
-    locked.note_address(&local_url(address)).map_err(|error| error.failure(what))?;
+    locked
+        .note_address(&local_url(address))
+        .map_err(|error| error.failure(what))?;
     let reason = tokio::select! {
         reason = signals.next() => reason,
         () = node.removed() => Reason::Removed,
@@ -81,7 +90,11 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
 
 async fn finish(node: Node, reason: Reason, signals: &mut Signals) -> Result<(), Failure> {
     tracing::info!(?reason, "the node stops");
-    let limit = if reason == Reason::StdinEnded { QUICK_STOP_TIMEOUT } else { STOP_TIMEOUT };
+    let limit = if reason == Reason::StdinEnded {
+        QUICK_STOP_TIMEOUT
+    } else {
+        STOP_TIMEOUT
+    };
     let stop = async {
         if reason == Reason::Signal {
             node.hand_over().await;
@@ -96,8 +109,10 @@ async fn finish(node: Node, reason: Reason, signals: &mut Signals) -> Result<(),
         () = signals.again() => tracing::warn!("told a second time: the node ends at once; nothing committed is lost"),
     }
     if reason == Reason::Removed {
-        return Err(Failure::new("the node has stopped", "it was removed from the cluster")
-            .next("to use this machine again: delete its data folder and join with a new invitation"));
+        return Err(
+            Failure::new("the node has stopped", "it was removed from the cluster")
+                .next("to use this machine again: delete its data folder and join with a new invitation"),
+        );
     }
     Ok(())
 }
@@ -105,7 +120,9 @@ async fn finish(node: Node, reason: Reason, signals: &mut Signals) -> Result<(),
 fn open_folder(folder: &DataFolder) -> Result<LockedFolder, DataError> {
     // A folder that is not there is not made: `run` begins nothing new.
     if folder.identity()?.is_none() {
-        return Err(DataError::NotAMember { path: folder.path().to_owned() });
+        return Err(DataError::NotAMember {
+            path: folder.path().to_owned(),
+        });
     }
     folder.lock()
 }
@@ -117,7 +134,8 @@ pub(crate) fn start_logs(settings: &Settings) -> Result<(), Failure> {
         LogFormat::Json => HostLogFormat::Json,
     };
     telemetry::start_logs(format, &settings.log.filter).map_err(|error| {
-        Failure::from_error("logging did not start", &error).next("correct [log] filter, such as \"info,jarvis_mesh=debug\"")
+        Failure::from_error("logging did not start", &error)
+            .next("correct [log] filter, such as \"info,jarvis_mesh=debug\"")
     })
 }
 
@@ -130,7 +148,9 @@ fn check_keys(
     let what = "the node cannot start";
     let path = locked.path().to_owned();
     let name = file.name.to_string();
-    let identity = store.load_identity().map_err(|error| Failure::from_error(what, &error))?;
+    let identity = store
+        .load_identity()
+        .map_err(|error| Failure::from_error(what, &error))?;
     let Some(identity) = identity else {
         return Err(DataError::NoKeys { path, name }.failure(what));
     };
@@ -174,7 +194,9 @@ impl FileKeeper {
         let mut next = file.clone();
         change(&mut next);
         if next != *file {
-            self.locked.save_identity(&next).map_err(|error| error.to_string())?;
+            self.locked
+                .save_identity(&next)
+                .map_err(|error| error.to_string())?;
             *file = next;
         }
         Ok(())
@@ -212,7 +234,11 @@ struct Signals {
 
 impl Signals {
     fn new(supervised: bool) -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, supervised })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            supervised,
+        })
     }
 
     async fn next(&mut self) -> Reason {

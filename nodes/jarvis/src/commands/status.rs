@@ -58,7 +58,12 @@ async fn disk_of_others(nodes: &Nodes, document: &Value) -> BTreeMap<u64, u64> {
 }
 
 fn disk(document: &Value) -> BTreeMap<u64, u64> {
-    let known = |node: &Value| Some((node.get("id")?.as_u64()?, node.get("disk_written_per_day_bytes")?.as_u64()?));
+    let known = |node: &Value| {
+        Some((
+            node.get("id")?.as_u64()?,
+            node.get("disk_written_per_day_bytes")?.as_u64()?,
+        ))
+    };
     list(document, "nodes").iter().filter_map(known).collect()
 }
 
@@ -79,7 +84,11 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
         .iter()
         .map(|node| {
             let voter = if node["voter"] == true { "" } else { " (no vote)" };
-            let mark = if leader.is_some() && node["name"].as_str() == leader { " *" } else { "" };
+            let mark = if leader.is_some() && node["name"].as_str() == leader {
+                " *"
+            } else {
+                ""
+            };
             let written = node["id"].as_u64().and_then(|id| disk.get(&id));
             vec![
                 format!("{}{mark}", text(node, "name")),
@@ -93,29 +102,68 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
             ]
         })
         .collect();
-    out.push_str(&table(&["NODE", "ID", "ROLE", "STATE", "ADDRESS", "ROUND TRIP", "VERSION", "DISK/DAY"], &rows));
+    out.push_str(&table(
+        &[
+            "NODE",
+            "ID",
+            "ROLE",
+            "STATE",
+            "ADDRESS",
+            "ROUND TRIP",
+            "VERSION",
+            "DISK/DAY",
+        ],
+        &rows,
+    ));
     let no_kinds = serde_json::Map::new();
-    for (kind, row) in cluster.get("kinds").and_then(Value::as_object).unwrap_or(&no_kinds) {
+    for (kind, row) in cluster
+        .get("kinds")
+        .and_then(Value::as_object)
+        .unwrap_or(&no_kinds)
+    {
         let mut owners: BTreeMap<String, usize> = BTreeMap::new();
         for partition in list(row, "partitions") {
-            *owners.entry(partition["owner"].as_str().unwrap_or("(nobody)").to_owned()).or_default() += 1;
+            *owners
+                .entry(partition["owner"].as_str().unwrap_or("(nobody)").to_owned())
+                .or_default() += 1;
         }
-        let shares: Vec<String> = owners.iter().map(|(owner, count)| format!("{owner} {count}")).collect();
-        out.push_str(&format!("\n\n{kind}: {} partitions: {}", list(row, "partitions").len(), shares.join(", ")));
+        let shares: Vec<String> = owners
+            .iter()
+            .map(|(owner, count)| format!("{owner} {count}"))
+            .collect();
+        out.push_str(&format!(
+            "\n\n{kind}: {} partitions: {}",
+            list(row, "partitions").len(),
+            shares.join(", ")
+        ));
     }
     let degraded = list(cluster, "degraded");
     if degraded.is_empty() {
         out.push_str("\n\nnothing is degraded");
     }
     for problem in degraded {
-        out.push_str(&format!("\n\ndegraded: {}\n  next: {}", text(problem, "what"), text(problem, "do")));
+        out.push_str(&format!(
+            "\n\ndegraded: {}\n  next: {}",
+            text(problem, "what"),
+            text(problem, "do")
+        ));
     }
     out
 }
 
 fn time(cluster: &Value) -> String {
-    let at = cluster.get("as_of_ms").and_then(Value::as_i64).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    at.map_or_else(|| "-".to_owned(), |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string())
+    let at = cluster
+        .get("as_of_ms")
+        .and_then(Value::as_i64)
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| {
+            at.to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%H:%M:%S")
+                .to_string()
+        },
+    )
 }
 
 fn round_trip(us: u64) -> String {
@@ -131,7 +179,11 @@ fn bytes_text(bytes: u64) -> String {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{} kB", bytes / 1_000),
         1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+        _ => format!(
+            "{}.{} GB",
+            bytes / 1_000_000_000,
+            bytes % 1_000_000_000 / 100_000_000
+        ),
     }
 }
 
@@ -153,9 +205,15 @@ mod tests {
             "degraded": [{"what": "node b does not answer", "do": "start it"}],
         });
         let shown = describe(&cluster, &BTreeMap::new());
-        for part in ["leader b   term 3   committed 17", "b *   2", "here", "1.2 ms", "5.3 MB", "a 2, b 1",
-            "degraded: node b does not answer\n  next: start it"]
-        {
+        for part in [
+            "leader b   term 3   committed 17",
+            "b *   2",
+            "here",
+            "1.2 ms",
+            "5.3 MB",
+            "a 2, b 1",
+            "degraded: node b does not answer\n  next: start it",
+        ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }
     }

@@ -181,7 +181,11 @@ impl DataFolder {
             let path = path.to_owned();
             move |source| DataError::Io { act, path, source }
         };
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.path).map_err(io("create", &self.path))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(&self.path)
+            .map_err(io("create", &self.path))?;
         fs::read_dir(&self.path).map_err(io("read", &self.path))?;
         let path = self.path.join(LOCK_FILE);
         let mut file = OpenOptions::new()
@@ -199,15 +203,24 @@ impl DataFolder {
                 let read = Read::by_ref(&mut file).take(20).read_to_string(&mut pid);
                 let pid = pid.lines().next().unwrap_or_default();
                 let known = read.is_ok() && !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
-                return Err(DataError::Locked { path: self.path.clone(), pid: known.then(|| pid.to_owned()) });
+                return Err(DataError::Locked {
+                    path: self.path.clone(),
+                    pid: known.then(|| pid.to_owned()),
+                });
             }
             Err(fs4::TryLockError::Error(source)) => return Err(io("lock", &path)(source)),
         }
         let free_bytes = fs4::available_space(&self.path).map_err(io("measure", &self.path))?;
         if free_bytes < LEAST_FREE_BYTES {
-            return Err(DataError::Full { path: self.path.clone(), free_bytes });
+            return Err(DataError::Full {
+                path: self.path.clone(),
+                free_bytes,
+            });
         }
-        let locked = LockedFolder { folder: self.clone(), lock: file };
+        let locked = LockedFolder {
+            folder: self.clone(),
+            lock: file,
+        };
         locked.note("")?;
         Ok(locked)
     }
@@ -222,12 +235,24 @@ impl DataFolder {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
-                return Err(DataError::Damaged { path, why: "it is not text".to_owned() });
+                return Err(DataError::Damaged {
+                    path,
+                    why: "it is not text".to_owned(),
+                });
             }
-            Err(source) => return Err(DataError::Io { act: "read", path, source }),
+            Err(source) => {
+                return Err(DataError::Io {
+                    act: "read",
+                    path,
+                    source,
+                });
+            }
         };
         NodeFile::from_text(&text).map(Some).map_err(|error| match error {
-            ReadError::Newer(found) => DataError::Newer { path: self.path.clone(), found },
+            ReadError::Newer(found) => DataError::Newer {
+                path: self.path.clone(),
+                found,
+            },
             ReadError::Malformed(why) => DataError::Damaged { path, why },
         })
     }
@@ -238,7 +263,11 @@ impl DataFolder {
     /// `Io`.
     pub fn running_at(&self) -> Result<Option<String>, DataError> {
         let path = self.path.join(LOCK_FILE);
-        let io = |source| DataError::Io { act: "read", path: path.clone(), source };
+        let io = |source| DataError::Io {
+            act: "read",
+            path: path.clone(),
+            source,
+        };
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -250,7 +279,11 @@ impl DataFolder {
         }
         let mut text = String::new();
         file.take(200).read_to_string(&mut text).map_err(io)?;
-        Ok(text.lines().nth(1).filter(|url| url.starts_with("http")).map(str::to_owned))
+        Ok(text
+            .lines()
+            .nth(1)
+            .filter(|url| url.starts_with("http"))
+            .map(str::to_owned))
     }
 
     /// The local administrator's credential; none where there is none yet.
@@ -262,7 +295,11 @@ impl DataFolder {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(DataError::Io { act: "read", path, source }),
+            Err(source) => Err(DataError::Io {
+                act: "read",
+                path,
+                source,
+            }),
         }
     }
 }
@@ -302,7 +339,11 @@ impl LockedFolder {
             file.write_all(text.as_bytes())?;
             file.sync_data()
         });
-        written.map_err(|source| DataError::Io { act: "write", path: self.path().join(LOCK_FILE), source })
+        written.map_err(|source| DataError::Io {
+            act: "write",
+            path: self.path().join(LOCK_FILE),
+            source,
+        })
     }
 
     /// The identity of the node that was made here.
@@ -310,7 +351,9 @@ impl LockedFolder {
     /// # Errors
     /// `NotAMember`; as [`DataFolder::identity`].
     pub fn member(&self) -> Result<NodeFile, DataError> {
-        self.folder.identity()?.ok_or_else(|| DataError::NotAMember { path: self.path().to_owned() })
+        self.folder.identity()?.ok_or_else(|| DataError::NotAMember {
+            path: self.path().to_owned(),
+        })
     }
 
     /// Refuses a folder where a node was made.
@@ -346,7 +389,11 @@ impl LockedFolder {
 
     fn write(&self, name: &str, text: &str) -> Result<(), DataError> {
         let path = self.path().join(name);
-        write_secret(&path, text).map_err(|source| DataError::Io { act: "write", path, source })
+        write_secret(&path, text).map_err(|source| DataError::Io {
+            act: "write",
+            path,
+            source,
+        })
     }
 }
 
@@ -357,7 +404,11 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET_MODE).open(&temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(SECRET_MODE)
+        .open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -384,10 +435,16 @@ mod tests {
         let first = data.lock().expect("free");
         let error = data.lock().expect_err("in use");
         let pid = std::process::id().to_string();
-        assert!(matches!(&error, DataError::Locked { pid: Some(found), .. } if *found == pid), "{error}");
+        assert!(
+            matches!(&error, DataError::Locked { pid: Some(found), .. } if *found == pid),
+            "{error}"
+        );
         assert!(error.advice().contains(&format!("kill {pid}")));
         first.note_address("http://127.0.0.1:1").expect("written");
-        assert_eq!(data.running_at().expect("readable").as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(
+            data.running_at().expect("readable").as_deref(),
+            Some("http://127.0.0.1:1")
+        );
         drop(first);
         assert_eq!(data.running_at().expect("readable"), None);
         assert!(data.lock().is_ok());
@@ -405,7 +462,10 @@ mod tests {
         assert!(matches!(locked.member(), Err(DataError::Damaged { .. })));
         let file = dir.path().join("file");
         fs::write(&file, "x").expect("written");
-        assert!(matches!(DataFolder::new(file).lock(), Err(DataError::Io { act: "create", .. })));
+        assert!(matches!(
+            DataFolder::new(file).lock(),
+            Err(DataError::Io { act: "create", .. })
+        ));
     }
 
     #[test]
@@ -426,17 +486,40 @@ mod tests {
         let path = PathBuf::from("/data");
         let (name, io) = ("a".to_owned(), |kind: ErrorKind| io::Error::from(kind));
         let errors = [
-            DataError::Locked { path: path.clone(), pid: None },
-            DataError::Io { act: "write", path: path.clone(), source: io(ErrorKind::PermissionDenied) },
-            DataError::Io { act: "write", path: path.clone(), source: io(ErrorKind::StorageFull) },
-            DataError::Full { path: path.clone(), free_bytes: 5 },
-            DataError::Newer { path: path.clone(), found: 2 },
+            DataError::Locked {
+                path: path.clone(),
+                pid: None,
+            },
+            DataError::Io {
+                act: "write",
+                path: path.clone(),
+                source: io(ErrorKind::PermissionDenied),
+            },
+            DataError::Io {
+                act: "write",
+                path: path.clone(),
+                source: io(ErrorKind::StorageFull),
+            },
+            DataError::Full {
+                path: path.clone(),
+                free_bytes: 5,
+            },
+            DataError::Newer {
+                path: path.clone(),
+                found: 2,
+            },
             DataError::NotAMember { path: path.clone() },
-            DataError::NoKeys { path: path.clone(), name: name.clone() },
+            DataError::NoKeys {
+                path: path.clone(),
+                name: name.clone(),
+            },
             DataError::Wiped { path, name },
         ];
         for error in errors {
-            assert!(error.to_string().contains("/data") && error.advice().len() > 10, "{error}");
+            assert!(
+                error.to_string().contains("/data") && error.advice().len() > 10,
+                "{error}"
+            );
         }
     }
 }

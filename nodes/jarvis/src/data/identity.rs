@@ -70,7 +70,8 @@ impl NodeFile {
         struct Versioned {
             format: u32,
         }
-        let versioned: Versioned = toml::from_str(text).map_err(|e| ReadError::Malformed(e.message().to_owned()))?;
+        let versioned: Versioned =
+            toml::from_str(text).map_err(|e| ReadError::Malformed(e.message().to_owned()))?;
         if versioned.format > FORMAT_VERSION {
             return Err(ReadError::Newer(versioned.format));
         }
@@ -93,7 +94,11 @@ mod tests {
 
     #[test]
     fn an_identity_reads_as_it_was_written() {
-        let peer = KnownPeer { node: NodeId(2), name: "b".parse().expect("a name"), address: "10.0.0.2:8007".into() };
+        let peer = KnownPeer {
+            node: NodeId(2),
+            name: "b".parse().expect("a name"),
+            address: "10.0.0.2:8007".into(),
+        };
         let file = NodeFile {
             format: FORMAT_VERSION,
             cluster: ClusterId(7),
@@ -109,9 +114,21 @@ mod tests {
             peers: vec![peer],
         };
         assert_eq!(NodeFile::from_text(&file.to_text()), Ok(file));
-        assert_eq!(NodeFile::from_text("format = 9\nwhat = \"else\""), Err(ReadError::Newer(9)));
-        for bad in ["", "format = \"x\"", "format = 1", "\u{0}", "format = 1\ncluster = \"zzz\""] {
-            assert!(matches!(NodeFile::from_text(bad), Err(ReadError::Malformed(_))), "{bad:?}");
+        assert_eq!(
+            NodeFile::from_text("format = 9\nwhat = \"else\""),
+            Err(ReadError::Newer(9))
+        );
+        for bad in [
+            "",
+            "format = \"x\"",
+            "format = 1",
+            "\u{0}",
+            "format = 1\ncluster = \"zzz\"",
+        ] {
+            assert!(
+                matches!(NodeFile::from_text(bad), Err(ReadError::Malformed(_))),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -8,6 +8,6 @@
 mod folder;
 mod identity;
 
-pub use folder::{DataError, DataFolder, LEAST_FREE_BYTES, LockedFolder};
 pub(crate) use folder::write_secret;
+pub use folder::{DataError, DataFolder, LEAST_FREE_BYTES, LockedFolder};
 pub use identity::{FORMAT_VERSION, KnownPeer, NodeFile};

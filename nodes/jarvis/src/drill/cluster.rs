@@ -37,13 +37,19 @@ impl Cluster {
     pub(super) fn find(folder: &Path) -> Result<Self, Failure> {
         let what = "no drill was begun";
         let Some(state) = up_state(folder)? else {
-            let why = format!("{} holds no cluster of `jarvis up`, and a drill kills processes that must be started again", folder.display());
+            let why = format!(
+                "{} holds no cluster of `jarvis up`, and a drill kills processes that must be started again",
+                folder.display()
+            );
             return Err(Failure::new(what, why).next("start one: JARVIS_LIMITS__MESSAGES_PER_MINUTE=0 JARVIS_LIMITS__SOCKETS_PER_MINUTE=0 jarvis up"));
         };
         let Some(token) = state.token.clone().filter(|_| state.ready) else {
             return Err(Failure::new(what, "the cluster does not run").next("start it: jarvis up"));
         };
-        Ok(Self { folder: folder.to_owned(), token })
+        Ok(Self {
+            folder: folder.to_owned(),
+            token,
+        })
     }
 
     pub(super) fn state(&self) -> Result<UpState, Failure> {
@@ -79,9 +85,13 @@ impl Cluster {
         let count = self.state()?.nodes.len();
         let view = self.view().await?;
         if let Some(missing) = missing(&view, count) {
-            return Err(Failure::new(what, format!("the cluster is not whole: {missing}")).next("see `jarvis status`"));
+            return Err(Failure::new(what, format!("the cluster is not whole: {missing}"))
+                .next("see `jarvis status`"));
         }
-        let voters = list(&view, "nodes").iter().filter(|node| node["voter"] == true).count();
+        let voters = list(&view, "nodes")
+            .iter()
+            .filter(|node| node["voter"] == true)
+            .count();
         if voters < LEAST_VOTERS {
             let why = format!("{voters} nodes vote: with one of them killed nothing could be committed");
             return Err(Failure::new(what, why).next("start three or more: jarvis up --nodes 3"));
@@ -90,22 +100,41 @@ impl Cluster {
     }
 
     /// Chooses whom to kill; among equals the dice decide, and not the leader where it is not about that.
-    pub(super) async fn victim(&self, drill: Drill, board: &Board, entropy: &dyn Entropy) -> Result<Victim, Failure> {
+    pub(super) async fn victim(
+        &self,
+        drill: Drill,
+        board: &Board,
+        entropy: &dyn Entropy,
+    ) -> Result<Victim, Failure> {
         let view = self.view().await?;
         let leader = view["leader"].as_str().unwrap_or_default().to_owned();
         let state = self.state()?;
         let load = |name: &str| match drill {
             Drill::KillLeader => usize::from(name == leader) * 2,
-            Drill::KillOwner | Drill::KillGateway => board.affected(drill, name).len().min(1) * 2 + usize::from(name != leader),
+            Drill::KillOwner | Drill::KillGateway => {
+                board.affected(drill, name).len().min(1) * 2 + usize::from(name != leader)
+            }
         };
         let best = state.nodes.iter().map(|node| load(&node.name)).max().unwrap_or(0);
-        let fit: Vec<_> = state.nodes.iter().filter(|node| load(&node.name) == best && node.pid.is_some()).collect();
+        let fit: Vec<_> = state
+            .nodes
+            .iter()
+            .filter(|node| load(&node.name) == best && node.pid.is_some())
+            .collect();
         if best < 2 || fit.is_empty() {
-            return Err(Failure::new("the drill cannot go on", "no node carries any of its conversations").next("try again with more --sessions"));
+            return Err(Failure::new(
+                "the drill cannot go on",
+                "no node carries any of its conversations",
+            )
+            .next("try again with more --sessions"));
         }
         let chosen = fit[(entropy.next_u64() % fit.len() as u64) as usize];
         let (name, pid) = (chosen.name.clone(), chosen.pid.unwrap_or(0));
-        Ok(Victim { leader: name == leader, name, pid })
+        Ok(Victim {
+            leader: name == leader,
+            name,
+            pid,
+        })
     }
 
     /// Waits until another process has taken the victim's place and the cluster is whole.
@@ -115,11 +144,14 @@ impl Cluster {
             let state = self.state()?;
             let node = state.nodes.iter().find(|node| node.name == victim.name);
             if node.is_some_and(|node| node.pid.is_some_and(|pid| pid != victim.pid)) {
-                return self.until_whole(deadline.saturating_duration_since(Instant::now())).await;
+                return self
+                    .until_whole(deadline.saturating_duration_since(Instant::now()))
+                    .await;
             }
             if Instant::now() >= deadline {
                 let why = format!("{} was not started again", victim.name);
-                return Err(Failure::new("the drill cannot go on", why).next("start the cluster without --no-restart"));
+                return Err(Failure::new("the drill cannot go on", why)
+                    .next("start the cluster without --no-restart"));
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
@@ -140,7 +172,8 @@ impl Cluster {
                 };
                 if Instant::now() >= deadline {
                     let why = format!("as {name} sees it: {last}");
-                    return Err(Failure::new("the cluster did not become whole again", why).next("see `jarvis status`"));
+                    return Err(Failure::new("the cluster did not become whole again", why)
+                        .next("see `jarvis status`"));
                 }
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }

@@ -13,7 +13,7 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jarvis_host::{SystemClock, SystemEntropy, Tasks, Clock};
+use jarvis_host::{Clock, SystemClock, SystemEntropy, Tasks};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -38,9 +38,21 @@ pub enum Drill {
 
 /// All drills, with what each does.
 const DRILLS: [(&str, Drill, &str); 3] = [
-    ("kill-owner", Drill::KillOwner, "kills the node on which conversations run; their clients stay connected elsewhere"),
-    ("kill-leader", Drill::KillLeader, "kills the node that leads; every commit waits for the next leader"),
-    ("kill-gateway", Drill::KillGateway, "kills the node to which clients are connected; they go to another by themselves"),
+    (
+        "kill-owner",
+        Drill::KillOwner,
+        "kills the node on which conversations run; their clients stay connected elsewhere",
+    ),
+    (
+        "kill-leader",
+        Drill::KillLeader,
+        "kills the node that leads; every commit waits for the next leader",
+    ),
+    (
+        "kill-gateway",
+        Drill::KillGateway,
+        "kills the node to which clients are connected; they go to another by themselves",
+    ),
 ];
 
 /// Conversations run for this long before the first kill, and after the cluster is whole again.
@@ -56,19 +68,32 @@ const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the cluster is not fit for it, where it was not confirmed, and where a law was broken.
 pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
     if args.name == "list" {
-        let drills: Vec<_> = DRILLS.iter().map(|(name, _, what)| json!({"name": name, "does": what})).collect();
+        let drills: Vec<_> = DRILLS
+            .iter()
+            .map(|(name, _, what)| json!({"name": name, "does": what}))
+            .collect();
         output.answer(&json!({"drills": drills}), |_| {
-            let rows: Vec<_> = DRILLS.iter().map(|(name, _, what)| vec![(*name).to_owned(), (*what).to_owned()]).collect();
+            let rows: Vec<_> = DRILLS
+                .iter()
+                .map(|(name, _, what)| vec![(*name).to_owned(), (*what).to_owned()])
+                .collect();
             table(&["DRILL", "DOES"], &rows)
         });
         return Ok(());
     }
     let Some((name, drill, what)) = DRILLS.iter().find(|(name, ..)| *name == args.name) else {
         let names = DRILLS.iter().map(|(name, ..)| *name);
-        let near = names.clone().max_by(|a, b| strsim::jaro_winkler(a, &args.name).total_cmp(&strsim::jaro_winkler(b, &args.name)));
-        return Err(Failure::new("no drill was begun", format!("there is no drill {:?}", args.name))
-            .next(format!("did you mean {}? `jarvis drill list` names them all", near.unwrap_or_default()))
-            .usage());
+        let near = names.clone().max_by(|a, b| {
+            strsim::jaro_winkler(a, &args.name).total_cmp(&strsim::jaro_winkler(b, &args.name))
+        });
+        return Err(
+            Failure::new("no drill was begun", format!("there is no drill {:?}", args.name))
+                .next(format!(
+                    "did you mean {}? `jarvis drill list` names them all",
+                    near.unwrap_or_default()
+                ))
+                .usage(),
+        );
     };
     let folder = data_folder(args.data.data.as_deref());
     let cluster = Cluster::find(&folder)?;
@@ -98,7 +123,9 @@ pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
     progress.done();
     tasks.stop(Duration::from_secs(2)).await;
     let files = report::write(&verdict, &args.report)?;
-    output.answer(&verdict.to_json(), |_| format!("{}\nreport: {}", verdict.describe(), files.display()));
+    output.answer(&verdict.to_json(), |_| {
+        format!("{}\nreport: {}", verdict.describe(), files.display())
+    });
     result?;
     whole?;
     if verdict.passed() {
@@ -121,7 +148,11 @@ fn confirm(args: &DrillArgs, name: &str, what: &str, output: Output) -> Result<(
     match answer {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::new("no drill was begun", "it was not confirmed")),
-        None => Err(Failure::new("no drill was begun", "there is nobody to confirm it").next("give --yes").usage()),
+        None => Err(
+            Failure::new("no drill was begun", "there is nobody to confirm it")
+                .next("give --yes")
+                .usage(),
+        ),
     }
 }
 
@@ -134,20 +165,34 @@ async fn rounds_of(
     progress: &crate::cli::output::Progress,
 ) -> Result<(), Failure> {
     let entropy = SystemEntropy::default();
-    board.until_all_answered_since(Instant::now(), ANSWER_TIMEOUT).await?;
+    board
+        .until_all_answered_since(Instant::now(), ANSWER_TIMEOUT)
+        .await?;
     for number in 1..=count {
         tokio::time::sleep(SETTLE).await;
         board.check()?;
         let victim = cluster.victim(drill, board, &entropy).await?;
         let affected = board.affected(drill, &victim.name);
-        progress.say(&format!("round {number} of {count}: killing {} (pid {})", victim.name, victim.pid));
+        progress.say(&format!(
+            "round {number} of {count}: killing {} (pid {})",
+            victim.name, victim.pid
+        ));
         let at_ms = SystemClock.now_ms();
         let at = Instant::now();
         crate::up::kill(victim.pid);
         board.until_all_answered_since(at, ANSWER_TIMEOUT).await?;
         cluster.until_replaced(&victim, WHOLE_TIMEOUT).await?;
-        board.until_all_answered_since(Instant::now(), ANSWER_TIMEOUT).await?;
-        rounds.push(Round { number, victim: victim.name, leader: victim.leader, at_ms, at, affected });
+        board
+            .until_all_answered_since(Instant::now(), ANSWER_TIMEOUT)
+            .await?;
+        rounds.push(Round {
+            number,
+            victim: victim.name,
+            leader: victim.leader,
+            at_ms,
+            at,
+            affected,
+        });
     }
     Ok(())
 }

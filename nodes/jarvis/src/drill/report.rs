@@ -19,7 +19,10 @@ pub(super) fn write(verdict: &Verdict, folder: &Path) -> Result<PathBuf, Failure
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
     let at = jiff::Timestamp::from_millisecond(verdict.began_at_ms as i64).unwrap_or_default();
     let stem = format!("{}-{}", verdict.name, at.strftime("%Y%m%dT%H%M%SZ"));
-    let (json, html) = (folder.join(format!("{stem}.json")), folder.join(format!("{stem}.html")));
+    let (json, html) = (
+        folder.join(format!("{stem}.json")),
+        folder.join(format!("{stem}.html")),
+    );
     let text = serde_json::to_string_pretty(&verdict.to_json()).unwrap_or_default();
     std::fs::write(&json, text + "\n").map_err(failed(&json))?;
     std::fs::write(&html, page(verdict, &at.to_string())).map_err(failed(&html))?;
@@ -71,10 +74,14 @@ fn histogram(gaps_ms: &[f64]) -> String {
     }
     let most = counts.iter().copied().max().unwrap_or(1).max(1);
     let (bar_width, plot) = (WIDTH / BARS as f64, HEIGHT - 24.0);
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Histogram of gaps\">");
+    let mut svg =
+        format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Histogram of gaps\">");
     for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         let height = plot * (*count as f64) / (most as f64);
-        let (from, to) = (longest * index as f64 / BARS as f64, longest * (index + 1) as f64 / BARS as f64);
+        let (from, to) = (
+            longest * index as f64 / BARS as f64,
+            longest * (index + 1) as f64 / BARS as f64,
+        );
         let _ = write!(
             svg,
             "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"#3b6ea5\"><title>{count} gaps from \
@@ -94,7 +101,10 @@ fn histogram(gaps_ms: &[f64]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -106,7 +116,13 @@ mod tests {
         let svg = histogram(&[100.0, 110.0, 400.0, 400.0]);
         let counted: usize = svg
             .match_indices(" gaps from")
-            .map(|(end, _)| svg[..end].rsplit('>').next().and_then(|n| n.parse::<usize>().ok()).expect("a count"))
+            .map(|(end, _)| {
+                svg[..end]
+                    .rsplit('>')
+                    .next()
+                    .and_then(|n| n.parse::<usize>().ok())
+                    .expect("a count")
+            })
             .sum();
         assert_eq!(counted, 4);
         assert!(svg.contains("400 ms") && !svg.contains("http"), "{svg}");

@@ -52,7 +52,13 @@ pub(super) struct Board {
 
 impl Board {
     fn change(&self, talker: usize, change: impl FnOnce(&mut Place)) {
-        change(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(talker).or_default());
+        change(
+            self.places
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(talker)
+                .or_default(),
+        );
         self.changed.send_modify(|count| *count += 1);
     }
 
@@ -67,7 +73,11 @@ impl Board {
             Drill::KillLeader => place.node != node,
             Drill::KillGateway => place.node == node,
         };
-        self.places().iter().filter(|(_, place)| struck(place)).map(|(talker, _)| *talker).collect()
+        self.places()
+            .iter()
+            .filter(|(_, place)| struck(place))
+            .map(|(talker, _)| *talker)
+            .collect()
     }
 
     /// Whether something makes the drill's figures meaningless.
@@ -82,20 +92,35 @@ impl Board {
     }
 
     /// Waits until every conversation has had an answer later than `since`.
-    pub(super) async fn until_all_answered_since(&self, since: Instant, timeout: Duration) -> Result<(), Failure> {
+    pub(super) async fn until_all_answered_since(
+        &self,
+        since: Instant,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + timeout;
         let mut changed = self.changed.subscribe();
         loop {
             self.check()?;
             changed.borrow_and_update();
             let places = self.places();
-            let silent = places.values().filter(|place| place.last_answer.is_none_or(|at| at <= since)).count();
+            let silent = places
+                .values()
+                .filter(|place| place.last_answer.is_none_or(|at| at <= since))
+                .count();
             if silent == 0 && !places.is_empty() {
                 return Ok(());
             }
-            if tokio::time::timeout_at(deadline, changed.changed()).await.is_err() {
-                let why = format!("{silent} of {} conversations had no answer for {} s", places.len(), timeout.as_secs());
-                return Err(Failure::new("the drill cannot go on", why).next("see `jarvis status` and the nodes' logs"));
+            if tokio::time::timeout_at(deadline, changed.changed())
+                .await
+                .is_err()
+            {
+                let why = format!(
+                    "{silent} of {} conversations had no answer for {} s",
+                    places.len(),
+                    timeout.as_secs()
+                );
+                return Err(Failure::new("the drill cannot go on", why)
+                    .next("see `jarvis status` and the nodes' logs"));
             }
         }
     }
@@ -109,14 +134,24 @@ pub(super) struct Talkers {
 
 impl Talkers {
     /// Starts `count` conversations, spread over the nodes.
-    pub(super) async fn start(cluster: &Cluster, count: u32, board: &Arc<Board>, tasks: &Tasks) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        cluster: &Cluster,
+        count: u32,
+        board: &Arc<Board>,
+        tasks: &Tasks,
+    ) -> Result<Self, Failure> {
         let endpoints: Vec<String> = cluster.apis()?.iter().map(|(_, api)| api.socket_url()).collect();
         let stop = watch::Sender::new(false);
         let mut running = Vec::new();
         for index in 0..count as usize {
             let mut own = endpoints.clone();
             own.rotate_left(index % endpoints.len().max(1));
-            let options = ChatOptions { endpoints: own, token: Some(cluster.token.clone()), session: None, after: 0 };
+            let options = ChatOptions {
+                endpoints: own,
+                token: Some(cluster.token.clone()),
+                session: None,
+                after: 0,
+            };
             let client = ChatClient::start(options, tasks)
                 .map_err(|error| Failure::from_error("a conversation did not begin", &error))?;
             board.change(index, |_| {});
@@ -206,7 +241,8 @@ impl Talker {
                 }
                 Some(ChatEvent::Connected { .. }) => {}
                 Some(ChatEvent::Failed(error)) => {
-                    self.board.change(self.index, |place| place.failed = Some(error.to_string()));
+                    self.board
+                        .change(self.index, |place| place.failed = Some(error.to_string()));
                     break;
                 }
             }
@@ -216,7 +252,14 @@ impl Talker {
 
     /// True: it is time for the next question.
     fn take(&mut self, frame: &ServerFrame, at: Instant) -> bool {
-        if let ServerFrame::Welcome { session, node, owner, limits, .. } = frame {
+        if let ServerFrame::Welcome {
+            session,
+            node,
+            owner,
+            limits,
+            ..
+        } = frame
+        {
             let first = self.seen.session.is_empty();
             if first {
                 self.seen.session.clone_from(session);
@@ -226,7 +269,10 @@ impl Talker {
             self.board.change(self.index, |place| {
                 (place.node, place.owner) = (node.clone(), owner.clone());
                 if limited {
-                    let why = format!("the cluster takes only {} messages a minute", limits.messages_per_minute);
+                    let why = format!(
+                        "the cluster takes only {} messages a minute",
+                        limits.messages_per_minute
+                    );
                     place.failed = Some(why);
                 }
             });
@@ -247,15 +293,22 @@ impl Talker {
                 if self.seen.answers.len() < MAX_ANSWERS {
                     self.seen.answers.push(at);
                 }
-                self.board.change(self.index, |place| place.last_answer = Some(at));
+                self.board
+                    .change(self.index, |place| place.last_answer = Some(at));
                 true
             }
             ServerFrame::Moved { owner, .. } => {
-                self.board.change(self.index, |place| place.owner.clone_from(owner));
+                self.board
+                    .change(self.index, |place| place.owner.clone_from(owner));
                 false
             }
-            ServerFrame::Error { code: ErrorCode::RateLimited, message, .. } => {
-                self.board.change(self.index, |place| place.failed = Some(message.clone()));
+            ServerFrame::Error {
+                code: ErrorCode::RateLimited,
+                message,
+                ..
+            } => {
+                self.board
+                    .change(self.index, |place| place.failed = Some(message.clone()));
                 false
             }
             _ => false,

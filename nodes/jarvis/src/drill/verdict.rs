@@ -57,11 +57,23 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// Measures and compares.
-    pub(super) async fn reach(name: &str, began_at_ms: u64, rounds: Vec<Round>, seen: Vec<Seen>, cluster: &Cluster) -> Self {
+    pub(super) async fn reach(
+        name: &str,
+        began_at_ms: u64,
+        rounds: Vec<Round>,
+        seen: Vec<Seen>,
+        cluster: &Cluster,
+    ) -> Self {
         let rounds: Vec<Measured> = rounds.into_iter().map(|round| measure(round, &seen)).collect();
-        let mut gaps_ms: Vec<f64> = rounds.iter().flat_map(|round| round.gaps_ms.iter().copied()).collect();
+        let mut gaps_ms: Vec<f64> = rounds
+            .iter()
+            .flat_map(|round| round.gaps_ms.iter().copied())
+            .collect();
         gaps_ms.sort_unstable_by(f64::total_cmp);
-        let mut violations: BTreeSet<Violation> = seen.iter().flat_map(|one| one.violations.iter().cloned()).collect();
+        let mut violations: BTreeSet<Violation> = seen
+            .iter()
+            .flat_map(|one| one.violations.iter().cloned())
+            .collect();
         let mut unreadable = Vec::new();
         let apis = cluster.apis().unwrap_or_default();
         for one in &seen {
@@ -72,14 +84,21 @@ impl Verdict {
                     Err(why) => unreadable.push(format!("{node}: {why}")),
                 }
             }
-            let readers: Vec<(String, &Transcript)> = transcripts.iter().map(|(node, t)| (node.clone(), t)).collect();
+            let readers: Vec<(String, &Transcript)> =
+                transcripts.iter().map(|(node, t)| (node.clone(), t)).collect();
             violations.extend(compare(&one.session, &one.confirmed, &readers));
             for id in &one.unanswered {
                 let (session, id) = (one.session.clone(), id.clone());
-                violations.insert(Violation::Unanswered { session, id, reader: "the client".to_owned() });
+                violations.insert(Violation::Unanswered {
+                    session,
+                    id,
+                    reader: "the client".to_owned(),
+                });
             }
         }
-        let equal = !violations.iter().any(|v| matches!(v, Violation::Differs { .. } | Violation::Lost { .. }));
+        let equal = !violations
+            .iter()
+            .any(|v| matches!(v, Violation::Differs { .. } | Violation::Lost { .. }));
         Self {
             name: name.to_owned(),
             began_at_ms,
@@ -101,7 +120,12 @@ impl Verdict {
 
     /// What was broken.
     pub(super) fn broken(&self) -> String {
-        let mut lines: Vec<String> = self.violations.iter().take(MAX_SHOWN).map(Violation::to_string).collect();
+        let mut lines: Vec<String> = self
+            .violations
+            .iter()
+            .take(MAX_SHOWN)
+            .map(Violation::to_string)
+            .collect();
         lines.extend(self.unreadable.iter().cloned());
         if self.rounds.is_empty() {
             lines.push("no round was completed".to_owned());
@@ -171,7 +195,11 @@ impl Verdict {
             document["repeated"],
             document["unanswered"],
             document["seq_gaps"],
-            if self.transcripts_equal { "the same on all nodes" } else { "NOT the same on all nodes" },
+            if self.transcripts_equal {
+                "the same on all nodes"
+            } else {
+                "NOT the same on all nodes"
+            },
         )
     }
 }
@@ -185,7 +213,13 @@ fn measure(round: Round, seen: &[Seen]) -> Measured {
         .filter_map(|one| longest_silence(&one.answers, round.at))
         .map(|gap| gap.as_secs_f64() * 1_000.0)
         .collect();
-    Measured { number: round.number, victim: round.victim, leader: round.leader, at_ms: round.at_ms, gaps_ms }
+    Measured {
+        number: round.number,
+        victim: round.victim,
+        leader: round.leader,
+        at_ms: round.at_ms,
+        gaps_ms,
+    }
 }
 
 fn longest_silence(answers: &[Instant], kill: Instant) -> Option<Duration> {
@@ -212,11 +246,15 @@ async fn read_once(api: &Api, session: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript::new(session);
     let mut after = 0;
     loop {
-        let path = format!("/api/v1/sessions/{}/messages?after={after}&limit={MAX_PAGE_MESSAGES}", segment(session));
+        let path = format!(
+            "/api/v1/sessions/{}/messages?after={after}&limit={MAX_PAGE_MESSAGES}",
+            segment(session)
+        );
         let page = api.get(&path).await.map_err(|error| error.to_string())?;
         let messages = list(&page, "messages");
         for message in messages {
-            let frame: ServerFrame = serde_json::from_value(message.clone()).map_err(|error| error.to_string())?;
+            let frame: ServerFrame =
+                serde_json::from_value(message.clone()).map_err(|error| error.to_string())?;
             if let ServerFrame::Said { seq, .. } | ServerFrame::Reply { seq, .. } = &frame {
                 after = *seq;
             }
@@ -237,8 +275,26 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         // An answer that was on its way already must not hide the silence behind it.
-        let answers = [at(0), at(900), at(1_000), at(1_010), at(1_500), at(1_520), at(9_000)];
-        assert_eq!(longest_silence(&answers, at(1_005)), Some(Duration::from_millis(490)));
+        let answers = [
+            at(0),
+            at(900),
+            at(1_000),
+            at(1_010),
+            at(1_500),
+            at(1_520),
+            at(1_900),
+            at(4_100),
+            at(9_000),
+        ];
+        assert_eq!(
+            longest_silence(&answers[..7], at(1_005)),
+            Some(Duration::from_millis(490))
+        );
+        // What comes long after is not the kill's doing.
+        assert_eq!(
+            longest_silence(&answers, at(1_005)),
+            Some(Duration::from_millis(2_200))
+        );
         assert_eq!(longest_silence(&answers[..3], at(1_005)), None);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jarvis_entity::api::Router;
 use jarvis_gateway::{Admin, AdminError, Invite};
 use jarvis_host::{Clock, Entropy};
 use jarvis_machine::command::Command;
@@ -11,13 +12,15 @@ use jarvis_machine::query::Query;
 use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
 use jarvis_machine::storage::StoreError;
+use jarvis_mesh::api::Mesh;
 use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
-use jarvis_types::{ClusterId, NodeId, RequestId, partition_of};
+use jarvis_types::{ClusterId, EntityId, NodeId, RequestId, SessionId, partition_of};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::activity;
 use crate::token::{JoinToken, MAX_ADDRESSES};
 
 /// How long a decision may take.
@@ -29,6 +32,10 @@ const RETRY_AFTER_MS: u64 = 500;
 pub(super) struct NodeAdmin {
     /// Decides.
     pub(super) replica: Replica,
+    /// Knows who carries which actor.
+    pub(super) router: Router,
+    /// For questions to other nodes.
+    pub(super) mesh: Mesh,
     /// Which cluster.
     pub(super) cluster: ClusterId,
     /// SHA-256 of the CA's certificate.
@@ -41,19 +48,31 @@ pub(super) struct NodeAdmin {
 
 impl NodeAdmin {
     async fn propose(&self, command: Command, request: Option<RequestId>) -> Result<Reply, AdminError> {
-        let options = ProposeOptions { fence: None, request, deadline: PROPOSE_DEADLINE };
-        self.replica.propose(command, options).await.map_err(|error| match error {
-            ProposeError::Refused(Refusal::NotFound(what)) => AdminError::NotFound(what),
-            ProposeError::Refused(refusal) => AdminError::Conflict(refusal.to_string()),
-            ProposeError::Unavailable { .. } | ProposeError::Overloaded | ProposeError::Stopping => {
-                AdminError::Unavailable { retry_after_ms: RETRY_AFTER_MS }
-            }
-            error @ ProposeError::TooLarge { .. } => AdminError::Internal(error.to_string()),
-        })
+        let options = ProposeOptions {
+            fence: None,
+            request,
+            deadline: PROPOSE_DEADLINE,
+        };
+        self.replica
+            .propose(command, options)
+            .await
+            .map_err(|error| match error {
+                ProposeError::Refused(Refusal::NotFound(what)) => AdminError::NotFound(what),
+                ProposeError::Refused(refusal) => AdminError::Conflict(refusal.to_string()),
+                ProposeError::Unavailable { .. } | ProposeError::Overloaded | ProposeError::Stopping => {
+                    AdminError::Unavailable {
+                        retry_after_ms: RETRY_AFTER_MS,
+                    }
+                }
+                error @ ProposeError::TooLarge { .. } => AdminError::Internal(error.to_string()),
+            })
     }
 
     fn read<T>(&self, read: impl FnOnce(&Query<'_>) -> Result<T, StoreError>) -> Result<T, AdminError> {
-        let view = self.replica.local().map_err(|error| AdminError::Internal(error.to_string()))?;
+        let view = self
+            .replica
+            .local()
+            .map_err(|error| AdminError::Internal(error.to_string()))?;
         read(&view.query()).map_err(|error| AdminError::Internal(error.to_string()))
     }
 
@@ -64,7 +83,7 @@ impl NodeAdmin {
         let found = found.or_else(|| nodes.iter().find(|(id, _)| id.to_string() == name));
         found.cloned().ok_or_else(|| {
             let names: Vec<_> = nodes.iter().map(|(_, row)| row.name.to_string()).collect();
-            AdminError::NotFound(format!("node {name:?} is not a member; there are {}:", names.join(", ")))
+            AdminError::NotFound(format!("node {name:?} (the members are {})", names.join(", ")))
         })
     }
 
@@ -72,23 +91,28 @@ impl NodeAdmin {
         self.read(|query| {
             let mut count = 0;
             for (kind, _) in query.kinds()? {
-                count += query.placement(kind)?.iter().filter(|row| row.owner == Some(node)).count() as u64;
+                count += query
+                    .placement(kind)?
+                    .iter()
+                    .filter(|row| row.owner == Some(node))
+                    .count() as u64;
             }
             Ok(count)
         })
     }
 
-    /// Waits until `node` owns nothing; gives what is left at the deadline.
-    async fn emptied(&self, node: NodeId, deadline: Instant) -> Result<u64, AdminError> {
+    /// Waits until `node` is drained, which the leader notes once it owns nothing; gives what is left at the deadline.
+    async fn emptied(&self, node: NodeId, deadline: Instant) -> Result<(bool, u64), AdminError> {
         let mut changes = self.replica.changes();
         loop {
             let left = self.partitions_of(node)?;
-            if left == 0 {
-                return Ok(0);
+            let row = self.read(|query| query.node(node))?;
+            if left == 0 && row.is_none_or(|row| row.intent != NodeIntent::Draining) {
+                return Ok((true, 0));
             }
             match tokio::time::timeout_at(deadline, changes.recv()).await {
                 Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
-                Ok(Err(RecvError::Closed)) | Err(_) => return Ok(left),
+                Ok(Err(RecvError::Closed)) | Err(_) => return Ok((left == 0, left)),
             }
         }
     }
@@ -96,7 +120,12 @@ impl NodeAdmin {
 
 #[async_trait]
 impl Admin for NodeAdmin {
-    async fn invite(&self, role: NodeRole, ttl: Duration, request: Option<RequestId>) -> Result<Invite, AdminError> {
+    async fn invite(
+        &self,
+        role: NodeRole,
+        ttl: Duration,
+        request: Option<RequestId>,
+    ) -> Result<Invite, AdminError> {
         let mut secret = [0u8; 32];
         self.entropy.fill(&mut secret);
         let expires_at_ms = self.clock.now_ms().saturating_add(ttl.as_millis() as u64);
@@ -105,40 +134,79 @@ impl Admin for NodeAdmin {
         let mut nodes = self.read(|query| query.nodes())?;
         nodes.sort_by_key(|(id, row)| (*id != own, !row.healthy, *id));
         let holders = nodes.iter().filter(|(_, row)| row.role != NodeRole::Worker);
-        let addresses: Vec<String> = holders.map(|(_, row)| row.mesh_address.clone()).take(MAX_ADDRESSES).collect();
-        let command = Command::CreateInvite { secret: Sha256::digest(secret).into(), role, expires_at_ms };
+        let addresses: Vec<String> = holders
+            .map(|(_, row)| row.mesh_address.clone())
+            .take(MAX_ADDRESSES)
+            .collect();
+        let command = Command::CreateInvite {
+            secret: Sha256::digest(secret).into(),
+            role,
+            expires_at_ms,
+        };
         self.propose(command, request).await?;
-        let token =
-            JoinToken { addresses, ca_sha256: self.ca_sha256, cluster: self.cluster, secret, expires_at_ms };
-        Ok(Invite { token: token.to_text(), expires_at_ms })
+        let token = JoinToken {
+            addresses,
+            ca_sha256: self.ca_sha256,
+            cluster: self.cluster,
+            secret,
+            expires_at_ms,
+        };
+        Ok(Invite {
+            token: token.to_text(),
+            expires_at_ms,
+        })
     }
 
-    async fn drain(&self, node: &str, timeout: Duration, request: Option<RequestId>) -> Result<Value, AdminError> {
+    async fn drain(
+        &self,
+        node: &str,
+        timeout: Duration,
+        request: Option<RequestId>,
+    ) -> Result<Value, AdminError> {
         let deadline = Instant::now() + timeout;
         let (id, row) = self.find(node)?;
         let others = self.read(|query| query.nodes())?;
-        let carries = |row: &NodeRow| row.healthy && row.intent == NodeIntent::Active && row.role != NodeRole::Witness;
+        let carries =
+            |row: &NodeRow| row.healthy && row.intent == NodeIntent::Active && row.role != NodeRole::Witness;
         if !others.iter().any(|(other, row)| *other != id && carries(row)) {
             let why = "there is no other node that could take its work over; join one, or undrain one, first";
             return Err(AdminError::Conflict(why.to_owned()));
         }
         if !matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained) {
-            self.propose(Command::SetIntent { node: id, intent: NodeIntent::Draining }, request).await?;
+            self.propose(
+                Command::SetIntent {
+                    node: id,
+                    intent: NodeIntent::Draining,
+                },
+                request,
+            )
+            .await?;
         }
         if self.replica.state().borrow().leader == Some(id) {
             let left = deadline.saturating_duration_since(Instant::now());
-            if let Err(error) = self.replica.transfer_leadership(None, left.min(PROPOSE_DEADLINE)).await {
+            if let Err(error) = self
+                .replica
+                .transfer_leadership(None, left.min(PROPOSE_DEADLINE))
+                .await
+            {
                 tracing::warn!(node = %id, %error, "the leadership was not handed over");
             }
         }
-        let left = self.emptied(id, deadline).await?;
+        let (drained, left) = self.emptied(id, deadline).await?;
         let leads = self.replica.state().borrow().leader == Some(id);
-        Ok(json!({"node": row.name, "id": id, "drained": left == 0, "partitions_left": left, "leads": leads}))
+        Ok(json!({"node": row.name, "id": id, "drained": drained, "partitions_left": left, "leads": leads}))
     }
 
     async fn undrain(&self, node: &str, request: Option<RequestId>) -> Result<Value, AdminError> {
         let (id, row) = self.find(node)?;
-        self.propose(Command::SetIntent { node: id, intent: NodeIntent::Active }, request).await?;
+        self.propose(
+            Command::SetIntent {
+                node: id,
+                intent: NodeIntent::Active,
+            },
+            request,
+        )
+        .await?;
         Ok(json!({"node": row.name, "id": id, "intent": "active"}))
     }
 
@@ -148,7 +216,8 @@ impl Admin for NodeAdmin {
             // A leader that removes itself leaves the rest without one for a moment; it may well refuse.
             let _ = self.replica.transfer_leadership(None, PROPOSE_DEADLINE).await;
         }
-        self.propose(Command::RemoveNode { node: id, force }, request).await?;
+        self.propose(Command::RemoveNode { node: id, force }, request)
+            .await?;
         Ok(json!({"node": row.name, "id": id, "removed": true}))
     }
 
@@ -161,11 +230,17 @@ impl Admin for NodeAdmin {
         let kinds = self.read(|query| query.kinds())?;
         let Some((id, row)) = kinds.iter().find(|(_, row)| row.name == kind) else {
             let names: Vec<_> = kinds.iter().map(|(_, row)| row.name.clone()).collect();
-            return Err(AdminError::NotFound(format!("kind {kind:?} (there are {})", names.join(", "))));
+            return Err(AdminError::NotFound(format!(
+                "kind {kind:?} (the kinds are {})",
+                names.join(", ")
+            )));
         };
         let partition = partition_of(key, row.partitions);
         let (placed, log) = self.read(|query| {
-            Ok((query.placement_of(*id, partition)?, query.placement_log(*id, partition)?))
+            Ok((
+                query.placement_of(*id, partition)?,
+                query.placement_log(*id, partition)?,
+            ))
         })?;
         let moves: Vec<Value> = log
             .iter()
@@ -180,12 +255,28 @@ impl Admin for NodeAdmin {
                 })
             })
             .collect();
+        let entity = EntityId {
+            kind: *id,
+            key: key.to_owned(),
+        };
+        let owner = placed.and_then(|row| row.owner);
+        let activity = match owner {
+            Some(owner) if entity.is_valid() => activity::ask(&self.mesh, &self.router, owner, &entity).await,
+            _ => Value::Null,
+        };
+        // What a new owner takes up again: messages that were not answered yet.
+        let unanswered = match key.parse::<SessionId>() {
+            Ok(session) if kind == "session" => Some(self.read(|query| query.open_turns_of(session))?.len()),
+            _ => None,
+        };
         Ok(json!({
             "entity": format!("{kind}/{key}"),
+            "activity": activity,
+            "unanswered": unanswered,
             "kind": kind,
             "key": key,
             "partition": partition,
-            "owner": placed.and_then(|row| row.owner).map(name),
+            "owner": owner.map(name),
             "epoch": placed.map(|row| row.epoch),
             "from_node": name(self.replica.node()),
             "moves": moves,

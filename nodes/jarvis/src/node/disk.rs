@@ -76,6 +76,9 @@ mod tests {
         assert_eq!(meter.since_mark(5_001_000), None, "too soon to tell");
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(meter.since_mark(5_001_000), Some(1_000 * 8_640));
-        assert!(written_bytes().is_some(), "this machine counts what processes write");
+        assert!(
+            written_bytes().is_some(),
+            "this machine counts what processes write"
+        );
     }
 }

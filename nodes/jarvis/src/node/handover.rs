@@ -16,28 +16,46 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Moves what this node has to others, as far as there are any and they answer in time.
 pub(super) async fn hand_over(replica: &Replica, keeper: &dyn Keeper) {
-    if tokio::time::timeout(HAND_OVER_TIMEOUT, steps(replica, keeper)).await.is_err() {
+    if tokio::time::timeout(HAND_OVER_TIMEOUT, steps(replica, keeper))
+        .await
+        .is_err()
+    {
         tracing::warn!("not everything was handed over in time; the others take the rest over by themselves");
     }
 }
 
 async fn steps(replica: &Replica, keeper: &dyn Keeper) {
     let node = replica.node();
-    let Ok(nodes) = replica.local().map_err(|e| e.to_string()).and_then(|view| view.query().nodes().map_err(|e| e.to_string()))
+    let Ok(nodes) = replica
+        .local()
+        .map_err(|e| e.to_string())
+        .and_then(|view| view.query().nodes().map_err(|e| e.to_string()))
     else {
         return;
     };
     let can_take = nodes.iter().any(|(id, row)| {
         *id != node && row.healthy && row.intent == NodeIntent::Active && row.role != NodeRole::Witness
     });
-    let active = nodes.iter().any(|(id, row)| *id == node && row.intent == NodeIntent::Active);
+    let active = nodes
+        .iter()
+        .any(|(id, row)| *id == node && row.intent == NodeIntent::Active);
     if can_take && active {
         // Written down first: after a crash in the middle the next start still knows that it is to serve again.
         if let Err(error) = keeper.save_handed_over(true) {
-            return tracing::warn!(error, "this node cannot write down that it goes; its work is not handed over");
+            return tracing::warn!(
+                error,
+                "this node cannot write down that it goes; its work is not handed over"
+            );
         }
-        let command = Command::SetIntent { node, intent: NodeIntent::Draining };
-        let options = ProposeOptions { fence: None, request: None, deadline: STEP_TIMEOUT };
+        let command = Command::SetIntent {
+            node,
+            intent: NodeIntent::Draining,
+        };
+        let options = ProposeOptions {
+            fence: None,
+            request: None,
+            deadline: STEP_TIMEOUT,
+        };
         let mut changes = replica.changes();
         match replica.propose(command, options).await {
             Ok(_) => {
@@ -65,7 +83,12 @@ fn owns_any(replica: &Replica) -> bool {
         let view = replica.local().ok()?;
         let query = view.query();
         for (kind, _) in query.kinds().ok()? {
-            if query.placement(kind).ok()?.iter().any(|row| row.owner == Some(replica.node())) {
+            if query
+                .placement(kind)
+                .ok()?
+                .iter()
+                .any(|row| row.owner == Some(replica.node()))
+            {
                 return Some(true);
             }
         }

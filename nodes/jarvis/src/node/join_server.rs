@@ -16,7 +16,9 @@ use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
 use jarvis_types::{ClusterId, NodeId};
 use sha2::{Digest, Sha256};
 
-use super::protocol::{Admission, BUILD, JoinAnswer, JoinRefusal, JoinRequest, MAX_CLOCK_OFFSET_MS, open, seal};
+use super::protocol::{
+    Admission, BUILD, JoinAnswer, JoinRefusal, JoinRequest, MAX_CLOCK_OFFSET_MS, open, seal,
+};
 
 /// How long an admission may take to be committed.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(8);
@@ -33,10 +35,8 @@ pub(super) struct JoinServer {
     pub(super) clock: Arc<dyn Clock>,
     /// For certificates.
     pub(super) entropy: Arc<dyn Entropy>,
-    /// How long certificates of nodes that can renew their own are good.
+    /// How long certificates are good.
     pub(super) certificate_ttl: Duration,
-    /// How long those of nodes that must ask for a renewal are good.
-    pub(super) worker_certificate_ttl: Duration,
 }
 
 /// Answers joiners; see [`JoinServer`].
@@ -71,8 +71,9 @@ impl JoinHandler for JoinAnswerer {
 
 impl JoinServer {
     async fn answer(&self, request: &[u8]) -> Result<Admission, JoinRefusal> {
-        let request: JoinRequest =
-            open(request).map_err(|_| JoinRefusal::NotUnderstood { build: BUILD.to_owned() })?;
+        let request: JoinRequest = open(request).map_err(|_| JoinRefusal::NotUnderstood {
+            build: BUILD.to_owned(),
+        })?;
         self.check(&request)?;
         // Whether the key can be certified is found out before the invitation is used up.
         self.issue(NodeId(0), &request, self.certificate_ttl)?;
@@ -87,20 +88,27 @@ impl JoinServer {
                 level: request.level,
             },
         };
-        let options = ProposeOptions { fence: None, request: None, deadline: PROPOSE_DEADLINE };
+        let options = ProposeOptions {
+            fence: None,
+            request: None,
+            deadline: PROPOSE_DEADLINE,
+        };
         let node = match self.replica.propose(command, options).await {
             Ok(Reply::Joined { node }) => node,
-            Ok(_) => return Err(JoinRefusal::Invalid("the invitation was answered with something else".to_owned())),
+            Ok(_) => {
+                return Err(JoinRefusal::Invalid(
+                    "the invitation was answered with something else".to_owned(),
+                ));
+            }
             Err(ProposeError::Refused(refusal)) => return Err(self.refusal(refusal, &request)),
             Err(_) => return Err(JoinRefusal::Unavailable),
         };
         let (role, members) = self.members(node).await?;
         let issues_itself = role != NodeRole::Worker;
-        let ttl = if issues_itself { self.certificate_ttl } else { self.worker_certificate_ttl };
         Ok(Admission {
             node,
             role,
-            certificate: self.issue(node, &request, ttl)?,
+            certificate: self.issue(node, &request, self.certificate_ttl)?,
             ca_certificate: self.ca.cert_pem(),
             ca_key: issues_itself.then(|| self.ca.key_pem()),
             members,
@@ -109,20 +117,36 @@ impl JoinServer {
 
     fn check(&self, request: &JoinRequest) -> Result<(), JoinRefusal> {
         if request.cluster != self.cluster {
-            return Err(JoinRefusal::WrongCluster { invited: request.cluster, here: self.cluster });
+            return Err(JoinRefusal::WrongCluster {
+                invited: request.cluster,
+                here: self.cluster,
+            });
         }
         let now_ms = self.clock.now_ms();
         let offset_ms = now_ms.abs_diff(request.clock_ms);
         if offset_ms > MAX_CLOCK_OFFSET_MS {
-            return Err(JoinRefusal::ClockOff { ahead: request.clock_ms > now_ms, offset_ms });
+            return Err(JoinRefusal::ClockOff {
+                ahead: request.clock_ms > now_ms,
+                offset_ms,
+            });
         }
         Ok(())
     }
 
     fn issue(&self, node: NodeId, request: &JoinRequest, ttl: Duration) -> Result<Vec<u8>, JoinRefusal> {
         let (clock, entropy) = (&*self.clock, &*self.entropy);
-        let issued = self.ca.issue(self.cluster, node, &request.name, &request.signing_request, clock, entropy, ttl);
-        issued.map(|certificate| certificate.to_vec()).map_err(|error| JoinRefusal::Invalid(error.to_string()))
+        let issued = self.ca.issue(
+            self.cluster,
+            node,
+            &request.name,
+            &request.signing_request,
+            clock,
+            entropy,
+            ttl,
+        );
+        issued
+            .map(|certificate| certificate.to_vec())
+            .map_err(|error| JoinRefusal::Invalid(error.to_string()))
     }
 
     /// The new node's role and all members; this node may be behind the one that decided.
@@ -130,19 +154,34 @@ impl JoinServer {
         &self,
         node: NodeId,
     ) -> Result<(NodeRole, Vec<(NodeId, jarvis_types::NodeName, String)>), JoinRefusal> {
-        let view = self.replica.linearizable(PROPOSE_DEADLINE).await.map_err(|_| JoinRefusal::Unavailable)?;
+        let view = self
+            .replica
+            .linearizable(PROPOSE_DEADLINE)
+            .await
+            .map_err(|_| JoinRefusal::Unavailable)?;
         let rows = view.query().nodes().map_err(|_| JoinRefusal::Unavailable)?;
-        let own = rows.iter().find(|(id, _)| *id == node).ok_or(JoinRefusal::Unavailable)?;
+        let own = rows
+            .iter()
+            .find(|(id, _)| *id == node)
+            .ok_or(JoinRefusal::Unavailable)?;
         let role = own.1.role;
-        Ok((role, rows.into_iter().map(|(id, row)| (id, row.name, row.mesh_address)).collect()))
+        Ok((
+            role,
+            rows.into_iter()
+                .map(|(id, row)| (id, row.name, row.mesh_address))
+                .collect(),
+        ))
     }
 
     fn refusal(&self, refusal: Refusal, request: &JoinRequest) -> JoinRefusal {
         match refusal {
             Refusal::InviteUnknown => JoinRefusal::Unknown,
-            Refusal::InviteExpired { expired_at_ms, now_ms } => {
-                JoinRefusal::Expired { ago_ms: now_ms.saturating_sub(expired_at_ms) }
-            }
+            Refusal::InviteExpired {
+                expired_at_ms,
+                now_ms,
+            } => JoinRefusal::Expired {
+                ago_ms: now_ms.saturating_sub(expired_at_ms),
+            },
             Refusal::InviteUsed { by } => JoinRefusal::Used { by },
             Refusal::NameTaken(_) => self.taken(request),
             other => JoinRefusal::Invalid(other.to_string()),
@@ -151,13 +190,21 @@ impl JoinServer {
 
     /// The same name at the same address is the same machine, without what it knew.
     fn taken(&self, request: &JoinRequest) -> JoinRefusal {
-        let found = self.replica.local().ok().and_then(|view| {
-            view.query().node_by_name(request.name.as_str()).ok().flatten()
-        });
+        let found = self
+            .replica
+            .local()
+            .ok()
+            .and_then(|view| view.query().node_by_name(request.name.as_str()).ok().flatten());
         let name = request.name.clone();
         match found {
-            Some((node, row)) if row.mesh_address == request.mesh_address => JoinRefusal::Wiped { name, node },
-            Some((node, row)) => JoinRefusal::NameTaken { name, node, address: row.mesh_address },
+            Some((node, row)) if row.mesh_address == request.mesh_address => {
+                JoinRefusal::Wiped { name, node }
+            }
+            Some((node, row)) => JoinRefusal::NameTaken {
+                name,
+                node,
+                address: row.mesh_address,
+            },
             None => JoinRefusal::Invalid(format!("the name {name} is taken")),
         }
     }

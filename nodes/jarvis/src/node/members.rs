@@ -72,12 +72,23 @@ impl MembersFollower {
         if !caught_up {
             // What is applied so far may be old: whoever was known before may still be needed to learn the rest.
             members.extend(self.known.iter().map(|peer| {
-                let member = Member { node: peer.node, name: peer.name.clone(), address: peer.address.clone() };
+                let member = Member {
+                    node: peer.node,
+                    name: peer.name.clone(),
+                    address: peer.address.clone(),
+                };
                 (peer.node, member)
             }));
         }
         members.extend(nodes.into_iter().map(|(node, row)| {
-            (node, Member { node, name: row.name, address: row.mesh_address })
+            (
+                node,
+                Member {
+                    node,
+                    name: row.name,
+                    address: row.mesh_address,
+                },
+            )
         }));
         let members: Vec<Member> = members.into_values().collect();
         if caught_up {
@@ -99,7 +110,10 @@ impl MembersFollower {
             .collect();
         if known != self.known {
             if let Err(error) = self.keeper.save_peers(&known) {
-                tracing::warn!(error, "the members could not be written down; the next start uses the earlier ones");
+                tracing::warn!(
+                    error,
+                    "the members could not be written down; the next start uses the earlier ones"
+                );
             }
             self.known = known;
         }
@@ -111,5 +125,8 @@ async fn wait_caught_up(state: &mut tokio::sync::watch::Receiver<ReplicaState>) 
 }
 
 fn concerns_nodes(change: &Change) -> bool {
-    matches!(change, Change::Node(_) | Change::NodeRemoved(_) | Change::Replaced)
+    matches!(
+        change,
+        Change::Node(_) | Change::NodeRemoved(_) | Change::Replaced
+    )
 }

@@ -9,6 +9,7 @@
 //!
 //! Everything a node takes from the machine is handed in, so that many can live in one process and a simulation can start
 //! them as often as it likes. Dropping a [`Node`] kills it.
+mod activity;
 mod admin;
 pub mod disk;
 mod handover;
@@ -55,8 +56,6 @@ use protocol::{BUILD, LEVEL};
 const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(5);
 /// Pause between attempts.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
-/// Certificates of nodes that must ask for their renewal are good this much longer: they may be switched off for weeks.
-const WORKER_TTL_FACTOR: u32 = 30;
 /// Name of the first user.
 pub const FIRST_USER: &str = "admin";
 /// How long each part may take to stop.
@@ -148,18 +147,26 @@ impl Sockets {
     /// Says which is taken, and what to do.
     pub async fn bind(listen: SocketAddr) -> Result<Self, Failure> {
         let what = format!("the node cannot listen on {listen}");
-        let next = "stop the other program, or choose another port with --listen at init or join, or [node] listen";
-        let tcp = TcpListener::bind(listen).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => Failure::new(what.clone(), format!("tcp port {} is in use", listen.port())).next(next),
-            std::io::ErrorKind::AddrNotAvailable => {
-                Failure::new(what.clone(), "this machine has no such address").next("listen on 0.0.0.0, or correct it")
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                Failure::new(what.clone(), error).next("ports below 1024 need root; choose another")
-            }
-            _ => Failure::new(what.clone(), error),
-        })?;
-        let address = tcp.local_addr().map_err(|error| Failure::new(what.clone(), error))?;
+        let next =
+            "stop the other program, or choose another port with --listen at init or join, or [node] listen";
+        let tcp = TcpListener::bind(listen)
+            .await
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    Failure::new(what.clone(), format!("tcp port {} is in use", listen.port())).next(next)
+                }
+                std::io::ErrorKind::AddrNotAvailable => {
+                    Failure::new(what.clone(), "this machine has no such address")
+                        .next("listen on 0.0.0.0, or correct it")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    Failure::new(what.clone(), error).next("ports below 1024 need root; choose another")
+                }
+                _ => Failure::new(what.clone(), error),
+            })?;
+        let address = tcp
+            .local_addr()
+            .map_err(|error| Failure::new(what.clone(), error))?;
         let udp = bind_udp(address).map_err(|error| Failure::from_error(what, &error).next(next))?;
         Ok(Self { tcp, udp, address })
     }
@@ -196,9 +203,25 @@ impl Node {
         let upper = tasks.child();
         let ca_sha256 = jarvis_mesh::identity::fingerprint_of(deps.identity.ca());
         let ca = deps.ca.map(Arc::new);
-        let mesh = start_mesh(&config, &deps.identity, deps.udp, deps.quic, &deps.clock, &deps.entropy, &tasks)
-            .map_err(|error| Failure::from_error(what.clone(), &error))?;
-        renewals(&mesh, &config, &deps.identity, ca.as_ref(), &deps.clock, &deps.entropy, deps.save_identity);
+        let mesh = start_mesh(
+            &config,
+            &deps.identity,
+            deps.udp,
+            deps.quic,
+            &deps.clock,
+            &deps.entropy,
+            &tasks,
+        )
+        .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        renewals(
+            &mesh,
+            &config,
+            &deps.identity,
+            ca.as_ref(),
+            &deps.clock,
+            &deps.entropy,
+            deps.save_identity,
+        );
 
         let removed = CancellationToken::new();
         let replica = Box::pin(start_replica(&config, &mesh, &deps.clock, &tasks))
@@ -223,12 +246,17 @@ impl Node {
             time_zone: config.settings.session.time_zone.clone(),
             history_entries: config.settings.session.history_messages as usize,
         });
-        let entity_deps = EntityDeps { mesh: mesh.clone(), replica: replica.clone(), tasks: upper.clone() };
+        let entity_deps = EntityDeps {
+            mesh: mesh.clone(),
+            replica: replica.clone(),
+            tasks: upper.clone(),
+        };
         let router = Box::pin(EntityRuntime::new(entity_deps).kind(kind).start())
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        activity::serve(&mesh, router.clone());
         let sessions = Sessions::new(SessionsDeps {
-            router,
+            router: router.clone(),
             hub,
             clock: Arc::clone(&deps.clock),
             entropy: Arc::clone(&deps.entropy),
@@ -243,11 +271,12 @@ impl Node {
                 clock: Arc::clone(&deps.clock),
                 entropy: Arc::clone(&deps.entropy),
                 certificate_ttl: ttl,
-                worker_certificate_ttl: ttl * WORKER_TTL_FACTOR,
             })));
         }
         let admin = NodeAdmin {
             replica: replica.clone(),
+            router,
+            mesh: mesh.clone(),
             cluster: config.cluster,
             ca_sha256,
             clock: Arc::clone(&deps.clock),
@@ -266,10 +295,24 @@ impl Node {
         let gateway = Gateway::start(gateway_settings(&config.settings), gateway_deps, deps.tcp)
             .map_err(|error| Failure::from_error(what, &error))?;
         let (handed_over, keeper) = (deps.handed_over, Arc::clone(&deps.keeper));
-        let announcer = Announcer { replica: replica.clone(), config, handed_over, keeper };
+        let announcer = Announcer {
+            replica: replica.clone(),
+            config,
+            handed_over,
+            keeper,
+        };
         upper.spawn_until_cancelled(announcer.run());
         let address = gateway.address();
-        Ok(Self { tasks, mesh, replica, upper, gateway: Some(gateway), address, keeper: deps.keeper, removed })
+        Ok(Self {
+            tasks,
+            mesh,
+            replica,
+            upper,
+            gateway: Some(gateway),
+            address,
+            keeper: deps.keeper,
+            removed,
+        })
     }
 
     /// Where people and programs reach it.
@@ -283,7 +326,7 @@ impl Node {
     }
 
     /// Tasks that end with the node.
-    pub fn tasks(&self) -> &Tasks {
+    pub fn background(&self) -> &Tasks {
         &self.upper
     }
 
@@ -329,7 +372,11 @@ fn start_mesh(
         Profile::SlowDisk => MeshTimers::slow_disk(),
     };
     let mesh = Mesh::start(
-        MeshConfig { cluster: config.cluster, node: config.node, timers },
+        MeshConfig {
+            cluster: config.cluster,
+            node: config.node,
+            timers,
+        },
         MeshDeps {
             identity: identity.clone(),
             socket,
@@ -340,7 +387,11 @@ fn start_mesh(
         },
     )?;
     let known = config.known_peers.iter();
-    let known = known.map(|p| Member { node: p.node, name: p.name.clone(), address: p.address.clone() });
+    let known = known.map(|p| Member {
+        node: p.node,
+        name: p.name.clone(),
+        address: p.address.clone(),
+    });
     mesh.set_members(known.collect());
     Ok(mesh)
 }
@@ -357,7 +408,7 @@ fn renewals(
     let ttl = config.settings.mesh.certificate_ttl;
     let renewer: Arc<dyn Renewer> = match ca {
         Some(ca) => {
-            serve_renewals(mesh, Arc::clone(ca), ttl * WORKER_TTL_FACTOR);
+            serve_renewals(mesh, Arc::clone(ca), ttl);
             Arc::new(SelfIssue {
                 ca: Arc::clone(ca),
                 identity: identity.clone(),
@@ -389,8 +440,11 @@ async fn start_replica(
         expect_existing: config.expect_log,
         ..ReplicaConfig::new(config.node, config.store.clone())
     };
-    let deps =
-        ReplicaDeps { transport: Arc::new(mesh.clone()), clock: Arc::clone(clock), tasks: tasks.child() };
+    let deps = ReplicaDeps {
+        transport: Arc::new(mesh.clone()),
+        clock: Arc::clone(clock),
+        tasks: tasks.child(),
+    };
     Replica::start(replica_config, deps).await
 }
 
@@ -429,7 +483,11 @@ fn responders(settings: &Settings) -> Result<ResponderSettings, Failure> {
     Ok(ResponderSettings {
         endpoints,
         history_entries: settings.session.history_messages as usize,
-        system_prompt: settings.session.system_prompt.clone().unwrap_or(defaults.system_prompt),
+        system_prompt: settings
+            .session
+            .system_prompt
+            .clone()
+            .unwrap_or(defaults.system_prompt),
         time_zone: settings.session.time_zone.clone(),
     })
 }
@@ -442,8 +500,9 @@ fn api_key(index: usize, responder: &jarvis_config::ResponderSettings) -> Result
         return Ok(Some(ApiKey::new(text.trim())));
     }
     if let Some(name) = &responder.api_key_env {
-        let text = std::env::var(name)
-            .map_err(|error| Failure::new(what, format!("{name}: {error}")).next("set it, or correct api_key_env"))?;
+        let text = std::env::var(name).map_err(|error| {
+            Failure::new(what, format!("{name}: {error}")).next("set it, or correct api_key_env")
+        })?;
         return Ok(Some(ApiKey::new(text.trim())));
     }
     Ok(responder.api_key.as_ref().map(|key| ApiKey::new(key.expose())))
@@ -466,7 +525,11 @@ impl Announcer {
     }
 
     async fn announce(&self) -> Result<(), String> {
-        let options = ProposeOptions { fence: None, request: None, deadline: ANNOUNCE_DEADLINE };
+        let options = ProposeOptions {
+            fence: None,
+            request: None,
+            deadline: ANNOUNCE_DEADLINE,
+        };
         let config = &self.config;
         if config.founder && !self.is_initialised()? {
             let command = Command::Initialise {
@@ -487,8 +550,16 @@ impl Announcer {
                 Err(error) => return Err(chain(&error)),
             }
         }
-        let view = self.replica.linearizable(ANNOUNCE_DEADLINE).await.map_err(|e| chain(&e))?;
-        let row = view.query().node(config.node).map_err(|e| chain(&e))?.ok_or("the cluster does not list this node")?;
+        let view = self
+            .replica
+            .linearizable(ANNOUNCE_DEADLINE)
+            .await
+            .map_err(|e| chain(&e))?;
+        let row = view
+            .query()
+            .node(config.node)
+            .map_err(|e| chain(&e))?
+            .ok_or("the cluster does not list this node")?;
         let same = row.mesh_address == config.mesh_address && row.http_url == config.http_url;
         if row.intent == NodeIntent::Joining || !same || row.version != BUILD || row.level != LEVEL {
             let command = Command::AnnounceNode {
@@ -498,12 +569,21 @@ impl Announcer {
                 version: BUILD.to_owned(),
                 level: LEVEL,
             };
-            self.replica.propose(command, options.clone()).await.map_err(|e| chain(&e))?;
+            self.replica
+                .propose(command, options.clone())
+                .await
+                .map_err(|e| chain(&e))?;
         }
         if self.handed_over {
             if matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained) {
-                let command = Command::SetIntent { node: config.node, intent: NodeIntent::Active };
-                self.replica.propose(command, options).await.map_err(|e| chain(&e))?;
+                let command = Command::SetIntent {
+                    node: config.node,
+                    intent: NodeIntent::Active,
+                };
+                self.replica
+                    .propose(command, options)
+                    .await
+                    .map_err(|e| chain(&e))?;
             }
             self.keeper.save_handed_over(false)?;
         }
@@ -512,6 +592,9 @@ impl Announcer {
 
     fn is_initialised(&self) -> Result<bool, String> {
         let view = self.replica.local().map_err(|e| chain(&e))?;
-        view.query().cluster().map(|row| row.is_some()).map_err(|e| chain(&e))
+        view.query()
+            .cluster()
+            .map(|row| row.is_some())
+            .map_err(|e| chain(&e))
     }
 }

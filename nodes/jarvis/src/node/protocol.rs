@@ -133,10 +133,15 @@ impl JoinRefusal {
     /// What to do about it.
     pub fn advice(&self, name: &str) -> String {
         match self {
-            JoinRefusal::NotUnderstood { .. } => "install the same version of jarvis on both machines".to_owned(),
-            JoinRefusal::WrongCluster { .. } => "run `jarvis invite` on a node of the cluster you mean".to_owned(),
+            JoinRefusal::NotUnderstood { .. } => {
+                "install the same version of jarvis on both machines".to_owned()
+            }
+            JoinRefusal::WrongCluster { .. } => {
+                "run `jarvis invite` on a node of the cluster you mean".to_owned()
+            }
             JoinRefusal::ClockOff { .. } => {
-                "set this machine's clock (timedatectl set-ntp true), then join with the same token".to_owned()
+                "set this machine's clock (timedatectl set-ntp true), then join with the same token"
+                    .to_owned()
             }
             JoinRefusal::Expired { .. } | JoinRefusal::Unknown => {
                 "run `jarvis invite` on a member and use the token it prints".to_owned()
@@ -150,7 +155,9 @@ impl JoinRefusal {
                 "a node may not come back without what it promised: on a member run `jarvis remove {name} --force` and \
                  `jarvis invite`, then join with the new token"
             ),
-            JoinRefusal::Unavailable => "see `jarvis status` on a member, then join with the same token".to_owned(),
+            JoinRefusal::Unavailable => {
+                "see `jarvis status` on a member, then join with the same token".to_owned()
+            }
             JoinRefusal::Invalid(_) => "correct it and join with the same token".to_owned(),
         }
     }
@@ -187,7 +194,13 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_refused() {
-        for bytes in [&[][..], &[0], &[1], &[9, 1, 2], &[1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]] {
+        for bytes in [
+            &[][..],
+            &[0],
+            &[1],
+            &[9, 1, 2],
+            &[1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255],
+        ] {
             assert!(open::<JoinRequest>(bytes).is_err(), "{bytes:?}");
             assert!(open::<JoinAnswer>(bytes).is_err(), "{bytes:?}");
         }
@@ -198,16 +211,28 @@ mod tests {
         let name: NodeName = "attic".parse().expect("a name");
         let refusals = [
             JoinRefusal::Unknown,
-            JoinRefusal::ClockOff { ahead: true, offset_ms: 900_000 },
+            JoinRefusal::ClockOff {
+                ahead: true,
+                offset_ms: 900_000,
+            },
             JoinRefusal::Used { by: name.clone() },
-            JoinRefusal::Wiped { name, node: NodeId(2) },
+            JoinRefusal::Wiped {
+                name,
+                node: NodeId(2),
+            },
         ];
         for refusal in refusals {
             assert!(refusal.advice("attic").len() > 20, "{refusal}");
             let bytes = seal(&JoinAnswer::Refused(refusal.clone())).expect("encodes");
             assert!(matches!(open(&bytes), Ok(JoinAnswer::Refused(found)) if found == refusal));
         }
-        let off = JoinRefusal::ClockOff { ahead: true, offset_ms: 900_000 };
-        assert_eq!(off.to_string(), "the clock of this machine is ahead of the cluster's by 900 s");
+        let off = JoinRefusal::ClockOff {
+            ahead: true,
+            offset_ms: 900_000,
+        };
+        assert_eq!(
+            off.to_string(),
+            "the clock of this machine is ahead of the cluster's by 900 s"
+        );
     }
 }

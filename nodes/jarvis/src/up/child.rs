@@ -57,16 +57,24 @@ impl Spec {
     /// Where its credential cannot be read.
     pub fn api(&self) -> Result<Api, Failure> {
         let what = format!("{} cannot be asked", self.name);
-        let token = DataFolder::new(&self.data).admin_token().map_err(|error| error.failure(&what))?;
+        let token = DataFolder::new(&self.data)
+            .admin_token()
+            .map_err(|error| error.failure(&what))?;
         Api::new(&local_url(self.listen), token).map_err(|error| Failure::from_error(what, &error))
     }
 
     /// Members find one another where they were at last: a node alone may change its address, all at once may not.
     pub(super) fn check_address(&self, earlier: &[UpNode]) -> Result<(), Failure> {
         let url = local_url(self.listen);
-        match earlier.iter().find(|node| node.name == self.name && node.data.join("node.toml").exists()) {
+        match earlier
+            .iter()
+            .find(|node| node.name == self.name && node.data.join("node.toml").exists())
+        {
             Some(node) if node.url != url => {
-                let why = format!("{} was at {} before, and would now be at {url}", self.name, node.url);
+                let why = format!(
+                    "{} was at {} before, and would now be at {url}",
+                    self.name, node.url
+                );
                 let next = "start with the --port of before; or begin anew with --reset";
                 Err(Failure::new("the cluster did not start", why).next(next))
             }
@@ -79,8 +87,13 @@ impl Spec {
         if crate::commands::join::port_is_free(self.listen) {
             return Ok(());
         }
-        let why = format!("port {} is in use, and {} needs it", self.listen.port(), self.name);
-        Err(Failure::new("the cluster did not start", why).next("stop the other program, or choose another with --port"))
+        let why = format!(
+            "port {} is in use, and {} needs it",
+            self.listen.port(),
+            self.name
+        );
+        Err(Failure::new("the cluster did not start", why)
+            .next("stop the other program, or choose another with --port"))
     }
 }
 
@@ -116,6 +129,8 @@ pub struct Fleet {
     tasks: Tasks,
     nodes: Mutex<BTreeMap<String, Kept>>,
     head: Mutex<UpState>,
+    /// Held while the file is written.
+    saving: Mutex<()>,
     /// As the last start left it.
     earlier: Vec<UpNode>,
     alive: watch::Sender<usize>,
@@ -135,6 +150,7 @@ impl Fleet {
             tasks,
             nodes: Mutex::default(),
             head: Mutex::new(head),
+            saving: Mutex::default(),
             earlier,
             alive: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -163,7 +179,13 @@ impl Fleet {
     pub fn start(self: &Arc<Self>, spec: &Spec) -> Result<(), Failure> {
         let what = format!("{} did not start", spec.name);
         let id = note_place(spec).map_err(|error| error.failure(&what))?;
-        let kept = Kept { spec: spec.clone(), pid: None, last_pid: None, id, stdin: None };
+        let kept = Kept {
+            spec: spec.clone(),
+            pid: None,
+            last_pid: None,
+            id,
+            stdin: None,
+        };
         lock(&self.nodes).insert(spec.name.clone(), kept);
         let child = self.spawn(spec).map_err(|error| Failure::new(what, error))?;
         self.alive.send_modify(|alive| *alive += 1);
@@ -175,7 +197,11 @@ impl Fleet {
 
     fn spawn(&self, spec: &Spec) -> std::io::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("run").arg("--supervised").arg("--data").arg(&spec.data);
+        command
+            .arg("run")
+            .arg("--supervised")
+            .arg("--data")
+            .arg(&spec.data);
         if let Some(config) = &spec.config {
             command.arg("--config").arg(config);
         }
@@ -209,16 +235,25 @@ impl Fleet {
         loop {
             let began = Instant::now();
             let status = child.wait().await;
-            let Some(spec) = self.note_death(&name) else { return };
+            let Some(spec) = self.note_death(&name) else {
+                return;
+            };
             if *stopping.borrow_and_update() {
                 break;
             }
             let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            complain(&format!("{name} died ({how}); its log: {}", spec.data.join("jarvis.log").display()));
+            complain(&format!(
+                "{name} died ({how}); its log: {}",
+                spec.data.join("jarvis.log").display()
+            ));
             if !self.restart {
                 break;
             }
-            pause = if began.elapsed() < WELL_AFTER { pause } else { RESTART_PAUSE };
+            pause = if began.elapsed() < WELL_AFTER {
+                pause
+            } else {
+                RESTART_PAUSE
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = stopping.wait_for(|stopping| *stopping) => break,
@@ -279,11 +314,13 @@ impl Fleet {
     }
 
     fn save(&self) {
-        // One writer at a time, and each writes what is true by then.
-        let state = self.state();
-        let _head = lock(&self.head);
-        if let Err(error) = state.save(&self.folder) {
-            complain(&format!("{} could not be written: {error}", UpState::path(&self.folder).display()));
+        // One writer at a time, and each writes what is true when its turn comes.
+        let _turn = lock(&self.saving);
+        if let Err(error) = self.state().save(&self.folder) {
+            complain(&format!(
+                "{} could not be written: {error}",
+                UpState::path(&self.folder).display()
+            ));
         }
     }
 
@@ -320,11 +357,7 @@ pub(crate) fn kill(pid: u32) {
     }
 }
 
-async fn copy_log(
-    mut from: BufReader<tokio::process::ChildStderr>,
-    mut to: LogFile,
-    shown: Option<String>,
-) {
+async fn copy_log(mut from: BufReader<tokio::process::ChildStderr>, mut to: LogFile, shown: Option<String>) {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();

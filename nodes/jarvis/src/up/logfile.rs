@@ -21,9 +21,17 @@ impl LogFile {
     /// # Errors
     /// Of the file system.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, bytes })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+        })
     }
 
     /// Adds a line. A log that cannot be written must not end what it tells of.

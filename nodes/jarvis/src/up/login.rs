@@ -38,25 +38,38 @@ pub(super) async fn login(api: &Api, known: Option<&str>) -> Result<Login, Failu
             let body = json!({"label": "jarvis up", "ttl_s": TOKEN_TTL_S, "user": FIRST_USER});
             let made = call(api, Method::POST, "/api/v1/tokens", Some(body)).await;
             let made = made.map_err(|error| Failure::from_error(what, &error))?;
-            made.get("token").and_then(Value::as_str).unwrap_or_default().to_owned()
+            made.get("token")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         }
     };
     let users = call(api, Method::GET, "/api/v1/users", None).await;
     let users = users.map_err(|error| Failure::from_error(what, &error))?;
-    let first = list(&users, "users").iter().find(|user| user["name"] == FIRST_USER);
+    let first = list(&users, "users")
+        .iter()
+        .find(|user| user["name"] == FIRST_USER);
     if first.is_none_or(|user| user["password"] == true) {
-        return Ok(Login { token, password: None });
+        return Ok(Login {
+            token,
+            password: None,
+        });
     }
     let random = random_token("", &SystemEntropy::default());
     let password: String = random.chars().skip(1).take(PASSWORD_CHARS).collect();
     let path = format!("/api/v1/users/{}/password", segment(FIRST_USER));
     let set = call(api, Method::PUT, &path, Some(json!({"password": password}))).await;
     set.map_err(|error| Failure::from_error(what, &error))?;
-    Ok(Login { token, password: Some(password) })
+    Ok(Login {
+        token,
+        password: Some(password),
+    })
 }
 
 async fn works(api: &Api, token: &str) -> bool {
-    let Ok(api) = Api::new(api.base(), Some(token.to_owned())) else { return false };
+    let Ok(api) = Api::new(api.base(), Some(token.to_owned())) else {
+        return false;
+    };
     matches!(call(&api, Method::GET, "/api/v1/me", None).await, Ok(me) if me["user"] == FIRST_USER)
 }
 

@@ -6,8 +6,8 @@
 //!      └─ child 3          DATA/up.json: who they are, kept current
 //! ```
 mod child;
-mod login;
 mod logfile;
+mod login;
 mod ready;
 mod state;
 
@@ -34,8 +34,8 @@ use crate::data::{DataFolder, LockedFolder};
 use crate::fail::Failure;
 use crate::places::{UP_FOLDER, data_folder, local_url};
 pub(crate) use child::kill;
-pub(crate) use ready::missing;
 pub use child::{Fleet, Spec};
+pub(crate) use ready::missing;
 pub use state::{UpNode, UpState};
 
 /// Between the ports of two nodes.
@@ -51,7 +51,10 @@ const INVITE_TTL_S: u64 = 300;
 /// Says which node did not start, why, and where its log is.
 pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
     let what = "the cluster did not start";
-    let folder = args.data.clone().unwrap_or_else(|| data_folder(None).join(UP_FOLDER));
+    let folder = args
+        .data
+        .clone()
+        .unwrap_or_else(|| data_folder(None).join(UP_FOLDER));
     let folder = std::path::absolute(&folder).map_err(|error| Failure::new(what, error))?;
     if folder.join("node.toml").exists() {
         let why = format!("{} is the data folder of a single node", folder.display());
@@ -61,8 +64,10 @@ pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
     let loaded = settings(args.config.as_deref(), &folder)?;
     let mut stop = Stop::new().map_err(|error| Failure::new(what, error))?;
     let locked = DataFolder::new(&folder).lock().map_err(|error| match &error {
-        crate::data::DataError::Locked { pid: Some(pid), .. } => Failure::new(what, &error)
-            .next(format!("it runs already: see `jarvis status --data {}`, or stop it: kill {pid}", folder.display())),
+        crate::data::DataError::Locked { pid: Some(pid), .. } => Failure::new(what, &error).next(format!(
+            "it runs already: see `jarvis status --data {}`, or stop it: kill {pid}",
+            folder.display()
+        )),
         _ => error.failure(what),
     })?;
     if args.reset {
@@ -71,7 +76,10 @@ pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
     let began = Instant::now();
     let progress = output.progress("starting the cluster");
     let tasks = Tasks::new();
-    let config = loaded.file.filter(|_| args.config.is_some()).map(|path| std::path::absolute(&path).unwrap_or(path));
+    let config = loaded
+        .file
+        .filter(|_| args.config.is_some())
+        .map(|path| std::path::absolute(&path).unwrap_or(path));
     let plan = Plan::new(args, &folder, config);
     let fleet = Arc::new(Fleet::new(&folder, !args.no_restart, args.verbose, tasks.clone()));
     let started = tokio::select! {
@@ -101,12 +109,31 @@ fn output_ready(state: &UpState, login: &login::Login, folder: &Path, took: Dura
         line(&serde_json::to_string(state).unwrap_or_default());
         return;
     }
-    let names: Vec<_> = state.nodes.iter().map(|node| format!("{} (pid {})", node.name, node.pid.unwrap_or(0))).collect();
-    line(&format!("{} nodes are ready after {:.1} s: {}", state.nodes.len(), took.as_secs_f64(), names.join(", ")));
-    line(&format!("\n  page:  {}/#token={}", state.url, state.token.as_deref().unwrap_or_default()));
+    let names: Vec<_> = state
+        .nodes
+        .iter()
+        .map(|node| format!("{} (pid {})", node.name, node.pid.unwrap_or(0)))
+        .collect();
+    line(&format!(
+        "{} nodes are ready after {:.1} s: {}",
+        state.nodes.len(),
+        took.as_secs_f64(),
+        names.join(", ")
+    ));
+    line(&format!(
+        "\n  page:  {}/#token={}",
+        state.url,
+        state.token.as_deref().unwrap_or_default()
+    ));
     match &login.password {
-        Some(password) => line(&format!("  login: {} / {password}   (shown this once)", crate::node::FIRST_USER)),
-        None => line(&format!("  login: {}, with the password of the first start", crate::node::FIRST_USER)),
+        Some(password) => line(&format!(
+            "  login: {} / {password}   (shown this once)",
+            crate::node::FIRST_USER
+        )),
+        None => line(&format!(
+            "  login: {}, with the password of the first start",
+            crate::node::FIRST_USER
+        )),
     }
     line(&format!("  chat:  jarvis chat --data {}", folder.display()));
     line("\nCtrl-C stops all of it; started again it has everything it had.");
@@ -119,14 +146,23 @@ struct Plan {
 
 impl Plan {
     fn new(args: &UpArgs, folder: &Path, config: Option<PathBuf>) -> Self {
-        let ip = if args.listen_all { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let ip = if args.listen_all {
+            Ipv4Addr::UNSPECIFIED
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
         let specs = (0..args.nodes).map(|index| Spec {
             name: format!("node{}", index + 1),
-            listen: SocketAddr::new(IpAddr::V4(ip), args.port.saturating_add(u16::from(index) * PORT_STEP)),
+            listen: SocketAddr::new(
+                IpAddr::V4(ip),
+                args.port.saturating_add(u16::from(index) * PORT_STEP),
+            ),
             data: node_folder(folder, usize::from(index)),
             config: config.clone(),
         });
-        Self { specs: specs.collect() }
+        Self {
+            specs: specs.collect(),
+        }
     }
 }
 
@@ -140,12 +176,19 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
         spec.check_address(fleet.earlier())?;
         spec.check_port()?;
     }
-    if DataFolder::new(&first.data).identity().map_err(|error| error.failure(what))?.is_none() {
+    if DataFolder::new(&first.data)
+        .identity()
+        .map_err(|error| error.failure(what))?
+        .is_none()
+    {
         make_first_node(&first.data, &node_args(first), &made_with(first, settings))?;
     }
     let mut strangers = Vec::new();
     for spec in others {
-        match DataFolder::new(&spec.data).identity().map_err(|error| error.failure(what))? {
+        match DataFolder::new(&spec.data)
+            .identity()
+            .map_err(|error| error.failure(what))?
+        {
             Some(_) => fleet.start(spec)?,
             None => strangers.push(spec.clone()),
         }
@@ -160,28 +203,58 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
         invite_and_start(&api, spec, fleet, settings).await?;
     }
     let known = fleet.known_token();
-    let (whole, login) =
-        tokio::join!(ready::until_whole(&plan.specs, fleet, deadline), login::login(&api, known.as_deref()));
+    let (whole, login) = tokio::join!(
+        ready::until_whole(&plan.specs, fleet, deadline),
+        login::login(&api, known.as_deref())
+    );
     whole?;
     let login = login?;
     fleet.ready(local_url(first.listen), login.token.clone());
     Ok(login)
 }
 
-async fn invite_and_start(api: &Api, spec: &Spec, fleet: &Arc<Fleet>, settings: &Settings) -> Result<(), Failure> {
+async fn invite_and_start(
+    api: &Api,
+    spec: &Spec,
+    fleet: &Arc<Fleet>,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let body = json!({"role": "voter", "ttl_s": INVITE_TTL_S});
     let what = format!("{} was not invited", spec.name);
-    let invite = api.call(Method::POST, "/api/v1/invites", Some(body), Duration::from_secs(15)).await;
+    let invite = api
+        .call(
+            Method::POST,
+            "/api/v1/invites",
+            Some(body),
+            Duration::from_secs(15),
+        )
+        .await;
     let invite = invite.map_err(|error| Failure::from_error(what.clone(), &error))?;
-    let token = invite.get("token").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let joined = Box::pin(join_cluster(token, &spec.data, &node_args(spec), &made_with(spec, settings))).await;
-    joined.map_err(|failure| Failure { what: format!("{} did not join", spec.name), ..failure })?;
+    let token = invite
+        .get("token")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default();
+    let joined = Box::pin(join_cluster(
+        token,
+        &spec.data,
+        &node_args(spec),
+        &made_with(spec, settings),
+    ))
+    .await;
+    joined.map_err(|failure| Failure {
+        what: format!("{} did not join", spec.name),
+        ..failure
+    })?;
     fleet.start(spec)
 }
 
 /// Where a node listens is written down when it is started, since `--port` may differ from start to start.
 fn node_args(spec: &Spec) -> NodeArgs {
-    NodeArgs { name: Some(spec.name.clone()), listen: None, advertise: None }
+    NodeArgs {
+        name: Some(spec.name.clone()),
+        listen: None,
+        advertise: None,
+    }
 }
 
 /// The settings under which a node is made.
@@ -195,7 +268,10 @@ fn made_with(spec: &Spec, settings: &Settings) -> Settings {
 fn reset(locked: &LockedFolder, yes: bool) -> Result<(), Failure> {
     let path = locked.path();
     let what = "nothing was deleted";
-    let nodes: Vec<PathBuf> = (0..64).map(|index| node_folder(path, index)).filter(|folder| folder.exists()).collect();
+    let nodes: Vec<PathBuf> = (0..64)
+        .map(|index| node_folder(path, index))
+        .filter(|folder| folder.exists())
+        .collect();
     if nodes.is_empty() && !UpState::path(path).exists() {
         return Ok(());
     }
@@ -208,9 +284,10 @@ fn reset(locked: &LockedFolder, yes: bool) -> Result<(), Failure> {
         removed.map_err(|error| Failure::new(format!("{} was not deleted", folder.display()), error))?;
     }
     match std::fs::remove_file(UpState::path(path)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::new(format!("{} was not deleted", UpState::path(path).display()), error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
+            format!("{} was not deleted", UpState::path(path).display()),
+            error,
+        )),
         _ => Ok(()),
     }
 }
@@ -223,7 +300,10 @@ pub struct Stop {
 
 impl Stop {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Completes each time it is told.

@@ -20,7 +20,12 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Where its process ends, or the time does.
-pub(super) async fn until_ready(api: &Api, fleet: &Fleet, name: &str, deadline: Instant) -> Result<(), Failure> {
+pub(super) async fn until_ready(
+    api: &Api,
+    fleet: &Fleet,
+    name: &str,
+    deadline: Instant,
+) -> Result<(), Failure> {
     let mut last = String::from("it does not answer");
     loop {
         match api.raw(Method::GET, "/readyz", None, ASK_TIMEOUT).await {
@@ -82,9 +87,17 @@ pub(crate) fn missing(cluster: &Value, count: usize) -> Option<String> {
     if cluster["leader"].is_null() {
         return Some("there is no leader".to_owned());
     }
-    let (able, voters) = (nodes.iter().filter(|n| n["role"] != "worker").count(), nodes.iter().filter(|n| n["voter"] == true).count());
+    let (able, voters) = (
+        nodes.iter().filter(|n| n["role"] != "worker").count(),
+        nodes.iter().filter(|n| n["voter"] == true).count(),
+    );
     // An even number of voters is one too many.
-    let wanted = if able % 2 == 0 { able.saturating_sub(1) } else { able }.clamp(1, 5);
+    let wanted = if able % 2 == 0 {
+        able.saturating_sub(1)
+    } else {
+        able
+    }
+    .clamp(1, 5);
     if voters < wanted {
         return Some(format!("{voters} of {wanted} nodes vote"));
     }
@@ -92,7 +105,11 @@ pub(crate) fn missing(cluster: &Value, count: usize) -> Option<String> {
     if kinds.is_none_or(serde_json::Map::is_empty) {
         return Some("no kind of actor is registered".to_owned());
     }
-    let orphans = kinds.into_iter().flatten().flat_map(|(_, kind)| list(kind, "partitions")).filter(|p| p["owner"].is_null());
+    let orphans = kinds
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, kind)| list(kind, "partitions"))
+        .filter(|p| p["owner"].is_null());
     match orphans.count() {
         0 => None,
         count => Some(format!("{count} partitions have no owner")),
@@ -114,16 +131,24 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let node = |state: &str, voter: bool| json!({"name": "a", "state": state, "role": "voter", "voter": voter});
-        let cluster = |nodes: Vec<Value>, owner: Value| {
-            json!({"leader": "a", "nodes": nodes, "kinds": {"session": {"partitions": [{"owner": owner}]}}})
-        };
-        let whole = cluster(vec![node("up", true), node("up", true), node("up", true)], json!("a"));
+        let node =
+            |state: &str, voter: bool| json!({"name": "a", "state": state, "role": "voter", "voter": voter});
+        let cluster = |nodes: Vec<Value>, owner: Value| json!({"leader": "a", "nodes": nodes, "kinds": {"session": {"partitions": [{"owner": owner}]}}});
+        let whole = cluster(
+            vec![node("up", true), node("up", true), node("up", true)],
+            json!("a"),
+        );
         assert_eq!(missing(&whole, 3), None);
         assert_eq!(missing(&whole, 4).as_deref(), Some("3 of 4 nodes are members"));
-        let down = cluster(vec![node("up", true), node("down", true), node("up", true)], json!("a"));
+        let down = cluster(
+            vec![node("up", true), node("down", true), node("up", true)],
+            json!("a"),
+        );
         assert_eq!(missing(&down, 3).as_deref(), Some("a is down"));
-        let learner = cluster(vec![node("up", true), node("up", false), node("up", true)], json!("a"));
+        let learner = cluster(
+            vec![node("up", true), node("up", false), node("up", true)],
+            json!("a"),
+        );
         assert_eq!(missing(&learner, 3).as_deref(), Some("2 of 3 nodes vote"));
         let orphan = cluster(vec![node("up", true)], Value::Null);
         assert_eq!(missing(&orphan, 1).as_deref(), Some("1 partitions have no owner"));

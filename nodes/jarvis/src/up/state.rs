@@ -50,7 +50,14 @@ impl UpState {
     pub fn load(folder: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(Self::path(folder)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::from),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -60,7 +67,10 @@ impl UpState {
     /// # Errors
     /// Of the file system.
     pub fn save(&self, folder: &Path) -> io::Result<()> {
-        write_secret(&Self::path(folder), &format!("{}\n", serde_json::to_string(self)?))
+        write_secret(
+            &Self::path(folder),
+            &format!("{}\n", serde_json::to_string(self)?),
+        )
     }
 }
 
@@ -70,8 +80,19 @@ mod tests {
 
     #[test]
     fn the_document_is_as_the_interface_has_it() {
-        let node = UpNode { name: "node1".into(), id: 1, pid: Some(7), url: "U".into(), data: "/d".into() };
-        let state = UpState { ready: true, url: "U".into(), token: Some("T".into()), nodes: vec![node] };
+        let node = UpNode {
+            name: "node1".into(),
+            id: 1,
+            pid: Some(7),
+            url: "U".into(),
+            data: "/d".into(),
+        };
+        let state = UpState {
+            ready: true,
+            url: "U".into(),
+            token: Some("T".into()),
+            nodes: vec![node],
+        };
         let text = serde_json::to_string(&state).expect("serialises");
         let expected = r#"{"ready":true,"url":"U","token":"T","nodes":[{"name":"node1","id":1,"pid":7,"url":"U","data":"/d"}]}"#;
         assert_eq!(text, expected);

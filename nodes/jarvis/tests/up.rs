@@ -1,0 +1,226 @@
+//! A cluster of real processes: it comes up, talks, survives a kill, stops and comes back with all it had.
+
+mod common;
+
+use common::{Up, eventually, free_port, is_running, jarvis, jarvis_with, stderr, stdout};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn json(output: &std::process::Output) -> Value {
+    assert!(output.status.success(), "{}", stderr(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("not one document: {}", stdout(output)))
+}
+
+fn pids(state: &Value) -> Vec<i64> {
+    state["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .filter_map(|node| node["pid"].as_i64())
+        .collect()
+}
+
+#[test]
+fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let dir = data.to_str().expect("text");
+    let mut up = Up::start(&data, port, 3);
+
+    // The line is exactly what was promised, and so is the file.
+    let keys: Vec<_> = up
+        .ready
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(keys, ["nodes", "ready", "token", "url"]);
+    assert_eq!(up.ready["url"], format!("http://127.0.0.1:{port}"));
+    let names: Vec<_> = up.ready["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|n| (n["name"].clone(), n["id"].clone()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("node1".into(), 1.into()),
+            ("node2".into(), 2.into()),
+            ("node3".into(), 3.into())
+        ]
+    );
+    assert_eq!(up.state(), up.ready);
+
+    let status = json(&jarvis(&["status", "--json", "--data", dir]));
+    assert!(
+        status["nodes"]
+            .as_array()
+            .expect("nodes")
+            .iter()
+            .all(|node| node["state"] == "up" && node["voter"] == true)
+    );
+
+    let said = json(&jarvis_with(
+        &["chat", "--json", "--data", dir],
+        "what is 6 times 7?\n",
+    ));
+    let session = said["session"].as_str().expect("a session").to_owned();
+    assert!(
+        said["messages"][1]["text"]
+            .as_str()
+            .expect("a reply")
+            .contains("42"),
+        "{said}"
+    );
+
+    // A second one on the same folder is refused, naming the first.
+    let second = jarvis(&["up", "--data", dir]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        stderr(&second).contains("in use by process"),
+        "{}",
+        stderr(&second)
+    );
+
+    // The leader is killed; the same conversation goes on.
+    let leader = status["leader"].as_str().expect("a leader").to_owned();
+    let index = up.ready["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .position(|n| n["name"] == *leader)
+        .expect("listed");
+    let killed = pids(&up.ready)[index];
+    kill_process(Pid::from_raw(killed as i32).expect("a pid"), Signal::KILL).expect("it runs");
+    let said = json(&jarvis_with(
+        &["chat", "--json", "--data", dir, "--session", &session],
+        "what is 2 plus 3?\n",
+    ));
+    let texts: Vec<_> = said["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .map(|m| m["seq"].as_u64())
+        .collect();
+    assert_eq!(texts, [Some(1), Some(2), Some(3), Some(4)], "{said}");
+    assert!(
+        said["messages"][3]["text"]
+            .as_str()
+            .expect("a reply")
+            .contains('5'),
+        "{said}"
+    );
+
+    // It is started again, under another pid.
+    let state = eventually("the node's return", || {
+        let state = up.state();
+        state["nodes"][index]["pid"]
+            .as_i64()
+            .is_some_and(|pid| pid != killed)
+            .then_some(state)
+    });
+    eventually("the cluster's wholeness", || {
+        let status = json(&jarvis(&["status", "--json", "--data", dir]));
+        status["nodes"]
+            .as_array()?
+            .iter()
+            .all(|node| node["state"] == "up")
+            .then_some(())
+    });
+
+    // Ctrl-C stops all of it, cleanly.
+    up.signal(Signal::INT);
+    assert!(up.wait().success());
+    assert!(pids(&state).into_iter().all(|pid| !is_running(pid)));
+    assert_eq!(up.state()["ready"], false);
+    let stopped = jarvis(&["status", "--data", dir]);
+    assert!(stderr(&stopped).contains("jarvis up"), "{}", stderr(&stopped));
+
+    // And started again it has everything it had.
+    let again = Up::start(&data, port, 3);
+    assert_eq!(again.ready["token"], up.ready["token"]);
+    let server = again.ready["url"].as_str().expect("a URL");
+    let token = again.ready["token"].as_str().expect("a token");
+    let said = json(&jarvis_with(
+        &[
+            "chat",
+            "--json",
+            "--server",
+            server,
+            "--token",
+            token,
+            "--session",
+            &session,
+        ],
+        "hello\n",
+    ));
+    assert_eq!(said["messages"].as_array().expect("messages").len(), 6, "{said}");
+}
+
+#[test]
+fn nodes_do_not_outlive_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut up = Up::start(&folder.path().join("up"), free_port(), 1);
+    let pid = pids(&up.ready)[0];
+    up.signal(Signal::KILL);
+    up.wait();
+    eventually("the node's end", || (!is_running(pid)).then_some(()));
+}
+
+#[test]
+fn reset_begins_anew_and_another_port_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let dir = data.to_str().expect("text");
+    let mut up = Up::start(&data, port, 1);
+    let cluster = |up: &Up| {
+        let status = json(&jarvis(&[
+            "status",
+            "--json",
+            "--data",
+            up.data.to_str().expect("text"),
+        ]));
+        status["cluster_id"].as_str().expect("an id").to_owned()
+    };
+    let before = cluster(&up);
+    up.signal(Signal::TERM);
+    assert!(up.wait().success());
+    let moved = jarvis(&[
+        "up",
+        "--nodes",
+        "1",
+        "--port",
+        &free_port().to_string(),
+        "--data",
+        dir,
+    ]);
+    assert_eq!(moved.status.code(), Some(1));
+    assert!(stderr(&moved).contains("--port of before"), "{}", stderr(&moved));
+
+    let mut child = common::command()
+        .args([
+            "up",
+            "--json",
+            "--nodes",
+            "1",
+            "--reset",
+            "--yes",
+            "--port",
+            &port.to_string(),
+            "--data",
+            dir,
+        ])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
+    let status = json(&jarvis(&["status", "--json", "--data", dir]));
+    assert_ne!(status["cluster_id"], *before);
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert!(child.wait().expect("it ends").success());
+}
