@@ -160,6 +160,23 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
 }
 
 #[test]
+fn a_cluster_is_not_started_with_fewer_nodes_than_it_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let mut up = Up::start(&data, port, 2);
+    up.signal(Signal::TERM);
+    assert!(up.wait().success());
+    let dir = data.to_str().expect("text");
+    let fewer = jarvis(&["up", "--nodes", "1", "--port", &port.to_string(), "--data", dir]);
+    assert!(
+        stderr(&fewer).contains("start it with --nodes 2"),
+        "{}",
+        stderr(&fewer)
+    );
+    drop(Up::start(&data, port, 3));
+}
+
+#[test]
 fn nodes_do_not_outlive_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut up = Up::start(&folder.path().join("up"), free_port(), 1);

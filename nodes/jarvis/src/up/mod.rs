@@ -42,6 +42,8 @@ pub use state::{UpNode, UpState};
 const PORT_STEP: u16 = 10;
 /// How long a new cluster may take until it is whole: a slow card syncs hundreds of times on the way.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// As many as the command line takes.
+const MAX_NODES: usize = 9;
 /// How long an invitation of a cluster's own node is good.
 const INVITE_TTL_S: u64 = 300;
 
@@ -172,6 +174,16 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
     let [first, others @ ..] = plan.specs.as_slice() else {
         return Err(Failure::new(what, "there must be at least one node").usage());
     };
+    let made = made_nodes(fleet.folder());
+    if made > plan.specs.len() {
+        let why = format!(
+            "this cluster has {made} nodes, and {} of them alone may be no majority",
+            plan.specs.len()
+        );
+        return Err(Failure::new(what, why).next(format!(
+            "start it with --nodes {made}; or begin anew with --reset"
+        )));
+    }
     for spec in &plan.specs {
         spec.check_address(fleet.earlier())?;
         spec.check_port()?;
@@ -248,6 +260,13 @@ async fn invite_and_start(
     fleet.start(spec)
 }
 
+/// How many nodes earlier starts made.
+fn made_nodes(folder: &Path) -> usize {
+    (0..MAX_NODES)
+        .filter(|index| node_folder(folder, *index).join("node.toml").exists())
+        .count()
+}
+
 /// Where a node listens is written down when it is started, since `--port` may differ from start to start.
 fn node_args(spec: &Spec) -> NodeArgs {
     NodeArgs {
@@ -268,7 +287,7 @@ fn made_with(spec: &Spec, settings: &Settings) -> Settings {
 fn reset(locked: &LockedFolder, yes: bool) -> Result<(), Failure> {
     let path = locked.path();
     let what = "nothing was deleted";
-    let nodes: Vec<PathBuf> = (0..64)
+    let nodes: Vec<PathBuf> = (0..MAX_NODES)
         .map(|index| node_folder(path, index))
         .filter(|folder| folder.exists())
         .collect();
