@@ -178,6 +178,7 @@ async fn measure() {
 /// Three connected nodes that have nothing to say.
 async fn idle() {
     let meshes = testing::cluster(3).await;
+    meshes.iter().for_each(Mesh::probe_silent_peers);
     let used = || {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
         let fields: Vec<i64> = stat

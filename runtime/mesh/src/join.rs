@@ -30,6 +30,9 @@ pub(crate) const MAX_JOINS: usize = 16;
 /// How long a joiner may keep one of those places.
 const JOIN_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long its request may take to arrive.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How much later than the one before each address is tried, so that the first good one usually wins alone.
 const STAGGER: Duration = Duration::from_millis(250);
 
@@ -335,11 +338,18 @@ pub(crate) async fn answer(mesh: &Arc<MeshInner>, from: SocketAddr, connection: 
         return refuse(&connection, from, CloseCode::JoinBusy);
     };
     let exchange = async {
-        let (mut send, mut recv) = connection.accept_bi().await.map_err(|e| e.to_string())?;
-        let request = recv
-            .read_to_end(MAX_JOIN_REQUEST_BYTES)
+        let request = async {
+            let (send, mut recv) = connection.accept_bi().await.map_err(|e| e.to_string())?;
+            let request = recv
+                .read_to_end(MAX_JOIN_REQUEST_BYTES)
+                .await
+                .map_err(|e| e.to_string())?;
+            Ok::<_, String>((send, request))
+        };
+        // Whoever keeps a place without asking anything loses it soon.
+        let (mut send, request) = tokio::time::timeout(REQUEST_TIMEOUT, request)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|_| "no request came".to_owned())??;
         let answer = handler.join(from, request.into()).await;
         send.write_chunk(answer).await.map_err(|e| e.to_string())?;
         send.finish().map_err(|e| e.to_string())?;

@@ -53,6 +53,7 @@ impl MeshInner {
                 if let Some(entry) = peers.by_id.remove(&node) {
                     entry.token.cancel();
                     gone.extend(entry.link);
+                    self.set_link(node, None);
                 }
                 peers.removed.insert(node);
             }

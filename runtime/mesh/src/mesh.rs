@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jarvis_host::{Clock, Entropy, Tasks};
+use jarvis_host::{Clock, Entropy, StopReport, Tasks};
 use jarvis_types::{ClusterId, NodeId};
 use tokio::sync::{Semaphore, watch};
 
@@ -334,7 +334,7 @@ impl Mesh {
     }
 
     /// Says farewell to the peers and ends all tasks of the mesh.
-    pub async fn stop(&self) {
-        self.inner.tasks.stop(2 * FAREWELL_TIMEOUT).await;
+    pub async fn stop(&self) -> StopReport {
+        self.inner.tasks.stop(2 * FAREWELL_TIMEOUT).await
     }
 }

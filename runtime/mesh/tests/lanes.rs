@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jarvis_host::StopReport;
 use jarvis_mesh::api::{Call, CallError, Lane, LaneStream, PeerState, Service};
 use jarvis_mesh::testing::{self, TestBed};
 use jarvis_mesh::transport::MeshTimers;
@@ -386,7 +387,7 @@ async fn restarted(which: usize) {
     testing::becomes(&back, stays.node(), PeerState::Up).await;
     // With a farewell it is known at once.
     let began = tokio::time::Instant::now();
-    back.stop().await;
+    assert_eq!(back.stop().await, StopReport::Clean);
     testing::becomes(stays, dies.node(), PeerState::Down).await;
     assert!(
         began.elapsed() < Duration::from_millis(1_000),
@@ -436,4 +437,36 @@ async fn a_crashed_process_is_missed_before_the_idle_timeout_but_a_silent_machin
         .unwrap()
         .state;
     assert_eq!(silent, PeerState::Up, "silence alone takes three seconds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn round_trips_are_fresh_without_waking_those_who_watch_for_changes() {
+    let meshes = testing::cluster(2).await;
+    let mut peers = meshes[0].peers();
+    let before = Arc::clone(&peers.borrow_and_update());
+    let refreshed = async {
+        // A new list every second, though nobody is told.
+        while Arc::ptr_eq(&peers.borrow(), &before) {
+            assert!(!peers.has_changed().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refreshed).await.unwrap();
+    let peer = peers.borrow()[0].clone();
+    assert!(
+        peer.rtt.is_some_and(|rtt| rtt < Duration::from_secs(1)),
+        "{peer:?}"
+    );
+    assert_eq!(
+        (peer.state, peer.changed_at),
+        (PeerState::Up, before[0].changed_at)
+    );
+    meshes[1].stop().await;
+    tokio::time::timeout(PATIENCE, peers.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    let peer = peers.borrow()[0].clone();
+    assert_eq!((peer.state, peer.rtt), (PeerState::Down, None));
+    assert!(peer.changed_at > before[0].changed_at);
 }

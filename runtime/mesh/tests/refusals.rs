@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jarvis_host::{ManualClock, SystemClock};
-use jarvis_mesh::api::{Call, Lane, Member, Mesh, PeerState, Service};
+use jarvis_mesh::api::{Call, CallError, Lane, Member, Mesh, PeerState, Service};
 use jarvis_mesh::identity::DEFAULT_NODE_TTL;
 use jarvis_mesh::testing::{self, TestBed};
 use jarvis_types::{ClusterId, NodeId};
@@ -123,6 +123,8 @@ async fn a_removed_members_connection_is_closed_and_its_certificate_refused() {
     let kept: Vec<Member> = [&meshes[1], &meshes[2]].map(testing::member).to_vec();
     meshes[1].set_members(kept.clone());
     meshes[2].set_members(kept);
+    let gone = meshes[1].cast(NodeId(1), Lane::Actors, ECHO, 0, Bytes::new());
+    assert_eq!(gone, Err(CallError::NotConnected(NodeId(1))));
     testing::becomes(&meshes[0], NodeId(2), PeerState::Down).await;
     testing::becomes(&meshes[0], NodeId(3), PeerState::Down).await;
     counted("removed").await;
