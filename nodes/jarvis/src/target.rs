@@ -159,7 +159,7 @@ pub fn up_state(folder: &Path) -> Result<Option<UpState>, Failure> {
             Err(error) => {
                 let path = UpState::path(&place);
                 return Err(Failure::new(format!("{} cannot be read", path.display()), error)
-                    .next("start the cluster again: jarvis up"));
+                    .next("run as the user who started it; if it is damaged: jarvis up"));
             }
         }
     }

@@ -179,10 +179,13 @@ fn a_cluster_is_not_started_with_fewer_nodes_than_it_has() {
 #[test]
 fn nodes_do_not_outlive_up() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut up = Up::start(&folder.path().join("up"), free_port(), 1);
+    let (data, port) = (folder.path().join("up"), free_port());
+    let mut up = Up::start(&data, port, 1);
     let pid = pids(&up.ready)[0];
     up.signal(Signal::KILL);
     up.wait();
+    // Started again at once, it waits until they are gone.
+    drop(Up::start(&data, port, 1));
     eventually("the node's end", || (!is_running(pid)).then_some(()));
 }
 

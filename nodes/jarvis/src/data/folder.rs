@@ -118,7 +118,12 @@ impl DataError {
             DataError::Locked { pid: None, .. } => "stop that node first, or use another folder with --data".to_owned(),
             DataError::Io { path, source, .. } => match source.kind() {
                 ErrorKind::PermissionDenied => {
-                    format!("run as the folder's owner, or give it to this user: chown -R $USER {}", path.display())
+                    format!("run as the user who owns it (ls -ld {})", path.display())
+                }
+                ErrorKind::ReadOnlyFilesystem => {
+                    "mount the disk for writing (a card that fails may have become read-only), or use another folder \
+                     with --data"
+                        .to_owned()
                 }
                 ErrorKind::StorageFull => format!("make room on the disk of {}", path.display()),
                 ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "give a folder with --data".to_owned(),

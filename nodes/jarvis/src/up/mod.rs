@@ -42,6 +42,8 @@ pub use state::{UpNode, UpState};
 const PORT_STEP: u16 = 10;
 /// How long a new cluster may take until it is whole: a slow card syncs hundreds of times on the way.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long nodes of an earlier start may take to end.
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(10);
 /// As many as the command line takes.
 const MAX_NODES: usize = 9;
 /// How long an invitation of a cluster's own node is good.
@@ -184,6 +186,7 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
             "start it with --nodes {made}; or begin anew with --reset"
         )));
     }
+    until_let_go(&plan.specs).await;
     for spec in &plan.specs {
         spec.check_address(fleet.earlier())?;
         spec.check_port()?;
@@ -258,6 +261,22 @@ async fn invite_and_start(
         ..failure
     })?;
     fleet.start(spec)
+}
+
+/// The nodes of an `up` that was killed end by themselves, but not in the same moment.
+async fn until_let_go(specs: &[Spec]) {
+    let deadline = Instant::now() + LET_GO_TIMEOUT;
+    for spec in specs.iter().filter(|spec| spec.data.exists()) {
+        let locked = || {
+            matches!(
+                DataFolder::new(&spec.data).lock(),
+                Err(crate::data::DataError::Locked { .. })
+            )
+        };
+        while locked() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 /// How many nodes earlier starts made.
