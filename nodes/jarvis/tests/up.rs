@@ -113,6 +113,14 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
         "{said}"
     );
 
+    // For people a pipe gets the answers to its own lines, nothing of before.
+    let plain = jarvis_with(
+        &["chat", "--data", dir, "--session", &session],
+        "what is 20 plus 3?\n",
+    );
+    assert_eq!(stdout(&plain).trim().lines().count(), 1, "{}", stdout(&plain));
+    assert!(stdout(&plain).contains("23"), "{}", stdout(&plain));
+
     // It is started again, under another pid.
     let state = eventually("the node's return", || {
         let state = up.state();
@@ -156,7 +164,7 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
         ],
         "hello\n",
     ));
-    assert_eq!(said["messages"].as_array().expect("messages").len(), 6, "{said}");
+    assert_eq!(said["messages"].as_array().expect("messages").len(), 8, "{said}");
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub async fn chat(args: &ChatArgs, output: Output) -> Result<(), Failure> {
         interactive,
         entropy: Arc::new(SystemEntropy::default()),
         open: BTreeSet::new(),
+        own: BTreeSet::new(),
         streamed: None,
         place: None,
         answers: Vec::new(),
@@ -107,6 +108,8 @@ struct Talk {
     entropy: Arc<dyn Entropy>,
     /// Messages without their reply.
     open: BTreeSet<String>,
+    /// What was said here, rather than before or elsewhere.
+    own: BTreeSet<String>,
     /// The reply that is being written to the terminal, and how many characters of it are there.
     streamed: Option<(String, u64)>,
     /// Session, node, owner, epoch.
@@ -123,7 +126,7 @@ impl Talk {
             line("Say something. /status tells where you are, /quit ends it.");
         }
         loop {
-            if ended && self.open.is_empty() {
+            if ended && self.open.is_empty() && self.place.is_some() {
                 break;
             }
             let event = tokio::select! {
@@ -182,6 +185,7 @@ impl Talk {
                 self.client
                     .say(&id, text)
                     .map_err(|e| Failure::new("the message was not sent", e))?;
+                self.own.insert(id.clone());
                 self.open.insert(id);
             }
         }
@@ -222,15 +226,19 @@ impl Talk {
                     self.notice(&format!("[{node} answers; the conversation runs on {owner}]"));
                 }
             }
+            // What was said before stands above; a pipe gets only the answers to its own lines.
+            ServerFrame::Said { id, text, .. } if self.interactive && !self.own.contains(&id) => {
+                line(&format!("> {text}"));
+            }
             ServerFrame::Delta {
                 reply_to,
                 offset,
                 text,
-            } if !self.output.is_json() => {
+            } if self.shows(&reply_to) => {
                 self.stream(&reply_to, offset, &text);
             }
             ServerFrame::Reply { reply_to, text, .. } => {
-                if !self.output.is_json() {
+                if self.shows(&reply_to) {
                     self.finish(&reply_to, &text);
                 }
                 self.open.remove(&reply_to);
@@ -259,6 +267,10 @@ impl Talk {
             }
             _ => {}
         }
+    }
+
+    fn shows(&self, reply_to: &str) -> bool {
+        !self.output.is_json() && (self.interactive || self.own.contains(reply_to))
     }
 
     /// What is already on the terminal is not written again; what began anew is.
