@@ -5,15 +5,19 @@
 //!      ◄──events──────  │  Conversation decides what follows from each frame and each loss
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use jarvis_host::Tasks;
 use jarvis_types::chat::{ClientFrame, SUBPROTOCOL, ServerFrame};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -36,7 +40,12 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest frame taken from a server, in bytes: the longest reply, escaped.
 const MAX_FRAME_BYTES: usize = 1024 * 1024;
 
-type Socket = WebSocketStream<TcpStream>;
+/// What a socket runs over: TCP, or TLS over it.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// Where and as whom to talk.
 #[derive(Debug, Clone)]
@@ -119,7 +128,8 @@ impl ChatClient {
     /// [`ChatError::BadEndpoint`].
     pub fn start(options: ChatOptions, tasks: &Tasks) -> Result<Self, ChatError> {
         for endpoint in &options.endpoints {
-            let fits = Url::parse(endpoint).is_ok_and(|url| url.scheme() == "ws" && url.host().is_some());
+            let fits = Url::parse(endpoint)
+                .is_ok_and(|url| matches!(url.scheme(), "ws" | "wss") && url.host().is_some());
             if !fits {
                 return Err(ChatError::BadEndpoint(endpoint.clone()));
             }
@@ -251,6 +261,10 @@ impl Driver {
                 .await
                 .map_err(SocketError::Io)?;
             stream.set_nodelay(true).map_err(SocketError::Io)?;
+            let stream: Box<dyn Stream> = match url.scheme() {
+                "wss" => Box::new(secured(&host, stream).await.map_err(SocketError::Io)?),
+                _ => Box::new(stream),
+            };
             client_async_with_config(request, stream, Some(config())).await
         };
         match timeout(CONNECT_TIMEOUT, open).await {
@@ -402,6 +416,16 @@ impl Driver {
 fn schedule(again: &mut Vec<(Instant, String)>, id: &str, after: Duration) {
     again.retain(|(_, waiting)| waiting != id);
     again.push((Instant::now() + after, id.to_owned()));
+}
+
+async fn secured(
+    host: &str,
+    stream: TcpStream,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    TlsConnector::from(Arc::new(crate::http::tls(true)))
+        .connect(name, stream)
+        .await
 }
 
 fn config() -> WebSocketConfig {

@@ -216,7 +216,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// TLS with the machine's own certificates; they are only read where they are needed.
-fn tls(wanted: bool) -> rustls::ClientConfig {
+pub(crate) fn tls(wanted: bool) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     if wanted {
         let found = rustls_native_certs::load_native_certs();

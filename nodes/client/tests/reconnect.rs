@@ -198,3 +198,22 @@ async fn addresses_that_are_none_are_refused_before_anything_is_tried() {
         ));
     }
 }
+
+#[tokio::test]
+async fn a_server_without_tls_is_not_taken_for_one_with_it() {
+    let (plain, tasks) = (Server::start().await, Tasks::new());
+    let mut chat = client(&[&plain.url.replace("ws://", "wss://")], &tasks);
+    within(async {
+        let (mut stream, _) = plain.listener.accept().await.expect("a client");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .expect("sent");
+        let event = chat.next().await.expect("says why");
+        let ChatEvent::Reconnecting { why, .. } = event else {
+            panic!("{event:?}")
+        };
+        assert!(why.contains("wss://"), "{why}");
+    })
+    .await;
+    tasks.stop(Duration::from_secs(1)).await;
+}
