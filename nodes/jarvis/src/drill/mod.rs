@@ -113,6 +113,14 @@ pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
             _ = tokio::signal::ctrl_c() => Err(Failure::new("the drill was broken off", "Ctrl-C")),
         }
     };
+    if rounds.is_empty()
+        && let Err(failure) = result
+    {
+        // Nobody was killed: there is nothing to report.
+        progress.done();
+        tasks.stop(Duration::from_secs(2)).await;
+        return Err(failure);
+    }
     // Broken off or not: the cluster is left whole, and what was said is checked.
     progress.say("waiting until the cluster is whole again");
     let whole = cluster.until_whole(WHOLE_TIMEOUT).await;
