@@ -11,11 +11,13 @@
 //! them as often as it likes. Dropping a [`Node`] kills it.
 mod activity;
 mod admin;
+mod announce;
 pub mod disk;
 mod handover;
 mod join_server;
 mod members;
 pub mod protocol;
+mod responders;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,35 +29,30 @@ use jarvis_gateway::{
     ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, RenderMetrics, secret_hash,
 };
 use jarvis_host::{Clock, Entropy, Tasks};
-use jarvis_machine::command::{Command, NewNode};
-use jarvis_machine::rows::{NodeIntent, NodeRole};
 use jarvis_mesh::api::{Member, Mesh};
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
 use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
 use jarvis_mesh::transport::{MeshTimers, bind_udp};
-use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
+use jarvis_replica::api::Replica;
 use jarvis_replica::{RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
 use jarvis_session::api::{Sessions, SessionsDeps};
 use jarvis_session::entity::{SessionKind, SessionKindDeps};
 use jarvis_session::hub::Hub;
 use jarvis_session::responder::Chain;
-use jarvis_session::settings::{ApiKey, Deadlines, EndpointSettings, Protocol, ResponderSettings};
 use jarvis_types::{ClusterId, NodeId, NodeName};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::KnownPeer;
-use crate::fail::{Failure, chain};
+use crate::fail::Failure;
 use admin::NodeAdmin;
+use announce::Announcer;
 use join_server::{JoinAnswerer, JoinServer};
 use members::MembersFollower;
-use protocol::{BUILD, LEVEL};
+use protocol::BUILD;
+use responders::responders;
 
-/// How long one attempt to tell the cluster of this node may take; it is repeated.
-const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(5);
-/// Pause between attempts.
-const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 /// Name of the first user.
 pub const FIRST_USER: &str = "admin";
 /// How long each part may take to stop.
@@ -455,146 +452,5 @@ fn gateway_settings(settings: &Settings) -> GatewaySettings {
         sockets_per_minute: settings.limits.sockets_per_minute,
         version: BUILD.to_owned(),
         ..GatewaySettings::default()
-    }
-}
-
-/// The responders' settings, keys read from where they are kept.
-fn responders(settings: &Settings) -> Result<ResponderSettings, Failure> {
-    let defaults = ResponderSettings::default();
-    let mut endpoints = Vec::new();
-    for (index, responder) in settings.responders.iter().enumerate() {
-        let deadlines = Deadlines {
-            first_token: responder.first_token_timeout,
-            whole: responder.total_timeout,
-            ..Deadlines::default()
-        };
-        endpoints.push(EndpointSettings {
-            name: format!("{}-{index}", responder.model),
-            protocol: match responder.kind {
-                jarvis_config::ResponderKind::OpenAi => Protocol::OpenAi,
-                jarvis_config::ResponderKind::Ollama => Protocol::Ollama,
-            },
-            url: responder.url.clone(),
-            model: responder.model.clone(),
-            api_key: api_key(index, responder)?,
-            deadlines,
-        });
-    }
-    Ok(ResponderSettings {
-        endpoints,
-        history_entries: settings.session.history_messages as usize,
-        system_prompt: settings
-            .session
-            .system_prompt
-            .clone()
-            .unwrap_or(defaults.system_prompt),
-        time_zone: settings.session.time_zone.clone(),
-    })
-}
-
-fn api_key(index: usize, responder: &jarvis_config::ResponderSettings) -> Result<Option<ApiKey>, Failure> {
-    let what = format!("the key of responder[{index}] cannot be read");
-    if let Some(path) = &responder.api_key_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::new(what, format!("{path}: {error}")).next("correct api_key_file"))?;
-        return Ok(Some(ApiKey::new(text.trim())));
-    }
-    if let Some(name) = &responder.api_key_env {
-        let text = std::env::var(name).map_err(|error| {
-            Failure::new(what, format!("{name}: {error}")).next("set it, or correct api_key_env")
-        })?;
-        return Ok(Some(ApiKey::new(text.trim())));
-    }
-    Ok(responder.api_key.as_ref().map(|key| ApiKey::new(key.expose())))
-}
-
-/// Brings the cluster into being where this is its first node, and tells the cluster of this node.
-struct Announcer {
-    replica: Replica,
-    config: NodeConfig,
-    handed_over: bool,
-    keeper: Arc<dyn Keeper>,
-}
-
-impl Announcer {
-    async fn run(self) {
-        while let Err(error) = self.announce().await {
-            tracing::debug!(error, "the cluster was not told of this node yet");
-            tokio::time::sleep(ANNOUNCE_PAUSE).await;
-        }
-    }
-
-    async fn announce(&self) -> Result<(), String> {
-        let options = ProposeOptions {
-            fence: None,
-            request: None,
-            deadline: ANNOUNCE_DEADLINE,
-        };
-        let config = &self.config;
-        if config.founder && !self.is_initialised()? {
-            let command = Command::Initialise {
-                cluster: config.cluster,
-                node: NewNode {
-                    name: config.name.clone(),
-                    role: NodeRole::Voter,
-                    mesh_address: config.mesh_address.clone(),
-                    http_url: config.http_url.clone(),
-                    version: BUILD.to_owned(),
-                    level: LEVEL,
-                },
-                admin: FIRST_USER.to_owned(),
-            };
-            match self.replica.bootstrap(command, options.clone()).await {
-                // It was done in an earlier life, and this node had not yet read so.
-                Ok(_) | Err(ProposeError::Refused(_)) => {}
-                Err(error) => return Err(chain(&error)),
-            }
-        }
-        let view = self
-            .replica
-            .linearizable(ANNOUNCE_DEADLINE)
-            .await
-            .map_err(|e| chain(&e))?;
-        let row = view
-            .query()
-            .node(config.node)
-            .map_err(|e| chain(&e))?
-            .ok_or("the cluster does not list this node")?;
-        let same = row.mesh_address == config.mesh_address && row.http_url == config.http_url;
-        if row.intent == NodeIntent::Joining || !same || row.version != BUILD || row.level != LEVEL {
-            let command = Command::AnnounceNode {
-                node: config.node,
-                mesh_address: config.mesh_address.clone(),
-                http_url: config.http_url.clone(),
-                version: BUILD.to_owned(),
-                level: LEVEL,
-            };
-            self.replica
-                .propose(command, options.clone())
-                .await
-                .map_err(|e| chain(&e))?;
-        }
-        if self.handed_over {
-            if matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained) {
-                let command = Command::SetIntent {
-                    node: config.node,
-                    intent: NodeIntent::Active,
-                };
-                self.replica
-                    .propose(command, options)
-                    .await
-                    .map_err(|e| chain(&e))?;
-            }
-            self.keeper.save_handed_over(false)?;
-        }
-        Ok(())
-    }
-
-    fn is_initialised(&self) -> Result<bool, String> {
-        let view = self.replica.local().map_err(|e| chain(&e))?;
-        view.query()
-            .cluster()
-            .map(|row| row.is_some())
-            .map_err(|e| chain(&e))
     }
 }
