@@ -94,6 +94,7 @@ impl House {
             keeper: Arc::new(Memory::default()),
             metrics: Arc::new(String::new),
             disk: Arc::new(|| None),
+            process: None,
         };
         let node = Node::run(config, deps).await.expect("it starts");
         let api = Api::new(&format!("http://{address}"), Some(ADMIN.to_owned())).expect("an address");

@@ -23,7 +23,7 @@ const SECONDS_BUCKETS: [f64; 16] =
 ///
 /// # Errors
 /// Where a subscriber is installed already, or `filter` is malformed.
-pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogControl, LogError> {
     let filter = EnvFilter::try_new(filter).map_err(|e| LogError::Filter(e.to_string()))?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
@@ -31,7 +31,29 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
         LogFormat::Pretty => layer.with_target(true).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(LogError::Installed)
+    let (filter, reload) = tracing_subscriber::reload::Layer::new(filter);
+    let set = move |directives: &str| {
+        let filter = EnvFilter::try_new(directives).map_err(|e| LogError::Filter(e.to_string()))?;
+        reload.reload(filter).map_err(|e| LogError::Filter(e.to_string()))
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(LogError::Installed)?;
+    Ok(LogControl(std::sync::Arc::new(set)))
+}
+
+type SetFilter = dyn Fn(&str) -> Result<(), LogError> + Send + Sync;
+
+/// Changes what is logged while the process runs. Clones are the same control.
+#[derive(Clone)]
+pub struct LogControl(std::sync::Arc<SetFilter>);
+
+impl LogControl {
+    /// Logs by these directives from here on.
+    ///
+    /// # Errors
+    /// Where they are malformed.
+    pub fn set_filter(&self, directives: &str) -> Result<(), LogError> {
+        (self.0)(directives)
+    }
 }
 
 /// Why logs could not start.

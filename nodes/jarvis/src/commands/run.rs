@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jarvis_config::{LogFormat, Settings};
-use jarvis_host::telemetry::{self, LogFormat as HostLogFormat};
+use jarvis_host::telemetry::{self, LogControl, LogFormat as HostLogFormat};
 use jarvis_host::{SystemClock, SystemEntropy};
 use jarvis_mesh::store::TlsStore;
 use jarvis_replica::StoreChoice;
@@ -17,7 +17,7 @@ use crate::cli::args::RunArgs;
 use crate::data::{DataError, DataFolder, KnownPeer, LockedFolder, NodeFile};
 use crate::fail::Failure;
 use crate::node::disk::DiskMeter;
-use crate::node::{Keeper, Node, NodeConfig, NodeDeps, Sockets};
+use crate::node::{Keeper, Node, NodeConfig, NodeDeps, ProcessWide, Sockets};
 use crate::places::{advertised, data_folder, local_url};
 
 /// The whole of going away: then the process ends whatever is left.
@@ -35,7 +35,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let locked = Arc::new(open_folder(&DataFolder::new(&data)).map_err(|error| error.failure(what))?);
     let file = locked.member().map_err(|error| error.failure(what))?;
     let settings = settings(args.config.as_deref(), &data)?.settings;
-    start_logs(&settings)?;
+    let logs = start_logs(&settings)?;
     let metrics = telemetry::start_metrics().map_err(|error| Failure::from_error(what, &error))?;
     let mut signals = Signals::new(args.supervised).map_err(|error| Failure::new(what, error))?;
 
@@ -74,6 +74,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         keeper: Arc::clone(&keeper) as Arc<dyn Keeper>,
         metrics: Arc::new(move || metrics.render()),
         disk: meter.per_day(),
+        process: Some(ProcessWide { logs }),
     };
     let node = Box::pin(Node::run(config, deps)).await?;
     node.background().spawn_until_cancelled(meter.run());
@@ -84,6 +85,10 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let reason = tokio::select! {
         reason = signals.next() => reason,
         () = node.removed() => Reason::Removed,
+        why = node.failed() => {
+            // Whoever supervises the process starts it again; what was committed is on the disks of the majority.
+            return Err(Failure::new("the node cannot go on", why).next("see the log above; start it again"));
+        }
     };
     finish(node, reason, &mut signals).await
 }
@@ -128,7 +133,7 @@ fn open_folder(folder: &DataFolder) -> Result<LockedFolder, DataError> {
 }
 
 /// Starts logging as configured.
-pub(crate) fn start_logs(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn start_logs(settings: &Settings) -> Result<LogControl, Failure> {
     let format = match settings.log.format {
         LogFormat::Pretty => HostLogFormat::Pretty,
         LogFormat::Json => HostLogFormat::Json,

@@ -11,6 +11,7 @@
 //! them as often as it likes. Dropping a [`Node`] kills it.
 mod activity;
 mod admin;
+mod agent;
 mod announce;
 pub mod disk;
 mod handover;
@@ -28,8 +29,10 @@ use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
 use jarvis_gateway::{
     ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, RenderMetrics, secret_hash,
 };
+use jarvis_host::telemetry::LogControl;
 use jarvis_host::{Clock, Entropy, Tasks};
 use jarvis_mesh::api::{Member, Mesh};
+use jarvis_mesh::control::{AgentNotice, ControlPlane};
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
 use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
@@ -125,6 +128,16 @@ pub struct NodeDeps {
     pub metrics: RenderMetrics,
     /// For `status`.
     pub disk: DiskWrittenPerDay,
+    /// What only a process that is one node may have: ractor's registries and probes of the machine's own network. None
+    /// where many nodes share a process.
+    pub process: Option<ProcessWide>,
+}
+
+/// What concerns a whole process.
+#[derive(Clone)]
+pub struct ProcessWide {
+    /// Changes what is logged.
+    pub logs: LogControl,
 }
 
 /// The two sockets of a node, on one port.
@@ -181,6 +194,7 @@ pub struct Node {
     address: SocketAddr,
     keeper: Arc<dyn Keeper>,
     removed: CancellationToken,
+    control: Arc<dyn ControlPlane>,
 }
 
 impl Drop for Node {
@@ -220,6 +234,9 @@ impl Node {
             deps.save_identity,
         );
 
+        let control = agent::start(&mesh, &config, deps.process)
+            .await
+            .map_err(|error| Failure::from_error(what.clone(), &error))?;
         let removed = CancellationToken::new();
         let replica = Box::pin(start_replica(&config, &mesh, &deps.clock, &tasks))
             .await
@@ -309,6 +326,7 @@ impl Node {
             address,
             keeper: deps.keeper,
             removed,
+            control,
         })
     }
 
@@ -320,6 +338,11 @@ impl Node {
     /// Completes when the cluster has removed this node.
     pub async fn removed(&self) {
         self.removed.cancelled().await;
+    }
+
+    /// Completes, with the reason, when the node cannot go on: its disk failed, or Raft ended by itself.
+    pub async fn failed(&self) -> String {
+        self.replica.failed().await
     }
 
     /// Tasks that end with the node.
@@ -334,6 +357,7 @@ impl Node {
 
     /// Hands its work over: sockets go elsewhere, partitions and leadership move. Bounded; loses nothing.
     pub async fn hand_over(&self) {
+        self.control.tell_all(AgentNotice::Draining(true));
         let drain = async {
             if let Some(gateway) = &self.gateway {
                 gateway.drain().await;
