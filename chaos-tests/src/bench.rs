@@ -75,7 +75,10 @@ pub async fn messages(cluster: &Cluster, clients: usize, lasting: Duration) -> R
     let start = Instant::now();
     let end = start + lasting;
     for n in 0..clients {
-        let url = sockets.get(n % sockets.len()).context("there are sockets")?.clone();
+        let url = sockets
+            .get(n % sockets.len())
+            .context("there are sockets")?
+            .clone();
         let token = cluster.token.clone();
         talkers.spawn(async move {
             let (mut said, mut reply) = (microseconds()?, microseconds()?);
@@ -101,7 +104,12 @@ pub async fn messages(cluster: &Cluster, clients: usize, lasting: Duration) -> R
     }
     let elapsed = start.elapsed();
     let commits_per_second = (said.len() + reply.len()) as f64 / elapsed.as_secs_f64();
-    Ok(MessageRates { clients, said: Latency::of(&said, elapsed), reply: Latency::of(&reply, elapsed), commits_per_second })
+    Ok(MessageRates {
+        clients,
+        said: Latency::of(&said, elapsed),
+        reply: Latency::of(&reply, elapsed),
+        commits_per_second,
+    })
 }
 
 /// What a node costs while nobody talks.
@@ -126,7 +134,11 @@ pub struct Idle {
 /// # Errors
 /// Where `/proc` does not tell.
 pub async fn idle(cluster: &Cluster, lasting: Duration) -> Result<Vec<Idle>> {
-    let before: Vec<Usage> = cluster.nodes.iter().map(|node| Usage::of(node.pid)).collect::<Result<_>>()?;
+    let before: Vec<Usage> = cluster
+        .nodes
+        .iter()
+        .map(|node| Usage::of(node.pid))
+        .collect::<Result<_>>()?;
     sleep(lasting).await;
     let leader = cluster.leader().await?;
     let mut all = Vec::new();
@@ -134,12 +146,15 @@ pub async fn idle(cluster: &Cluster, lasting: Duration) -> Result<Vec<Idle>> {
         let now = Usage::of(node.pid)?;
         let days = lasting.as_secs_f64() / 86_400.0;
         let status = cluster.get(node, "/api/v1/cluster").await?;
-        let own = status["nodes"].as_array().and_then(|nodes| nodes.iter().find(|n| n["name"] == node.name.as_str()));
+        let own = status["nodes"]
+            .as_array()
+            .and_then(|nodes| nodes.iter().find(|n| n["name"] == node.name.as_str()));
         all.push(Idle {
             node: node.name.clone(),
             leads: node.name == leader,
             resident_mb: now.resident_bytes as f64 / 1e6,
-            cpu_percent: (now.cpu_ticks - before.cpu_ticks) as f64 / TICKS_PER_SECOND / lasting.as_secs_f64() * 100.0,
+            cpu_percent: (now.cpu_ticks - before.cpu_ticks) as f64 / TICKS_PER_SECOND / lasting.as_secs_f64()
+                * 100.0,
             written_bytes_per_day: ((now.written_bytes - before.written_bytes) as f64 / days) as u64,
             written_bytes_per_day_in_status: own.and_then(|n| n["disk_written_per_day_bytes"].as_u64()),
         });
@@ -169,13 +184,19 @@ impl Usage {
     pub fn of(pid: u32) -> Result<Self> {
         let folder = Path::new("/proc").join(pid.to_string());
         let field = |text: &str, name: &str| -> Option<u64> {
-            text.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+            text.lines()
+                .find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
         };
         let status = std::fs::read_to_string(folder.join("status"))?;
         let stat = std::fs::read_to_string(folder.join("stat"))?;
         let io = std::fs::read_to_string(folder.join("io"))?;
         let (_, after_name) = stat.rsplit_once(')').context("a stat line has a name")?;
-        let times: Vec<u64> = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse().ok()).collect();
+        let times: Vec<u64> = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|t| t.parse().ok())
+            .collect();
         Ok(Self {
             resident_bytes: field(&status, "VmRSS:").context("VmRSS")? * 1024,
             cpu_ticks: times.iter().sum(),
@@ -258,7 +279,9 @@ pub async fn talking(cluster: &Cluster, count: usize, each: usize) -> Result<Tal
                 let id = format!("m{message}");
                 chat.say(&id, "3 * 3").await?;
                 loop {
-                    let frame = timeout(Duration::from_secs(60), chat.next()).await.context("no answer")??;
+                    let frame = timeout(Duration::from_secs(60), chat.next())
+                        .await
+                        .context("no answer")??;
                     if frame["type"] == "reply" {
                         break;
                     }
@@ -282,7 +305,12 @@ pub async fn talking(cluster: &Cluster, count: usize, each: usize) -> Result<Tal
         }
     }
     let reply = Latency::of(&reply, start.elapsed());
-    Ok(Talking { sockets: count, messages_each: each, reply, errors: errors.load(Ordering::Relaxed) })
+    Ok(Talking {
+        sockets: count,
+        messages_each: each,
+        reply,
+        errors: errors.load(Ordering::Relaxed),
+    })
 }
 
 async fn connect_all(cluster: &Cluster, urls: &[String], count: usize) -> Result<Vec<Chat>> {
@@ -303,4 +331,3 @@ async fn connect_all(cluster: &Cluster, urls: &[String], count: usize) -> Result
     ensure!(open.len() == count, "{} of {count} sockets are open", open.len());
     Ok(open)
 }
-

@@ -18,9 +18,9 @@ use jarvis_machine::command::{Command, NewNode};
 use jarvis_machine::rows::NodeRole;
 use jarvis_mesh::api::{Member, Mesh};
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
+use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::store::TlsStore;
 use jarvis_mesh::transport::{MeshTimers, bind_udp};
-use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_replica::api::{ProposeOptions, ReadError, Replica, View};
 use jarvis_replica::config::{MemoryDisk, ReplicaConfig, ReplicaDeps, StoreChoice};
 use jarvis_types::{ClusterId, EntityId, KindId, NodeId, NodeName, PartitionIndex};
@@ -104,7 +104,9 @@ impl Node {
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
             (Arc::new(SystemClock), Arc::new(SystemEntropy::default()));
         let tasks = Tasks::new();
-        let identity = TlsStore::new(folder).load_identity()?.context("the parent left an identity")?;
+        let identity = TlsStore::new(folder)
+            .load_identity()?
+            .context("the parent left an identity")?;
         let deps = MeshDeps {
             identity,
             socket: bind_udp("127.0.0.1:0".parse()?)?,
@@ -113,19 +115,46 @@ impl Node {
             entropy,
             tasks: tasks.clone(),
         };
-        let mesh = Mesh::start(MeshConfig { cluster: CLUSTER, node, timers: MeshTimers::lan() }, deps)?;
+        let mesh = Mesh::start(
+            MeshConfig {
+                cluster: CLUSTER,
+                node,
+                timers: MeshTimers::lan(),
+            },
+            deps,
+        )?;
         let config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
-        let deps = ReplicaDeps { transport: Arc::new(mesh.clone()), clock, tasks: tasks.clone() };
+        let deps = ReplicaDeps {
+            transport: Arc::new(mesh.clone()),
+            clock,
+            tasks: tasks.clone(),
+        };
         let replica = Replica::start(config, deps).await?;
-        let deps = EntityDeps { mesh: mesh.clone(), replica: replica.clone(), tasks: tasks.clone() };
+        let deps = EntityDeps {
+            mesh: mesh.clone(),
+            replica: replica.clone(),
+            tasks: tasks.clone(),
+        };
         let router = EntityRuntime::new(deps).kind(EchoKind).start().await?;
-        Ok(Self { mesh, replica, router, tasks })
+        Ok(Self {
+            mesh,
+            replica,
+            router,
+            tasks,
+        })
     }
 
     fn meet(&self, other: NodeId, address: String) -> Result<()> {
         let own = self.mesh.local_addr()?.to_string();
-        let member = |node, address| anyhow::Ok(Member { node, name: name(node)?, address });
-        self.mesh.set_members(vec![member(self.mesh.node(), own)?, member(other, address)?]);
+        let member = |node, address| {
+            anyhow::Ok(Member {
+                node,
+                name: name(node)?,
+                address,
+            })
+        };
+        self.mesh
+            .set_members(vec![member(self.mesh.node(), own)?, member(other, address)?]);
         Ok(())
     }
 
@@ -143,12 +172,23 @@ impl Node {
 }
 
 fn options() -> ProposeOptions {
-    ProposeOptions { fence: None, request: None, deadline: PATIENCE }
+    ProposeOptions {
+        fence: None,
+        request: None,
+        deadline: PATIENCE,
+    }
 }
 
 fn new_node(node: NodeId) -> Result<NewNode> {
     let (mesh_address, http_url, version) = (String::new(), String::new(), "0".to_owned());
-    Ok(NewNode { name: name(node)?, role: NodeRole::Voter, mesh_address, http_url, version, level: 1 })
+    Ok(NewNode {
+        name: name(node)?,
+        role: NodeRole::Voter,
+        mesh_address,
+        http_url,
+        version,
+        level: 1,
+    })
 }
 
 /// The child: node 2. Says its address, reads the parent's, serves until its input ends.
@@ -191,40 +231,77 @@ pub async fn calls(tool: PathBuf, lasting: Duration) -> Result<CallRates> {
         TlsStore::new(&folder.path().join(node.to_string())).save_identity(&identity)?;
     }
     let node = Node::start(NodeId(1), &folder.path().join("1")).await?;
-    let command = Command::Initialise { cluster: CLUSTER, node: new_node(NodeId(1))?, admin: "admin".into() };
+    let command = Command::Initialise {
+        cluster: CLUSTER,
+        node: new_node(NodeId(1))?,
+        admin: "admin".into(),
+    };
     node.replica.bootstrap(command, options()).await?;
     node.announce().await?;
     let secret = [7; 32];
-    let invite = Command::CreateInvite { secret, role: NodeRole::Voter, expires_at_ms: u64::MAX };
+    let invite = Command::CreateInvite {
+        secret,
+        role: NodeRole::Voter,
+        expires_at_ms: u64::MAX,
+    };
     node.replica.propose(invite, options()).await?;
-    node.replica.propose(Command::ConsumeInvite { secret, node: new_node(NodeId(2))? }, options()).await?;
+    node.replica
+        .propose(
+            Command::ConsumeInvite {
+                secret,
+                node: new_node(NodeId(2))?,
+            },
+            options(),
+        )
+        .await?;
 
     let mut child = tokio::process::Command::new(tool);
     child.arg("call-node").arg(folder.path().join("2"));
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut child = child
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-    let address = timeout(PATIENCE, lines.next_line()).await??.context("the child says its address")?;
+    let address = timeout(PATIENCE, lines.next_line())
+        .await??
+        .context("the child says its address")?;
     let mut stdin = child.stdin.take().context("stdin is piped")?;
     node.meet(NodeId(2), address)?;
-    stdin.write_all(format!("{}\n", node.mesh.local_addr()?).as_bytes()).await?;
+    stdin
+        .write_all(format!("{}\n", node.mesh.local_addr()?).as_bytes())
+        .await?;
 
-    let keys = timeout(PATIENCE, remote_keys(&node.router)).await.context("nothing was placed on node 2")?;
+    let keys = timeout(PATIENCE, remote_keys(&node.router))
+        .await
+        .context("nothing was placed on node 2")?;
     // A first run, unmeasured, activates the entities.
     measure(&node.router, &keys, 8, Duration::from_secs(1)).await?;
     let sequential = measure(&node.router, &keys, 1, lasting).await?;
     let callers_64 = measure(&node.router, &keys, 64, lasting).await?;
     drop(stdin);
-    ensure!(timeout(PATIENCE, child.wait()).await??.success(), "the child failed");
+    ensure!(
+        timeout(PATIENCE, child.wait()).await??.success(),
+        "the child failed"
+    );
     node.tasks.cancel();
-    Ok(CallRates { sequential, callers_64 })
+    Ok(CallRates {
+        sequential,
+        callers_64,
+    })
 }
 
 /// Keys of entities that node 2 owns.
 async fn remote_keys(router: &Router) -> Vec<EntityId> {
     let mut changes = router.placement_changes();
     loop {
-        let all = (0..256).map(|n| EntityId { kind: ECHO, key: format!("echo-{n}") });
-        let remote: Vec<_> = all.filter(|id| router.ownership(id).owner == Some(NodeId(2))).collect();
+        let all = (0..256).map(|n| EntityId {
+            kind: ECHO,
+            key: format!("echo-{n}"),
+        });
+        let remote: Vec<_> = all
+            .filter(|id| router.ownership(id).owner == Some(NodeId(2)))
+            .collect();
         if remote.len() >= 64 {
             return remote;
         }
@@ -239,7 +316,10 @@ async fn measure(router: &Router, keys: &[EntityId], callers: usize, lasting: Du
     let end = start + lasting;
     let mut asking = JoinSet::new();
     for caller in 0..callers {
-        let key = keys.get(caller % keys.len().max(1)).context("node 2 owns entities")?.clone();
+        let key = keys
+            .get(caller % keys.len().max(1))
+            .context("node 2 owns entities")?
+            .clone();
         let router = router.clone();
         asking.spawn(async move {
             let mut taken = microseconds()?;

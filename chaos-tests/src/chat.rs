@@ -31,7 +31,9 @@ impl Chat {
         if let Some(token) = token {
             headers.insert("authorization", format!("Bearer {token}").parse()?);
         }
-        let (socket, _) = timeout(OPEN, connect_async(request)).await.context("the socket did not open")??;
+        let (socket, _) = timeout(OPEN, connect_async(request))
+            .await
+            .context("the socket did not open")??;
         Ok(Self { socket })
     }
 
@@ -39,7 +41,12 @@ impl Chat {
     ///
     /// # Errors
     /// Where the answer is something else.
-    pub async fn hello(url: &str, token: &str, session: Option<&str>, after: Option<u64>) -> Result<(Self, Value)> {
+    pub async fn hello(
+        url: &str,
+        token: &str,
+        session: Option<&str>,
+        after: Option<u64>,
+    ) -> Result<(Self, Value)> {
         let mut chat = Self::open(url, Some(token)).await?;
         let mut hello = json!({"type": "hello"});
         if let Some(session) = session {
@@ -105,6 +112,8 @@ impl Chat {
                 }
             }
         });
-        found.await.with_context(|| format!("no {kind} within {wait:?}"))?
+        found
+            .await
+            .with_context(|| format!("no {kind} within {wait:?}"))?
     }
 }

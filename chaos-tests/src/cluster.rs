@@ -56,8 +56,16 @@ impl Options {
     /// Three nodes without rate limits.
     pub fn unlimited(jarvis: PathBuf) -> Self {
         let off = ["MESSAGES_PER_MINUTE", "SOCKETS_PER_MINUTE"];
-        let env = off.iter().map(|key| (format!("JARVIS_LIMITS__{key}"), "0".to_owned())).collect();
-        Self { jarvis, nodes: 3, env, restart: true }
+        let env = off
+            .iter()
+            .map(|key| (format!("JARVIS_LIMITS__{key}"), "0".to_owned()))
+            .collect();
+        Self {
+            jarvis,
+            nodes: 3,
+            env,
+            restart: true,
+        }
     }
 }
 
@@ -71,8 +79,15 @@ pub fn find_jarvis() -> Result<PathBuf> {
     }
     let here = std::env::current_exe()?;
     let folders = here.ancestors().skip(1).take(2);
-    let found = folders.map(|folder| folder.join("jarvis")).find(|path| path.is_file());
-    found.with_context(|| format!("no jarvis binary beside {}: cargo build --bin jarvis", here.display()))
+    let found = folders
+        .map(|folder| folder.join("jarvis"))
+        .find(|path| path.is_file());
+    found.with_context(|| {
+        format!(
+            "no jarvis binary beside {}: cargo build --bin jarvis",
+            here.display()
+        )
+    })
 }
 
 /// A running cluster.
@@ -105,25 +120,53 @@ impl Cluster {
     async fn start_at(data: &Path, options: Options, port: u16) -> Result<Self> {
         let started = Instant::now();
         let mut command = Command::new(&options.jarvis);
-        command.args(["up", "--json", "--nodes", &options.nodes.to_string(), "--port", &port.to_string()]);
+        command.args([
+            "up",
+            "--json",
+            "--nodes",
+            &options.nodes.to_string(),
+            "--port",
+            &port.to_string(),
+        ]);
         command.arg("--data").arg(data);
         if !options.restart {
             command.arg("--no-restart");
         }
         command.envs(options.env.iter().map(|(key, value)| (key, value)));
         command.env_remove("JARVIS_DATA");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-        let mut up = command.spawn().with_context(|| format!("{} does not start", options.jarvis.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        let mut up = command
+            .spawn()
+            .with_context(|| format!("{} does not start", options.jarvis.display()))?;
         let out = up.stdout.take().context("stdout is piped")?;
         let mut lines = BufReader::new(out).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await.context("the cluster did not get ready")??;
+        let line = timeout(PATIENCE, lines.next_line())
+            .await
+            .context("the cluster did not get ready")??;
         let line = line.context("jarvis up ended before it was ready")?;
-        let file: UpFile = serde_json::from_str(&line).with_context(|| format!("not the promised line: {line}"))?;
+        let file: UpFile =
+            serde_json::from_str(&line).with_context(|| format!("not the promised line: {line}"))?;
         ensure!(file.ready, "jarvis up said it was not ready");
         let ready_after = started.elapsed();
         let http = http_client()?;
-        let UpFile { url, token, nodes, .. } = file;
-        Ok(Self { up, url, token, nodes, ready_after, data: data.to_owned(), options, port, http })
+        let UpFile {
+            url, token, nodes, ..
+        } = file;
+        Ok(Self {
+            up,
+            url,
+            token,
+            nodes,
+            ready_after,
+            data: data.to_owned(),
+            options,
+            port,
+            http,
+        })
     }
 
     /// Reads `up.json` again: pids change when a node is started again.
@@ -142,7 +185,10 @@ impl Cluster {
     /// # Errors
     /// Where there is none.
     pub fn node(&self, name: &str) -> Result<&NodeProcess> {
-        self.nodes.iter().find(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+        self.nodes
+            .iter()
+            .find(|node| node.name == name)
+            .with_context(|| format!("there is no node {name}"))
     }
 
     /// The chat sockets of all nodes.
@@ -209,7 +255,11 @@ impl Cluster {
             if ready == self.nodes.len() {
                 return Ok(started.elapsed());
             }
-            ensure!(started.elapsed() < PATIENCE, "only {ready} of {} nodes are ready", self.nodes.len());
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "only {ready} of {} nodes are ready",
+                self.nodes.len()
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -218,14 +268,21 @@ impl Cluster {
     ///
     /// # Errors
     /// Where that takes too long.
-    pub async fn wait_cluster(&self, node: &NodeProcess, what: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
+    pub async fn wait_cluster(
+        &self,
+        node: &NodeProcess,
+        what: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<()> {
         let started = Instant::now();
         loop {
             let last = self.get(node, "/api/v1/cluster").await;
             if last.as_ref().is_ok_and(&what) {
                 return Ok(());
             }
-            ensure!(started.elapsed() < PATIENCE, "it never came to hold; last seen: {last:?}");
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "it never came to hold; last seen: {last:?}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -263,7 +320,9 @@ impl Cluster {
     /// Where it does not end in time, or not with success.
     pub async fn stop(mut self) -> Result<(PathBuf, Options, u16)> {
         signal(self.up.id().context("the supervisor runs")?, Signal::TERM)?;
-        let status = timeout(PATIENCE, self.up.wait()).await.context("jarvis up did not stop")??;
+        let status = timeout(PATIENCE, self.up.wait())
+            .await
+            .context("jarvis up did not stop")??;
         ensure!(status.success(), "jarvis up ended with {status}");
         Ok((self.data.clone(), self.options.clone(), self.port))
     }
@@ -284,7 +343,10 @@ pub fn http_client() -> Result<reqwest::Client> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Ok(reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(Duration::from_secs(10)).build()?)
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(Duration::from_secs(10))
+        .build()?)
 }
 
 /// Signals a process by its id.

@@ -48,13 +48,23 @@ pub async fn choose(cluster: &Cluster, victim: Victim, board: &Board) -> Result<
         let leader = cluster.leader().await?;
         let concerned = |node: &str| {
             let places = board.places();
-            places.iter().filter(|(gateway, owner)| is_about(victim, node, gateway, owner)).count()
+            places
+                .iter()
+                .filter(|(gateway, owner)| is_about(victim, node, gateway, owner))
+                .count()
         };
         let found = match victim {
             Victim::Leader => Some(leader),
-            Victim::Any(n) => cluster.nodes.get(n % cluster.nodes.len().max(1)).map(|node| node.name.clone()),
+            Victim::Any(n) => cluster
+                .nodes
+                .get(n % cluster.nodes.len().max(1))
+                .map(|node| node.name.clone()),
             Victim::Owner | Victim::Gateway => {
-                let others = cluster.nodes.iter().map(|n| n.name.as_str()).filter(|name| *name != leader);
+                let others = cluster
+                    .nodes
+                    .iter()
+                    .map(|n| n.name.as_str())
+                    .filter(|name| *name != leader);
                 let most = others.max_by_key(|name| concerned(name));
                 most.filter(|name| concerned(name) > 0).map(str::to_owned)
             }
@@ -62,7 +72,11 @@ pub async fn choose(cluster: &Cluster, victim: Victim, board: &Board) -> Result<
         if let Some(node) = found {
             return Ok(node);
         }
-        ensure!(started.elapsed() < PATIENCE, "no node came to be the {} of a talker", victim.name());
+        ensure!(
+            started.elapsed() < PATIENCE,
+            "no node came to be the {} of a talker",
+            victim.name()
+        );
         sleep(Duration::from_millis(100)).await;
     }
 }
@@ -78,5 +92,7 @@ fn is_about(victim: Victim, node: &str, gateway: &str, owner: &str) -> bool {
 
 /// Whether a kill of `node` at `at` concerned that talker in the way `victim` is about.
 pub fn concerns(victim: Victim, node: &str, history: &History, at: tokio::time::Instant) -> bool {
-    history.place_at(at).is_some_and(|(gateway, owner)| is_about(victim, node, gateway, owner))
+    history
+        .place_at(at)
+        .is_some_and(|(gateway, owner)| is_about(victim, node, gateway, owner))
 }

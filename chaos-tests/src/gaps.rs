@@ -17,7 +17,11 @@ pub fn around(history: &History, at: Instant) -> Option<Duration> {
 /// The value below which `share` of the values lie (nearest rank); zero for none.
 pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).or(sorted.last()).copied().unwrap_or_default()
+    sorted
+        .get(rank.saturating_sub(1))
+        .or(sorted.last())
+        .copied()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -29,7 +33,10 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let answered = [10, 20, 500, 510].map(|ms| (at(ms), String::new())).to_vec();
-        let history = History { answered, ..History::default() };
+        let history = History {
+            answered,
+            ..History::default()
+        };
         assert_eq!(around(&history, at(100)), Some(Duration::from_millis(480)));
         assert_eq!(around(&history, at(5)), None);
         assert_eq!(around(&history, at(600)), None);

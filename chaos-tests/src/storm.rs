@@ -77,7 +77,12 @@ pub async fn run(cluster: &mut Cluster, plan: &Plan) -> Result<Verdict> {
             name: format!("t{n}-{}", std::process::id()),
             board: board.clone(),
         };
-        talkers.spawn(talk(cluster.sockets(), cluster.token.clone(), manner, stopped.clone()));
+        talkers.spawn(talk(
+            cluster.sockets(),
+            cluster.token.clone(),
+            manner,
+            stopped.clone(),
+        ));
     }
     let mut kills = Vec::new();
     for &victim in &plan.kills {
@@ -86,8 +91,16 @@ pub async fn run(cluster: &mut Cluster, plan: &Plan) -> Result<Verdict> {
         let at = Instant::now();
         let pid = cluster.kill(&node)?;
         wait_restarted(cluster, &node, pid).await?;
-        let whole_after = at.elapsed().max(cluster.wait_whole().await.map(|_| at.elapsed())?);
-        kills.push(Kill { victim, node, at, whole_after, gaps: Vec::new() });
+        let whole_after = at
+            .elapsed()
+            .max(cluster.wait_whole().await.map(|_| at.elapsed())?);
+        kills.push(Kill {
+            victim,
+            node,
+            at,
+            whole_after,
+            gaps: Vec::new(),
+        });
     }
     if plan.stop_after_kills {
         sleep(plan.calm).await;
@@ -107,17 +120,27 @@ pub async fn run(cluster: &mut Cluster, plan: &Plan) -> Result<Verdict> {
 pub async fn judge(cluster: &mut Cluster, histories: Vec<History>, mut kills: Vec<Kill>) -> Result<Verdict> {
     cluster.wait_whole().await?;
     for kill in &mut kills {
-        let concerned = histories.iter().filter(|h| faults::concerns(kill.victim, &kill.node, h, kill.at));
-        kill.gaps = concerned.filter_map(|history| gaps::around(history, kill.at)).collect();
+        let concerned = histories
+            .iter()
+            .filter(|h| faults::concerns(kill.victim, &kill.node, h, kill.at));
+        kill.gaps = concerned
+            .filter_map(|history| gaps::around(history, kill.at))
+            .collect();
     }
     let mut broken = Vec::new();
     let (mut said, mut answered) = (0, 0);
     for history in &histories {
         let mut by_node = Vec::new();
         for node in &cluster.nodes {
-            by_node.push((node.name.clone(), transcript(cluster, node, &history.session).await?));
+            by_node.push((
+                node.name.clone(),
+                transcript(cluster, node, &history.session).await?,
+            ));
         }
-        let entries = by_node.first().map(|(_, entries)| entries.clone()).unwrap_or_default();
+        let entries = by_node
+            .first()
+            .map(|(_, entries)| entries.clone())
+            .unwrap_or_default();
         said += entries.iter().filter(|entry| !entry.reply).count();
         answered += entries.iter().filter(|entry| entry.reply).count();
         broken.extend(sequence::check(history));
@@ -126,7 +149,13 @@ pub async fn judge(cluster: &mut Cluster, histories: Vec<History>, mut kills: Ve
         broken.extend(answered_once::check(history, &entries));
         broken.extend(same_everywhere::check(&history.session, &by_node));
     }
-    Ok(Verdict { broken, kills, histories, said, answered })
+    Ok(Verdict {
+        broken,
+        kills,
+        histories,
+        said,
+        answered,
+    })
 }
 
 /// A session's whole transcript as one node gives it.
@@ -141,7 +170,12 @@ pub async fn transcript(
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let after = entries.last().map_or(0, |entry| entry.seq);
-        let page = cluster.get(node, &format!("/api/v1/sessions/{session}/messages?after={after}&limit=500")).await?;
+        let page = cluster
+            .get(
+                node,
+                &format!("/api/v1/sessions/{session}/messages?after={after}&limit=500"),
+            )
+            .await?;
         let frames = page["messages"].as_array().context("a page has messages")?;
         if frames.is_empty() {
             return Ok(entries);
@@ -159,7 +193,10 @@ async fn wait_restarted(cluster: &mut Cluster, node: &str, old_pid: u32) -> Resu
         if cluster.node(node)?.pid != old_pid {
             return Ok(());
         }
-        anyhow::ensure!(started.elapsed() < Duration::from_secs(30), "{node} was not started again");
+        anyhow::ensure!(
+            started.elapsed() < Duration::from_secs(30),
+            "{node} was not started again"
+        );
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -33,7 +33,12 @@ impl Board {
 
     /// Gateway and owner of every talker.
     pub fn places(&self) -> Vec<(String, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }
 
@@ -62,7 +67,13 @@ pub async fn talk(
     manner: Manner,
     stop: watch::Receiver<bool>,
 ) -> Result<History> {
-    let Manner { messages, pause, first_socket: next, name, board } = manner;
+    let Manner {
+        messages,
+        pause,
+        first_socket: next,
+        name,
+        board,
+    } = manner;
     let mut talker = Talker {
         sockets,
         token,
@@ -122,7 +133,10 @@ impl Talker {
         let mut say_at = Instant::now();
         let mut to_say = true;
         loop {
-            ensure!(started.elapsed() < GIVE_UP, "{id} stayed unanswered (said: {said})");
+            ensure!(
+                started.elapsed() < GIVE_UP,
+                "{id} stayed unanswered (said: {said})"
+            );
             self.connect_if_needed(&mut to_say, said).await?;
             let Some(chat) = self.chat.as_mut() else { continue };
             if to_say && Instant::now() >= say_at {
@@ -132,7 +146,11 @@ impl Talker {
                 }
                 to_say = false;
             }
-            let wait = if to_say { say_at.saturating_duration_since(Instant::now()) } else { SILENCE };
+            let wait = if to_say {
+                say_at.saturating_duration_since(Instant::now())
+            } else {
+                SILENCE
+            };
             let frame = match timeout(wait, chat.next()).await {
                 Ok(Ok(frame)) => frame,
                 Err(_) if to_say => continue,
@@ -182,7 +200,11 @@ impl Talker {
         match frame["type"].as_str() {
             Some("moved") => {
                 let owner = frame["owner"].as_str().unwrap_or_default().to_owned();
-                let gateway = self.history.places.last().map_or(String::new(), |(_, gateway, _)| gateway.clone());
+                let gateway = self
+                    .history
+                    .places
+                    .last()
+                    .map_or(String::new(), |(_, gateway, _)| gateway.clone());
                 self.note_place(gateway, owner);
                 News::Other
             }
@@ -215,12 +237,19 @@ impl Talker {
     async fn connect(&mut self) -> Result<()> {
         let started = Instant::now();
         loop {
-            let url = self.sockets.get(self.next % self.sockets.len()).context("there are sockets")?.clone();
+            let url = self
+                .sockets
+                .get(self.next % self.sockets.len())
+                .context("there are sockets")?
+                .clone();
             let session = (!self.history.session.is_empty()).then(|| self.history.session.clone());
             let after = session.as_ref().map(|_| self.history.last_seq());
             match Chat::hello(&url, &self.token, session.as_deref(), after).await {
                 Ok((chat, welcome)) => {
-                    self.history.session = welcome["session"].as_str().context("welcome names a session")?.to_owned();
+                    self.history.session = welcome["session"]
+                        .as_str()
+                        .context("welcome names a session")?
+                        .to_owned();
                     let name = |key: &str| welcome[key].as_str().unwrap_or_default().to_owned();
                     self.note_place(name("node"), name("owner"));
                     self.chat = Some(chat);

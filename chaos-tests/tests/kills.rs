@@ -29,13 +29,26 @@ async fn nothing_is_lost_or_said_twice_when_owner_leader_and_gateway_are_killed(
     };
     let verdict = storm::run(&mut cluster, &plan).await?.into_result()?;
     assert_eq!(verdict.kills.len(), 3);
-    assert!(verdict.answered > 100, "only {} answers: the load was no load", verdict.answered);
+    assert!(
+        verdict.answered > 100,
+        "only {} answers: the load was no load",
+        verdict.answered
+    );
     for kill in &verdict.kills {
         let mut gaps = kill.gaps.clone();
         gaps.sort();
         let (p50, max) = (percentile(&gaps, 0.5), percentile(&gaps, 1.0));
-        assert!(!gaps.is_empty(), "the {} kill concerned nobody", kill.victim.name());
-        println!("{}: {} gaps, p50 {p50:?}, longest {max:?}, whole after {:?}", kill.victim.name(), gaps.len(), kill.whole_after);
+        assert!(
+            !gaps.is_empty(),
+            "the {} kill concerned nobody",
+            kill.victim.name()
+        );
+        println!(
+            "{}: {} gaps, p50 {p50:?}, longest {max:?}, whole after {:?}",
+            kill.victim.name(),
+            gaps.len(),
+            kill.whole_after
+        );
     }
     cluster.stop().await?;
     Ok(())
@@ -61,7 +74,10 @@ async fn without_a_majority_it_says_unavailable_and_comes_back_by_itself() -> Re
     let waited = asked.elapsed();
     assert_eq!(error["code"], "unavailable");
     assert_eq!(error["id"], "during");
-    assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{error}");
+    assert!(
+        error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "{error}"
+    );
     println!("unavailable after {waited:?}");
     // What was said before can still be read.
     let page = storm::transcript(&cluster, &survivor, &session_of(&cluster, &survivor).await?).await?;
@@ -69,21 +85,36 @@ async fn without_a_majority_it_says_unavailable_and_comes_back_by_itself() -> Re
     let mut back = Vec::new();
     for node in &lost {
         let mut run = tokio::process::Command::new(&options.jarvis);
-        run.arg("run").arg("--data").arg(&node.data).envs(options.env.iter().map(|(k, v)| (k, v)));
-        back.push(run.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn()?);
+        run.arg("run")
+            .arg("--data")
+            .arg(&node.data)
+            .envs(options.env.iter().map(|(k, v)| (k, v)));
+        back.push(
+            run.stderr(std::process::Stdio::null())
+                .kill_on_drop(true)
+                .spawn()?,
+        );
     }
     let returned = Instant::now();
     let reply = loop {
-        chat.send(&json!({"type": "say", "id": "during", "text": "1 + 1"})).await?;
+        chat.send(&json!({"type": "say", "id": "during", "text": "1 + 1"}))
+            .await?;
         match chat.next_of("reply", Duration::from_secs(2)).await {
             Ok(reply) => break reply,
             Err(error) => assert!(returned.elapsed() < Duration::from_secs(30), "{error:#}"),
         }
     };
-    println!("answered {:?} after the majority was started again", returned.elapsed());
+    println!(
+        "answered {:?} after the majority was started again",
+        returned.elapsed()
+    );
     assert_eq!(reply["reply_to"], "during");
     let entries = storm::transcript(&cluster, &survivor, &session_of(&cluster, &survivor).await?).await?;
-    assert_eq!(entries.iter().filter(|entry| entry.about == "during").count(), 2, "one message, one reply: {entries:?}");
+    assert_eq!(
+        entries.iter().filter(|entry| entry.about == "during").count(),
+        2,
+        "one message, one reply: {entries:?}"
+    );
     for mut node in back {
         let pid = node.id().context("it runs")?;
         jarvis_chaos::cluster::signal(pid, rustix::process::Signal::TERM)?;
@@ -95,8 +126,15 @@ async fn without_a_majority_it_says_unavailable_and_comes_back_by_itself() -> Re
 
 async fn session_of(cluster: &Cluster, node: &jarvis_chaos::cluster::NodeProcess) -> Result<String> {
     let sessions = cluster.get(node, "/api/v1/sessions").await?;
-    let list = sessions["sessions"].as_array().or(sessions.as_array()).context("a list of sessions")?.clone();
-    let id = list.first().and_then(|session| session["id"].as_str()).context("a session with an id")?;
+    let list = sessions["sessions"]
+        .as_array()
+        .or(sessions.as_array())
+        .context("a list of sessions")?
+        .clone();
+    let id = list
+        .first()
+        .and_then(|session| session["id"].as_str())
+        .context("a session with an id")?;
     Ok(id.to_owned())
 }
 
@@ -115,7 +153,12 @@ async fn all_nodes_killed_at_once_keep_every_acknowledged_message() -> Result<()
             board: jarvis_chaos::talker::Board::default(),
         };
         let sockets = cluster.sockets();
-        talkers.spawn(jarvis_chaos::talker::talk(sockets, cluster.token.clone(), manner, stopped.clone()));
+        talkers.spawn(jarvis_chaos::talker::talk(
+            sockets,
+            cluster.token.clone(),
+            manner,
+            stopped.clone(),
+        ));
     }
     // Under load, not after it: the talkers go on through the cut and find their sessions again.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -127,9 +170,18 @@ async fn all_nodes_killed_at_once_keep_every_acknowledged_message() -> Result<()
     while let Some(history) = talkers.join_next().await {
         histories.push(history??);
     }
-    assert!(histories.iter().all(|h| h.reconnects > 0), "every talker lived through the cut");
-    let verdict = storm::judge(&mut cluster, histories, Vec::new()).await?.into_result()?;
-    assert!(verdict.said > 50, "only {} messages: the load was no load", verdict.said);
+    assert!(
+        histories.iter().all(|h| h.reconnects > 0),
+        "every talker lived through the cut"
+    );
+    let verdict = storm::judge(&mut cluster, histories, Vec::new())
+        .await?
+        .into_result()?;
+    assert!(
+        verdict.said > 50,
+        "only {} messages: the load was no load",
+        verdict.said
+    );
     cluster.stop().await?;
     Ok(())
 }

@@ -23,8 +23,14 @@ struct Browser {
 impl Browser {
     async fn start() -> Result<Self> {
         let mut driver = Command::new("chromedriver");
-        driver.args(["--port=0"]).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut driver = driver.spawn().context("chromedriver does not start: make setup")?;
+        driver
+            .args(["--port=0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let mut driver = driver
+            .spawn()
+            .context("chromedriver does not start: make setup")?;
         let mut lines = BufReader::new(driver.stdout.take().context("stdout is piped")?).lines();
         let port = timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await? {
@@ -56,7 +62,11 @@ impl Browser {
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
             .await?;
-        Ok(Self { client, driver, _profile: profile })
+        Ok(Self {
+            client,
+            driver,
+            _profile: profile,
+        })
     }
 
     async fn text(&self, css: &str) -> Result<String> {
@@ -70,13 +80,21 @@ impl Browser {
             if wanted(&text) {
                 return Ok(text);
             }
-            ensure!(started.elapsed() < PATIENCE, "{css} never came to hold what was wanted; it has {text:?}");
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "{css} never came to hold what was wanted; it has {text:?}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
 
     async fn say(&self, text: &str) -> Result<()> {
-        let input = self.client.wait().at_most(PATIENCE).for_element(Locator::Css("#input")).await?;
+        let input = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css("#input"))
+            .await?;
         input.send_keys(text).await?;
         self.client.find(Locator::Css("#send")).await?.click().await?;
         Ok(())
@@ -94,18 +112,44 @@ async fn a_conversation_in_the_browser_survives_its_node() -> Result<()> {
     let data = tempfile::tempdir()?;
     let mut cluster = Cluster::start(&data, Options::unlimited(find_jarvis()?)).await?;
     let browser = Browser::start().await?;
-    browser.client.goto(&format!("{}/#token={}", cluster.url.trim_end_matches('/'), cluster.token)).await?;
+    browser
+        .client
+        .goto(&format!(
+            "{}/#token={}",
+            cluster.url.trim_end_matches('/'),
+            cluster.token
+        ))
+        .await?;
     browser.say("17 * 3").await?;
     browser.wait_text("#log", |log| log.contains("51")).await?;
     let address = browser.client.current_url().await?;
-    ensure!(!address.as_str().contains(&cluster.token), "the token stays in the address bar: {address}");
+    ensure!(
+        !address.as_str().contains(&cluster.token),
+        "the token stays in the address bar: {address}"
+    );
 
-    let serving = browser.wait_text("#serving", |text| cluster.nodes.iter().any(|n| text.contains(&n.name))).await?;
-    let owner = browser.wait_text("#owner", |text| cluster.nodes.iter().any(|n| text.contains(&n.name))).await?;
-    let gateway = cluster.nodes.iter().find(|n| serving.contains(&n.name)).context("a node serves")?.name.clone();
+    let serving = browser
+        .wait_text("#serving", |text| {
+            cluster.nodes.iter().any(|n| text.contains(&n.name))
+        })
+        .await?;
+    let owner = browser
+        .wait_text("#owner", |text| {
+            cluster.nodes.iter().any(|n| text.contains(&n.name))
+        })
+        .await?;
+    let gateway = cluster
+        .nodes
+        .iter()
+        .find(|n| serving.contains(&n.name))
+        .context("a node serves")?
+        .name
+        .clone();
     println!("served by {serving}, owned by {owner}; killing {gateway}");
     cluster.kill(&gateway)?;
-    browser.wait_text("#serving", |text| !text.is_empty() && !text.contains(&gateway)).await?;
+    browser
+        .wait_text("#serving", |text| !text.is_empty() && !text.contains(&gateway))
+        .await?;
     browser.say("6 * 7").await?;
     let log = browser.wait_text("#log", |log| log.contains("42")).await?;
     ensure!(log.contains("51"), "what was said before is gone: {log}");
@@ -113,8 +157,13 @@ async fn a_conversation_in_the_browser_survives_its_node() -> Result<()> {
 
     browser.client.refresh().await.ok();
     cluster.wait_whole().await?;
-    browser.client.goto(&format!("{}/", cluster.url.trim_end_matches('/'))).await?;
-    browser.wait_text("#log", |log| log.contains("51") && log.contains("42")).await?;
+    browser
+        .client
+        .goto(&format!("{}/", cluster.url.trim_end_matches('/')))
+        .await?;
+    browser
+        .wait_text("#log", |log| log.contains("51") && log.contains("42"))
+        .await?;
     if let Ok(folder) = std::env::var("JARVIS_SCREENSHOTS") {
         std::fs::write(format!("{folder}/page.png"), browser.client.screenshot().await?)?;
     }
@@ -131,12 +180,36 @@ async fn without_a_login_the_page_asks_for_one_and_says_what_is_wrong() -> Resul
     let cluster = Cluster::start(&data, options).await?;
     let browser = Browser::start().await?;
     browser.client.goto(&cluster.url).await?;
-    let user = browser.client.wait().at_most(PATIENCE).for_element(Locator::Css("#user")).await?;
+    let user = browser
+        .client
+        .wait()
+        .at_most(PATIENCE)
+        .for_element(Locator::Css("#user"))
+        .await?;
     user.send_keys("admin").await?;
-    browser.client.find(Locator::Css("#password")).await?.send_keys("certainly wrong").await?;
-    browser.client.find(Locator::Css("#login button[type=submit]")).await?.click().await?;
-    browser.wait_text("#login", |text| text.to_lowercase().contains("password") || text.contains("mot de passe")).await?;
-    let logged = browser.client.find(Locator::Css("#log")).await?.is_displayed().await?;
+    browser
+        .client
+        .find(Locator::Css("#password"))
+        .await?
+        .send_keys("certainly wrong")
+        .await?;
+    browser
+        .client
+        .find(Locator::Css("#login button[type=submit]"))
+        .await?
+        .click()
+        .await?;
+    browser
+        .wait_text("#login", |text| {
+            text.to_lowercase().contains("password") || text.contains("mot de passe")
+        })
+        .await?;
+    let logged = browser
+        .client
+        .find(Locator::Css("#log"))
+        .await?
+        .is_displayed()
+        .await?;
     ensure!(!logged, "the transcript shows without a login");
     browser.stop().await?;
     cluster.stop().await?;

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::host::{EntityLimits, QuarantinedEntity};
+pub use crate::placement::PlacementTable;
+pub use crate::router::RouterInner;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jarvis_host::Tasks;
@@ -10,9 +13,6 @@ use jarvis_machine::command::{Command, Fence};
 use jarvis_machine::reply::Reply;
 use jarvis_mesh::api::Answer;
 use jarvis_replica::api::{ProposeError, ReadError, Replica, View};
-pub use crate::host::{EntityLimits, QuarantinedEntity};
-pub use crate::placement::PlacementTable;
-pub use crate::router::RouterInner;
 use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, RequestId};
 
 /// One kind of entity: how many partitions it has, how an entity of it is made.
@@ -102,12 +102,25 @@ impl<E: Send + 'static> Cx<E> {
         deadline: Duration,
     ) -> Result<Reply, ProposeError> {
         let fence = Some(self.fence());
-        self.replica.propose(command, jarvis_replica::api::ProposeOptions { fence, request, deadline }).await
+        self.replica
+            .propose(
+                command,
+                jarvis_replica::api::ProposeOptions {
+                    fence,
+                    request,
+                    deadline,
+                },
+            )
+            .await
     }
 
     /// What guards this entity's proposals.
     pub fn fence(&self) -> Fence {
-        Fence { kind: self.entity.kind, partition: self.partition, epoch: self.epoch }
+        Fence {
+            kind: self.entity.kind,
+            partition: self.partition,
+            epoch: self.epoch,
+        }
     }
 
     /// Gives the entity's own tasks a way to tell it something.

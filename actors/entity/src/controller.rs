@@ -66,8 +66,20 @@ struct Seen {
 }
 
 impl Controller {
-    pub(crate) fn new(settings: ControllerSettings, kinds: Vec<KindSpec>, replica: Replica, mesh: Mesh) -> Self {
-        Self { settings, kinds, replica, mesh, seen: BTreeMap::new(), started: Instant::now() }
+    pub(crate) fn new(
+        settings: ControllerSettings,
+        kinds: Vec<KindSpec>,
+        replica: Replica,
+        mesh: Mesh,
+    ) -> Self {
+        Self {
+            settings,
+            kinds,
+            replica,
+            mesh,
+            seen: BTreeMap::new(),
+            started: Instant::now(),
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -80,7 +92,11 @@ impl Controller {
             if leads && let Err(error) = self.act().await {
                 tracing::warn!(%error, "placement could not be looked after");
             }
-            let wait = if leads { self.next_look() } else { Duration::from_secs(3600) };
+            let wait = if leads {
+                self.next_look()
+            } else {
+                Duration::from_secs(3600)
+            };
             tokio::select! {
                 changed = peers.changed() => if changed.is_err() { return },
                 changed = state.changed() => if changed.is_err() { return },
@@ -100,19 +116,32 @@ impl Controller {
         let started = self.started;
         for peer in peers {
             let up = peer.state == PeerState::Up;
-            let first = Seen { up, since: if up { now } else { started }, returned: false };
+            let first = Seen {
+                up,
+                since: if up { now } else { started },
+                returned: false,
+            };
             let entry = self.seen.entry(peer.member.node).or_insert(first);
             if entry.up != up {
-                *entry = Seen { up, since: now, returned: true };
+                *entry = Seen {
+                    up,
+                    since: now,
+                    returned: true,
+                };
             }
         }
-        self.seen.retain(|node, _| peers.iter().any(|peer| peer.member.node == *node));
+        self.seen
+            .retain(|node, _| peers.iter().any(|peer| peer.member.node == *node));
     }
 
     /// A peer that has just gone is looked at again as soon as it counts as lost.
     fn next_look(&self) -> Duration {
         let lost_after = self.settings.lost_after;
-        let pending = self.seen.values().filter(|seen| !seen.up).map(|seen| seen.since.elapsed());
+        let pending = self
+            .seen
+            .values()
+            .filter(|seen| !seen.up)
+            .map(|seen| seen.since.elapsed());
         pending
             .filter(|gone| *gone <= lost_after)
             .map(|gone| lost_after - gone + Duration::from_millis(1))
@@ -122,7 +151,10 @@ impl Controller {
 
     fn answers(&self, node: NodeId) -> bool {
         node == self.replica.node()
-            || self.seen.get(&node).is_some_and(|seen| seen.up || seen.since.elapsed() <= self.settings.lost_after)
+            || self
+                .seen
+                .get(&node)
+                .is_some_and(|seen| seen.up || seen.since.elapsed() <= self.settings.lost_after)
     }
 
     /// Whether every member has answered for long enough that moving for balance's sake makes sense.
@@ -131,7 +163,11 @@ impl Controller {
             *node == self.replica.node()
                 || self.seen.get(node).is_some_and(|seen| {
                     let settings = &self.settings;
-                    let wait = if seen.returned { settings.balance_after_return } else { settings.balance_after };
+                    let wait = if seen.returned {
+                        settings.balance_after_return
+                    } else {
+                        settings.balance_after
+                    };
                     !seen.up && !row.healthy || seen.up && seen.since.elapsed() >= wait
                 })
         })
@@ -158,7 +194,12 @@ impl Controller {
         for spec in &self.kinds {
             if !known.iter().any(|(kind, _)| *kind == spec.id) {
                 let (kind, name, partitions) = (spec.id, spec.name.to_owned(), spec.partitions);
-                self.propose(Command::RegisterKind { kind, name, partitions }).await?;
+                self.propose(Command::RegisterKind {
+                    kind,
+                    name,
+                    partitions,
+                })
+                .await?;
             }
         }
         Ok(())
@@ -184,12 +225,25 @@ impl Controller {
         let plan = planner::plan(&input);
         let mut commands: Vec<(Noted, Command)> = Vec::new();
         if let Some((reason, moves)) = plan.batches().into_iter().next() {
-            commands.push((Noted::moves(reason, &moves, &health), Command::Place { based_on, health, moves, reason }));
+            commands.push((
+                Noted::moves(reason, &moves, &health),
+                Command::Place {
+                    based_on,
+                    health,
+                    moves,
+                    reason,
+                },
+            ));
         } else if !health.is_empty() {
             let reason = MoveReason::Balance;
             commands.push((
                 Noted::moves(reason, &[], &health),
-                Command::Place { based_on, health, moves: Vec::new(), reason },
+                Command::Place {
+                    based_on,
+                    health,
+                    moves: Vec::new(),
+                    reason,
+                },
             ));
         } else {
             commands.extend(drained(&nodes, &query, &self.kinds)?);
@@ -198,7 +252,11 @@ impl Controller {
     }
 
     async fn propose(&self, command: Command) -> Result<(), ControlError> {
-        let options = ProposeOptions { fence: None, request: None, deadline: PROPOSE_DEADLINE };
+        let options = ProposeOptions {
+            fence: None,
+            request: None,
+            deadline: PROPOSE_DEADLINE,
+        };
         self.replica.propose(command, options).await?;
         Ok(())
     }
@@ -216,18 +274,30 @@ enum ControlError {
 
 /// What the log says once a command was applied.
 enum Noted {
-    Moves { reason: MoveReason, count: usize, health: Vec<(NodeId, bool)> },
+    Moves {
+        reason: MoveReason,
+        count: usize,
+        health: Vec<(NodeId, bool)>,
+    },
     Drained(NodeId),
 }
 
 impl Noted {
     fn moves(reason: MoveReason, moves: &[Move], health: &[(NodeId, bool)]) -> Self {
-        Self::Moves { reason, count: moves.len(), health: health.to_vec() }
+        Self::Moves {
+            reason,
+            count: moves.len(),
+            health: health.to_vec(),
+        }
     }
 
     fn note(self) {
         match self {
-            Self::Moves { reason, count, health } => {
+            Self::Moves {
+                reason,
+                count,
+                health,
+            } => {
                 for (node, healthy) in health {
                     if healthy {
                         tracing::info!(%node, "node answers again");
@@ -256,10 +326,19 @@ fn drained(
     for (node, _) in nodes.iter().filter(|(_, row)| row.intent == NodeIntent::Draining) {
         let mut owns = false;
         for kind in kinds {
-            owns |= query.placement(kind.id)?.iter().any(|row| row.owner == Some(*node));
+            owns |= query
+                .placement(kind.id)?
+                .iter()
+                .any(|row| row.owner == Some(*node));
         }
         if !owns {
-            commands.push((Noted::Drained(*node), Command::SetIntent { node: *node, intent: NodeIntent::Drained }));
+            commands.push((
+                Noted::Drained(*node),
+                Command::SetIntent {
+                    node: *node,
+                    intent: NodeIntent::Drained,
+                },
+            ));
         }
     }
     Ok(commands)

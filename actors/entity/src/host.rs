@@ -86,7 +86,11 @@ pub(crate) struct Kinds(Vec<(KindSpec, Arc<dyn AnyKind>)>);
 
 impl Kinds {
     pub(crate) fn add<K: EntityKind>(&mut self, kind: K) {
-        let spec = KindSpec { id: kind.id(), name: kind.name(), partitions: kind.partitions() };
+        let spec = KindSpec {
+            id: kind.id(),
+            name: kind.name(),
+            partitions: kind.partitions(),
+        };
         self.0.push((spec, Arc::new(kind)));
     }
 
@@ -161,12 +165,28 @@ impl Host {
         let mut slots = BTreeMap::new();
         for (spec, kind) in kinds.0 {
             let (supervisor, _) = Supervisor::spawn(None, Supervisor, ended.clone()).await?;
-            slots.insert(spec.id, KindSlot { name: spec.name, kind, supervisor: supervisor.get_cell() });
+            slots.insert(
+                spec.id,
+                KindSlot {
+                    name: spec.name,
+                    kind,
+                    supervisor: supervisor.get_cell(),
+                },
+            );
         }
         let node = replica.node();
         let entities = Mutex::default();
         let ready = AtomicBool::new(false);
-        let host = Arc::new(Self { node, replica, placement, limits, tasks, kinds: slots, entities, ready });
+        let host = Arc::new(Self {
+            node,
+            replica,
+            placement,
+            limits,
+            tasks,
+            kinds: slots,
+            entities,
+            ready,
+        });
         let weak = Arc::downgrade(&host);
         host.tasks.spawn_until_cancelled(async move {
             while let Some(news) = endings.recv().await {
@@ -205,7 +225,10 @@ impl Host {
     ) -> Result<(), (ReplyTo, AskReply)> {
         let AskFrame { to, request, body } = frame;
         if !to.is_valid() {
-            return Err((reply, AskReply::Refused("the entity's key is empty or too long".to_owned())));
+            return Err((
+                reply,
+                AskReply::Refused("the entity's key is empty or too long".to_owned()),
+            ));
         }
         let (partition, epoch) = match self.seat_of(&to) {
             Ok(seat) => seat,
@@ -230,7 +253,12 @@ impl Host {
             });
         });
         // An actor that ends at this instant drops the message, and the drop is the answer.
-        let _ = activation.deliver(Inbound { from, request, body: body.into(), answer });
+        let _ = activation.deliver(Inbound {
+            from,
+            request,
+            body: body.into(),
+            answer,
+        });
         Ok(())
     }
 
@@ -238,12 +266,21 @@ impl Host {
     fn seat_of(&self, entity: &EntityId) -> Result<(PartitionIndex, Epoch), AskReply> {
         let (partition, own) = self.placement.of(entity).ok_or(AskReply::NotReady)?;
         if own.owner != Some(self.node) {
-            return Err(AskReply::NotOwner { epoch: own.epoch, owner: own.owner });
+            return Err(AskReply::NotOwner {
+                epoch: own.epoch,
+                owner: own.owner,
+            });
         }
         if !self.kinds.contains_key(&entity.kind) {
-            return Err(AskReply::Refused(format!("this build does not know the kind of {entity}")));
+            return Err(AskReply::Refused(format!(
+                "this build does not know the kind of {entity}"
+            )));
         }
-        if self.ready.load(Ordering::Acquire) { Ok((partition, own.epoch)) } else { Err(AskReply::NotReady) }
+        if self.ready.load(Ordering::Acquire) {
+            Ok((partition, own.epoch))
+        } else {
+            Err(AskReply::NotReady)
+        }
     }
 
     fn activate_in(
@@ -260,7 +297,9 @@ impl Host {
         };
         if let Some(aside) = &slot.aside {
             if aside.since.elapsed() < self.limits.aside_for {
-                let SetAside { restarts, last_error, .. } = aside.clone();
+                let SetAside {
+                    restarts, last_error, ..
+                } = aside.clone();
                 return Err(AskReply::Quarantined { restarts, last_error });
             }
             *slot = Slot::default();
@@ -298,9 +337,17 @@ impl Host {
     /// An actor has ended: forgets it, restarts it after a while, or sets it aside.
     fn ended(self: &Arc<Self>, news: Ended) {
         let mut entities = self.lock();
-        let Some(id) = entities.by_actor.remove(&news.actor) else { return };
-        let Some(slot) = entities.slots.get_mut(&id) else { return };
-        if slot.activation.as_ref().is_some_and(|a| a.cell.get_id() == news.actor) {
+        let Some(id) = entities.by_actor.remove(&news.actor) else {
+            return;
+        };
+        let Some(slot) = entities.slots.get_mut(&id) else {
+            return;
+        };
+        if slot
+            .activation
+            .as_ref()
+            .is_some_and(|a| a.cell.get_id() == news.actor)
+        {
             slot.activation = None;
         } else {
             // A later activation has taken its place.
@@ -312,14 +359,22 @@ impl Host {
         };
         let now = Instant::now();
         slot.crashes.push_back(now);
-        while slot.crashes.front().is_some_and(|&at| now - at > self.limits.crash_window) {
+        while slot
+            .crashes
+            .front()
+            .is_some_and(|&at| now - at > self.limits.crash_window)
+        {
             slot.crashes.pop_front();
         }
         let crashes = slot.crashes.len();
         if crashes > self.limits.crashes {
             let restarts = u32::try_from(crashes - 1).unwrap_or(u32::MAX);
             tracing::error!(entity = %id, restarts, error = %fault, "entity keeps crashing and is set aside; see `jarvis why`");
-            slot.aside = Some(SetAside { since: now, restarts, last_error: fault });
+            slot.aside = Some(SetAside {
+                since: now,
+                restarts,
+                last_error: fault,
+            });
             return;
         }
         tracing::warn!(entity = %id, crashes, error = %fault, "entity crashed and is restarted");
@@ -363,11 +418,16 @@ impl Host {
             return;
         }
         for gained in moved.iter().filter(|m| m.now.owner == Some(self.node)) {
-            let Some(kind) = self.kinds.get(&gained.kind) else { continue };
+            let Some(kind) = self.kinds.get(&gained.kind) else {
+                continue;
+            };
             match kind.kind.unfinished(view, gained.partition) {
                 Ok(keys) => {
                     for key in keys {
-                        self.activate(&EntityId { kind: gained.kind, key });
+                        self.activate(&EntityId {
+                            kind: gained.kind,
+                            key,
+                        });
                     }
                 }
                 Err(error) => {
@@ -411,7 +471,9 @@ impl Host {
                 count.1 += 1;
                 return aside.since.elapsed() < limits.aside_for;
             }
-            let Some(activation) = &slot.activation else { return slot.restarting };
+            let Some(activation) = &slot.activation else {
+                return slot.restarting;
+            };
             let depth = activation.pulse.depth.load(Ordering::Acquire);
             let used = activation.pulse.used.swap(false, Ordering::AcqRel);
             if !used && depth == 0 && activation.pulse.idle.load(Ordering::Acquire) {
@@ -438,8 +500,14 @@ impl Host {
             .iter()
             .filter_map(|(id, slot)| {
                 let aside = slot.aside.as_ref()?;
-                let SetAside { restarts, last_error, .. } = aside.clone();
-                Some(QuarantinedEntity { entity: id.clone(), restarts, last_error })
+                let SetAside {
+                    restarts, last_error, ..
+                } = aside.clone();
+                Some(QuarantinedEntity {
+                    entity: id.clone(),
+                    restarts,
+                    last_error,
+                })
             })
             .collect();
         all.sort_by(|a, b| a.entity.cmp(&b.entity));
@@ -449,7 +517,10 @@ impl Host {
     /// Whether the entity runs here, how often it crashed lately.
     pub(crate) fn activity(&self, id: &EntityId) -> (bool, usize) {
         let entities = self.lock();
-        entities.slots.get(id).map_or((false, 0), |slot| (slot.activation.is_some(), slot.crashes.len()))
+        entities
+            .slots
+            .get(id)
+            .map_or((false, 0), |slot| (slot.activation.is_some(), slot.crashes.len()))
     }
 
     fn kind_name(&self, kind: KindId) -> &'static str {

@@ -21,9 +21,21 @@ pub const MOVES: &str = "jarvis_placement_moves_total";
 pub fn describe() {
     describe_gauge!(ACTIVE, Unit::Count, "entities that run on this node");
     describe_counter!(RESTARTS, Unit::Count, "entities restarted after a crash");
-    describe_gauge!(QUARANTINED, Unit::Count, "entities set aside because they kept crashing");
+    describe_gauge!(
+        QUARANTINED,
+        Unit::Count,
+        "entities set aside because they kept crashing"
+    );
     describe_gauge!(MAILBOX, Unit::Count, "deepest mailbox when last looked at");
-    describe_histogram!(ASK_SECONDS, Unit::Seconds, "time from asking an entity to its answer");
+    describe_histogram!(
+        ASK_SECONDS,
+        Unit::Seconds,
+        "time from asking an entity to its answer"
+    );
     describe_gauge!(OWNED, Unit::Count, "partitions this node owns");
-    describe_counter!(MOVES, Unit::Count, "partitions moved by this node's placement plans");
+    describe_counter!(
+        MOVES,
+        Unit::Count,
+        "partitions moved by this node's placement plans"
+    );
 }

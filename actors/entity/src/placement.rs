@@ -29,7 +29,10 @@ pub(crate) struct Moved {
 
 impl Placement {
     pub(crate) fn new() -> Self {
-        Self { table: ArcSwap::default(), revision: watch::Sender::new(0) }
+        Self {
+            table: ArcSwap::default(),
+            revision: watch::Sender::new(0),
+        }
     }
 
     /// Owner and epoch of an entity's partition; the partition itself where the kind is known.
@@ -37,7 +40,9 @@ impl Placement {
         let table = self.table.load();
         let partitions = table.get(&entity.kind)?;
         let index = partition_of(&entity.key, u16::try_from(partitions.len()).ok()?);
-        partitions.get(usize::from(index.0)).map(|&ownership| (index, ownership))
+        partitions
+            .get(usize::from(index.0))
+            .map(|&ownership| (index, ownership))
     }
 
     pub(crate) fn table(&self) -> Arc<PlacementTable> {
@@ -54,7 +59,15 @@ impl Placement {
         let mut next = PlacementTable::new();
         for (kind, _) in query.kinds().map_err(store)? {
             let rows = query.placement(kind).map_err(store)?;
-            next.insert(kind, rows.iter().map(|r| Ownership { owner: r.owner, epoch: r.epoch }).collect());
+            next.insert(
+                kind,
+                rows.iter()
+                    .map(|r| Ownership {
+                        owner: r.owner,
+                        epoch: r.epoch,
+                    })
+                    .collect(),
+            );
         }
         let moved = differences(&self.table.load(), &next);
         if !moved.is_empty() {
@@ -70,7 +83,11 @@ fn differences(before: &PlacementTable, after: &PlacementTable) -> Vec<Moved> {
     for (&kind, partitions) in after {
         for (index, &now) in partitions.iter().enumerate() {
             if before.get(&kind).and_then(|p| p.get(index)) != Some(&now) {
-                moved.push(Moved { kind, partition: PartitionIndex(index as u16), now });
+                moved.push(Moved {
+                    kind,
+                    partition: PartitionIndex(index as u16),
+                    now,
+                });
             }
         }
     }
@@ -88,10 +105,19 @@ mod tests {
 
     #[test]
     fn only_what_differs_has_moved() {
-        let own = |n, e| Ownership { owner: Some(NodeId(n)), epoch: Epoch(e) };
+        let own = |n, e| Ownership {
+            owner: Some(NodeId(n)),
+            epoch: Epoch(e),
+        };
         let before = PlacementTable::from([(KindId(1), vec![own(1, 1), own(2, 1)])]);
-        let after = PlacementTable::from([(KindId(1), vec![own(1, 1), own(1, 2)]), (KindId(2), vec![own(1, 1)])]);
-        let moved: Vec<_> = differences(&before, &after).iter().map(|m| (m.kind.0, m.partition.0)).collect();
+        let after = PlacementTable::from([
+            (KindId(1), vec![own(1, 1), own(1, 2)]),
+            (KindId(2), vec![own(1, 1)]),
+        ]);
+        let moved: Vec<_> = differences(&before, &after)
+            .iter()
+            .map(|m| (m.kind.0, m.partition.0))
+            .collect();
         assert_eq!(moved, [(1, 1), (2, 0)]);
         assert!(differences(&after, &after).is_empty());
     }

@@ -36,15 +36,27 @@ impl Router {
         mesh.serve(
             SERVICE_ASK,
             Arc::new(move |call: Call| {
-                let Call { from, body, answer, .. } = call;
-                let Some(host) = weak.upgrade() else { return answer.refuse("the node is stopping") };
+                let Call {
+                    from, body, answer, ..
+                } = call;
+                let Some(host) = weak.upgrade() else {
+                    return answer.refuse("the node is stopping");
+                };
                 match AskFrame::decode(&body) {
-                    Ok(frame) => host.deliver(from, frame, Box::new(move |reply| answer.send(reply.encode()))),
+                    Ok(frame) => {
+                        host.deliver(from, frame, Box::new(move |reply| answer.send(reply.encode())))
+                    }
                     Err(error) => answer.refuse(format!("malformed message: {error}")),
                 }
             }),
         );
-        Self { inner: Arc::new(RouterInner { host, placement, mesh }) }
+        Self {
+            inner: Arc::new(RouterInner {
+                host,
+                placement,
+                mesh,
+            }),
+        }
     }
 
     /// This node.
@@ -78,8 +90,15 @@ impl Router {
         deadline: Duration,
     ) -> Result<Bytes, AskError> {
         let end = started + deadline;
-        let unavailable = || AskError::Unavailable { entity: to.clone(), waited: started.elapsed() };
-        let frame = AskFrame { to: to.clone(), request, body: body.to_vec() };
+        let unavailable = || AskError::Unavailable {
+            entity: to.clone(),
+            waited: started.elapsed(),
+        };
+        let frame = AskFrame {
+            to: to.clone(),
+            request,
+            body: body.to_vec(),
+        };
         let encoded = frame.encode().map_err(|e| AskError::Refused(e.to_string()))?;
         let mut retry = MIN_RETRY;
         let mut placement = self.inner.placement.watch();
@@ -110,9 +129,16 @@ impl Router {
                 AskReply::Refused(words) => return Err(AskError::Refused(words)),
                 AskReply::Overloaded => return Err(AskError::Overloaded(to.clone())),
                 AskReply::Quarantined { restarts, last_error } => {
-                    return Err(AskError::Quarantined { entity: to.clone(), restarts, last_error });
+                    return Err(AskError::Quarantined {
+                        entity: to.clone(),
+                        restarts,
+                        last_error,
+                    });
                 }
-                AskReply::NotOwner { epoch, owner: Some(owner) } if epoch > known.epoch => {
+                AskReply::NotOwner {
+                    epoch,
+                    owner: Some(owner),
+                } if epoch > known.epoch => {
                     hint = Some((owner, epoch));
                 }
                 AskReply::NotOwner { .. } | AskReply::NotReady => {}
@@ -148,7 +174,12 @@ impl Router {
         }
         let order = u64::from(partition_of(&frame.to.key, u16::MAX).0);
         let timeout = end.saturating_duration_since(Instant::now());
-        match self.inner.mesh.call(owner, Lane::Actors, SERVICE_ASK, order, encoded.clone(), timeout).await {
+        match self
+            .inner
+            .mesh
+            .call(owner, Lane::Actors, SERVICE_ASK, order, encoded.clone(), timeout)
+            .await
+        {
             Ok(bytes) => AskReply::decode(&bytes).unwrap_or_else(|error| {
                 tracing::error!(%owner, %error, "a peer's answer is malformed");
                 AskReply::NotReady
@@ -161,7 +192,13 @@ impl Router {
 
     /// Who owns the entity's partition, as applied here.
     pub fn ownership(&self, of: &EntityId) -> Ownership {
-        self.inner.placement.of(of).map_or(Ownership { owner: None, epoch: Epoch(0) }, |(_, own)| own)
+        self.inner.placement.of(of).map_or(
+            Ownership {
+                owner: None,
+                epoch: Epoch(0),
+            },
+            |(_, own)| own,
+        )
     }
 
     /// All partitions of all kinds, as applied here.

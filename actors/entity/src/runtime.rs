@@ -41,7 +41,12 @@ pub struct EntityRuntime {
 impl EntityRuntime {
     /// A runtime without kinds.
     pub fn new(deps: EntityDeps) -> Self {
-        Self { deps, kinds: Kinds::default(), limits: EntityLimits::default(), controller: ControllerSettings::default() }
+        Self {
+            deps,
+            kinds: Kinds::default(),
+            limits: EntityLimits::default(),
+            controller: ControllerSettings::default(),
+        }
     }
 
     /// Adds a kind.
@@ -74,11 +79,21 @@ impl EntityRuntime {
         let placement = Arc::new(Placement::new());
         let specs = self.kinds.specs();
         let names: Vec<_> = specs.iter().map(|spec| (spec.id, spec.name)).collect();
-        let host =
-            Host::start(replica.clone(), Arc::clone(&placement), self.kinds, self.limits, tasks.clone())
-                .await
-                .map_err(|e| EntityStartError(e.to_string()))?;
-        let follower = Follower { replica: replica.clone(), placement: Arc::clone(&placement), host: Arc::clone(&host), names };
+        let host = Host::start(
+            replica.clone(),
+            Arc::clone(&placement),
+            self.kinds,
+            self.limits,
+            tasks.clone(),
+        )
+        .await
+        .map_err(|e| EntityStartError(e.to_string()))?;
+        let follower = Follower {
+            replica: replica.clone(),
+            placement: Arc::clone(&placement),
+            host: Arc::clone(&host),
+            names,
+        };
         tasks.spawn_until_cancelled(follower.run());
         let controller = Controller::new(self.controller, specs, replica, mesh.clone());
         tasks.spawn_until_cancelled(controller.run());
@@ -156,7 +171,9 @@ impl Follower {
         }
         let (node, table) = (self.replica.node(), self.placement.table());
         for (kind, name) in &self.names {
-            let owned = table.get(kind).map_or(0, |all| all.iter().filter(|o| o.owner == Some(node)).count());
+            let owned = table
+                .get(kind)
+                .map_or(0, |all| all.iter().filter(|o| o.owner == Some(node)).count());
             ::metrics::gauge!(metrics::OWNED, "kind" => *name).set(owned as f64);
             tracing::info!(kind = name, owned, moved = moved.len(), "placement changed");
         }
@@ -164,5 +181,8 @@ impl Follower {
 }
 
 fn concerns_placement(change: &Change) -> bool {
-    matches!(change, Change::Placed { .. } | Change::KindRegistered(_) | Change::Replaced)
+    matches!(
+        change,
+        Change::Placed { .. } | Change::KindRegistered(_) | Change::Replaced
+    )
 }

@@ -34,7 +34,11 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     fn new() -> Self {
-        Self { depth: AtomicUsize::new(0), idle: AtomicBool::new(false), used: AtomicBool::new(true) }
+        Self {
+            depth: AtomicUsize::new(0),
+            idle: AtomicBool::new(false),
+            used: AtomicBool::new(true),
+        }
     }
 }
 
@@ -81,14 +85,30 @@ pub(crate) struct Seat {
 }
 
 /// Starts an entity's actor under `supervisor`. It takes messages at once and handles them when it has started.
-pub(crate) fn activate<T: Entity>(entity: T, seat: Seat, supervisor: ActorCell) -> Result<Activation, SpawnErr> {
+pub(crate) fn activate<T: Entity>(
+    entity: T,
+    seat: Seat,
+    supervisor: ActorCell,
+) -> Result<Activation, SpawnErr> {
     let pulse = Arc::new(Pulse::new());
     let (epoch, partition, tasks) = (seat.epoch, seat.partition, seat.tasks.clone());
-    let start = Start { entity, seat, pulse: Arc::clone(&pulse) };
-    let (actor, _starting) = ractor::ActorRuntime::<Shell<T>>::spawn_linked_instant(None, Shell(PhantomData), start, supervisor)?;
+    let start = Start {
+        entity,
+        seat,
+        pulse: Arc::clone(&pulse),
+    };
+    let (actor, _starting) =
+        ractor::ActorRuntime::<Shell<T>>::spawn_linked_instant(None, Shell(PhantomData), start, supervisor)?;
     let cell = actor.get_cell();
     let send = Box::new(move |message| actor.cast(ShellMessage::Inbound(message)).map_err(|_| ()));
-    Ok(Activation { cell, epoch, partition, pulse, tasks, send })
+    Ok(Activation {
+        cell,
+        epoch,
+        partition,
+        pulse,
+        tasks,
+        send,
+    })
 }
 
 struct Shell<T>(PhantomData<fn() -> T>);
@@ -106,8 +126,7 @@ struct Running<T: Entity> {
 }
 
 #[async_trait]
-impl<T: Entity> Actor for Shell<T>
-{
+impl<T: Entity> Actor for Shell<T> {
     type Msg = ShellMessage<T::Event>;
     type State = Running<T>;
     type Arguments = Start<T>;
@@ -122,11 +141,32 @@ impl<T: Entity> Actor for Shell<T>
             // An event for an actor that has ended has nobody to tell.
             let _ = myself.cast(ShellMessage::Event(event));
         });
-        let Seat { entity: id, partition, epoch, replica, tasks } = seat;
-        Ok(Running { entity, cx: Cx { entity: id, partition, epoch, replica, tasks, events }, pulse })
+        let Seat {
+            entity: id,
+            partition,
+            epoch,
+            replica,
+            tasks,
+        } = seat;
+        Ok(Running {
+            entity,
+            cx: Cx {
+                entity: id,
+                partition,
+                epoch,
+                replica,
+                tasks,
+                events,
+            },
+            pulse,
+        })
     }
 
-    async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut Running<T>) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        state: &mut Running<T>,
+    ) -> Result<(), ActorProcessingErr> {
         let result = state.entity.on_start(&state.cx).await;
         state.settle(&myself, result)
     }

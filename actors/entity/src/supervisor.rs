@@ -40,10 +40,14 @@ impl Actor for Supervisor {
         ended: &mut UnboundedSender<Ended>,
     ) -> Result<(), ActorProcessingErr> {
         let news = match event {
-            SupervisionEvent::ActorFailed(who, error) => {
-                Ended { actor: who.get_id(), fault: Some(error.to_string()) }
-            }
-            SupervisionEvent::ActorTerminated(who, _, _) => Ended { actor: who.get_id(), fault: None },
+            SupervisionEvent::ActorFailed(who, error) => Ended {
+                actor: who.get_id(),
+                fault: Some(error.to_string()),
+            },
+            SupervisionEvent::ActorTerminated(who, _, _) => Ended {
+                actor: who.get_id(),
+                fault: None,
+            },
             _ => return Ok(()),
         };
         if ended.send(news).is_err() {

@@ -64,7 +64,10 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let frame = AskFrame {
-            to: EntityId { kind: KindId::SESSION, key: "k".into() },
+            to: EntityId {
+                kind: KindId::SESSION,
+                key: "k".into(),
+            },
             request: Some("r1".parse().expect("valid")),
             body: vec![9, 8],
         };
@@ -73,10 +76,22 @@ mod tests {
         assert_eq!(AskFrame::decode(&bytes), Ok(frame));
         for (reply, golden) in [
             (AskReply::Answer(vec![7]), &[1u8, 0, 1, 7][..]),
-            (AskReply::NotOwner { epoch: Epoch(5), owner: Some(NodeId(2)) }, &[1, 1, 5, 1, 2]),
+            (
+                AskReply::NotOwner {
+                    epoch: Epoch(5),
+                    owner: Some(NodeId(2)),
+                },
+                &[1, 1, 5, 1, 2],
+            ),
             (AskReply::NotReady, &[1, 2]),
             (AskReply::Overloaded, &[1, 3]),
-            (AskReply::Quarantined { restarts: 3, last_error: "e".into() }, &[1, 4, 3, 1, b'e']),
+            (
+                AskReply::Quarantined {
+                    restarts: 3,
+                    last_error: "e".into(),
+                },
+                &[1, 4, 3, 1, b'e'],
+            ),
             (AskReply::Refused("no".into()), &[1, 5, 2, b'n', b'o']),
         ] {
             assert_eq!(&reply.encode()[..], golden);

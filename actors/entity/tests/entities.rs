@@ -49,12 +49,19 @@ impl EntityKind for EchoKind {
     }
 
     fn create(&self, _: &EntityId) -> Echo {
-        Echo { events: Arc::clone(&self.0), count: 0 }
+        Echo {
+            events: Arc::clone(&self.0),
+            count: 0,
+        }
     }
 
     fn unfinished(&self, _: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError> {
         let keys = self.0.unfinished.lock().expect("not poisoned");
-        Ok(keys.iter().filter(|key| jarvis_types::partition_of(key, PARTITIONS) == partition).cloned().collect())
+        Ok(keys
+            .iter()
+            .filter(|key| jarvis_types::partition_of(key, PARTITIONS) == partition)
+            .cloned()
+            .collect())
     }
 }
 
@@ -88,7 +95,9 @@ impl Entity for Echo {
                 (cx.events())(41);
                 message.answer.send(Bytes::new());
             }
-            _ => message.answer.send(Bytes::from(format!("{}@{}", cx.replica.node(), cx.epoch))),
+            _ => message
+                .answer
+                .send(Bytes::from(format!("{}@{}", cx.replica.node(), cx.epoch))),
         }
         Ok(())
     }
@@ -118,14 +127,23 @@ struct Cluster {
 }
 
 fn options() -> ProposeOptions {
-    ProposeOptions { fence: None, request: None, deadline: Duration::from_secs(5) }
+    ProposeOptions {
+        fence: None,
+        request: None,
+        deadline: Duration::from_secs(5),
+    }
 }
 
 impl Cluster {
     async fn of(count: u64, limits: EntityLimits) -> Self {
         let bed = TestBed::default();
         let meshes = bed.cluster(count).await;
-        let mut cluster = Self { bed, nodes: BTreeMap::new(), events: Arc::default(), limits };
+        let mut cluster = Self {
+            bed,
+            nodes: BTreeMap::new(),
+            events: Arc::default(),
+            limits,
+        };
         for mesh in meshes {
             cluster.add(mesh).await;
         }
@@ -146,18 +164,38 @@ impl Cluster {
         };
         if let Some(first) = self.nodes.values().next() {
             let secret = [node.0 as u8; 32];
-            let invite = Command::CreateInvite { secret, role: NodeRole::Voter, expires_at_ms: u64::MAX };
+            let invite = Command::CreateInvite {
+                secret,
+                role: NodeRole::Voter,
+                expires_at_ms: u64::MAX,
+            };
             first.replica.propose(invite, options()).await.expect("invites");
-            let joined = first.replica.propose(Command::ConsumeInvite { secret, node: new.clone() }, options()).await;
+            let joined = first
+                .replica
+                .propose(
+                    Command::ConsumeInvite {
+                        secret,
+                        node: new.clone(),
+                    },
+                    options(),
+                )
+                .await;
             assert_eq!(joined, Ok(Reply::Joined { node }));
         }
         let tasks = Tasks::new();
         let config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
-        let deps =
-            ReplicaDeps { transport: Arc::new(mesh.clone()), clock: Arc::new(SystemClock), tasks: tasks.clone() };
+        let deps = ReplicaDeps {
+            transport: Arc::new(mesh.clone()),
+            clock: Arc::new(SystemClock),
+            tasks: tasks.clone(),
+        };
         let replica = Replica::start(config, deps).await.expect("a replica starts");
         if self.nodes.is_empty() {
-            let command = Command::Initialise { cluster: ClusterId(7), node: new, admin: "admin".into() };
+            let command = Command::Initialise {
+                cluster: ClusterId(7),
+                node: new,
+                admin: "admin".into(),
+            };
             replica.bootstrap(command, options()).await.expect("bootstraps");
         }
         let announce = Command::AnnounceNode {
@@ -168,11 +206,31 @@ impl Cluster {
             level: 1,
         };
         replica.propose(announce, options()).await.expect("announces");
-        let controller = ControllerSettings { balance_after_return: Duration::from_millis(200), ..Default::default() };
-        let deps = EntityDeps { mesh: mesh.clone(), replica: replica.clone(), tasks: tasks.clone() };
+        let controller = ControllerSettings {
+            balance_after_return: Duration::from_millis(200),
+            ..Default::default()
+        };
+        let deps = EntityDeps {
+            mesh: mesh.clone(),
+            replica: replica.clone(),
+            tasks: tasks.clone(),
+        };
         let runtime = EntityRuntime::new(deps).kind(EchoKind(Arc::clone(&self.events)));
-        let router = runtime.limits(self.limits.clone()).controller(controller).start().await.expect("starts");
-        self.nodes.insert(node, Node { mesh, replica, router, tasks });
+        let router = runtime
+            .limits(self.limits.clone())
+            .controller(controller)
+            .start()
+            .await
+            .expect("starts");
+        self.nodes.insert(
+            node,
+            Node {
+                mesh,
+                replica,
+                router,
+                tasks,
+            },
+        );
     }
 
     /// Waits until every partition is on a node that lives, evenly, and all nodes agree.
@@ -180,7 +238,9 @@ impl Cluster {
         let even = usize::from(PARTITIONS) / self.nodes.len();
         self.until("partitions are spread evenly", |router| {
             let table = router.placement();
-            let Some(partitions) = table.get(&ECHO) else { return false };
+            let Some(partitions) = table.get(&ECHO) else {
+                return false;
+            };
             self.nodes.keys().all(|node| {
                 let owned = partitions.iter().filter(|p| p.owner == Some(*node)).count();
                 (even..=even + 1).contains(&owned)
@@ -197,7 +257,9 @@ impl Cluster {
                     changes.changed().await.expect("the router lives");
                 }
             });
-            waited.await.unwrap_or_else(|_| panic!("{what}: not on node {}", node.router.node()));
+            waited
+                .await
+                .unwrap_or_else(|_| panic!("{what}: not on node {}", node.router.node()));
         }
     }
 
@@ -208,26 +270,45 @@ impl Cluster {
     /// A key whose partition `node` owns.
     fn key_of(&self, node: NodeId) -> EntityId {
         let router = &self.nodes.values().next().expect("a node").router;
-        let found = (0..).map(|n| EntityId { kind: ECHO, key: format!("k{n}") });
-        found.into_iter().find(|id| router.ownership(id).owner == Some(node)).expect("every node owns some")
+        let found = (0..).map(|n| EntityId {
+            kind: ECHO,
+            key: format!("k{n}"),
+        });
+        found
+            .into_iter()
+            .find(|id| router.ownership(id).owner == Some(node))
+            .expect("every node owns some")
     }
 
     async fn ask(&self, from: u64, to: &EntityId, body: &'static str) -> Result<String, AskError> {
-        let answer = self.node(from).router.ask(to, None, Bytes::from(body), Duration::from_secs(10)).await?;
+        let answer = self
+            .node(from)
+            .router
+            .ask(to, None, Bytes::from(body), Duration::from_secs(10))
+            .await?;
         Ok(String::from_utf8(answer.to_vec()).expect("text"))
     }
 
     /// Drops a node where it stands: its datagrams are lost and its tasks are gone.
     fn kill(&mut self, id: NodeId) {
         let node = self.nodes.remove(&id).expect("the node is there");
-        self.bed.wires.isolate(&node.mesh, self.nodes.values().map(|other| &other.mesh));
+        self.bed
+            .wires
+            .isolate(&node.mesh, self.nodes.values().map(|other| &other.mesh));
         node.tasks.cancel();
     }
 
     async fn leader(&self) -> NodeId {
         let mut state = self.nodes.values().next().expect("a node").replica.state();
-        let led = timeout(PATIENCE, state.wait_for(|s| s.leader.is_some_and(|l| self.nodes.contains_key(&l))));
-        led.await.expect("in time").expect("lives").leader.expect("waited for")
+        let led = timeout(
+            PATIENCE,
+            state.wait_for(|s| s.leader.is_some_and(|l| self.nodes.contains_key(&l))),
+        );
+        led.await
+            .expect("in time")
+            .expect("lives")
+            .leader
+            .expect("waited for")
     }
 }
 
@@ -240,13 +321,29 @@ async fn an_entity_answers_from_its_owner_whoever_asks() {
             let answer = cluster.ask(from, &id, "who").await.expect("answers");
             assert!(answer.starts_with(&format!("{owner}@")), "{answer}");
         }
-        assert_eq!(cluster.ask(1, &id, "refuse").await, Err(AskError::Refused("no".into())));
+        assert_eq!(
+            cluster.ask(1, &id, "refuse").await,
+            Err(AskError::Refused("no".into()))
+        );
     }
-    let unknown = EntityId { kind: KindId(250), key: "k".into() };
-    let asked = cluster.node(1).router.ask(&unknown, None, Bytes::new(), Duration::from_millis(100)).await;
+    let unknown = EntityId {
+        kind: KindId(250),
+        key: "k".into(),
+    };
+    let asked = cluster
+        .node(1)
+        .router
+        .ask(&unknown, None, Bytes::new(), Duration::from_millis(100))
+        .await;
     assert!(matches!(asked, Err(AskError::Unavailable { .. })), "{asked:?}");
-    let nameless = EntityId { kind: ECHO, key: String::new() };
-    assert!(matches!(cluster.ask(1, &nameless, "who").await, Err(AskError::Refused(_))));
+    let nameless = EntityId {
+        kind: ECHO,
+        key: String::new(),
+    };
+    assert!(matches!(
+        cluster.ask(1, &nameless, "who").await,
+        Err(AskError::Refused(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +352,10 @@ async fn messages_of_one_caller_to_one_entity_keep_their_order() {
     let id = cluster.key_of(NodeId(2));
     let asks = (0..100).map(|_| cluster.ask(1, &id, "count"));
     let answers = futures_util::future::join_all(asks).await;
-    let counts: Vec<u32> = answers.into_iter().map(|a| a.expect("answers").parse().expect("a number")).collect();
+    let counts: Vec<u32> = answers
+        .into_iter()
+        .map(|a| a.expect("answers").parse().expect("a number"))
+        .collect();
     assert_eq!(counts, (1..=100).collect::<Vec<u32>>());
 }
 
@@ -263,11 +363,27 @@ async fn messages_of_one_caller_to_one_entity_keep_their_order() {
 async fn when_an_owner_dies_its_entities_go_on_elsewhere_with_a_new_epoch() {
     let mut cluster = Cluster::of(3, EntityLimits::default()).await;
     let leader = cluster.leader().await;
-    let victim = cluster.nodes.keys().copied().find(|node| *node != leader).expect("a follower");
+    let victim = cluster
+        .nodes
+        .keys()
+        .copied()
+        .find(|node| *node != leader)
+        .expect("a follower");
     let id = cluster.key_of(victim);
-    cluster.events.unfinished.lock().expect("not poisoned").push(id.key.clone());
+    cluster
+        .events
+        .unfinished
+        .lock()
+        .expect("not poisoned")
+        .push(id.key.clone());
     let before: Epoch = cluster.node(leader.0).router.ownership(&id).epoch;
-    assert!(cluster.ask(leader.0, &id, "who").await.expect("answers").starts_with(&format!("{victim}@")));
+    assert!(
+        cluster
+            .ask(leader.0, &id, "who")
+            .await
+            .expect("answers")
+            .starts_with(&format!("{victim}@"))
+    );
     let starts = cluster.events.starts.load(Ordering::SeqCst);
     cluster.kill(victim);
     // Asked at once, while nobody has noticed yet: the router follows.
@@ -275,18 +391,32 @@ async fn when_an_owner_dies_its_entities_go_on_elsewhere_with_a_new_epoch() {
     let (node, epoch) = answer.split_once('@').expect("node@epoch");
     assert_ne!(node, victim.to_string());
     assert!(epoch.parse::<u64>().expect("a number") > before.0);
-    assert_eq!(cluster.events.starts.load(Ordering::SeqCst), starts + 1, "started once, for its unfinished work");
+    assert_eq!(
+        cluster.events.starts.load(Ordering::SeqCst),
+        starts + 1,
+        "started once, for its unfinished work"
+    );
     cluster.settled().await;
 
     // A write of the old ownership is refused.
     let partition = jarvis_types::partition_of(&id.key, PARTITIONS);
-    let fence = Some(Fence { kind: ECHO, partition, epoch: before });
+    let fence = Some(Fence {
+        kind: ECHO,
+        partition,
+        epoch: before,
+    });
     let deposed = cluster.node(leader.0).replica.propose(
-        Command::SetIntent { node: leader, intent: NodeIntent::Active },
+        Command::SetIntent {
+            node: leader,
+            intent: NodeIntent::Active,
+        },
         ProposeOptions { fence, ..options() },
     );
     let refused = deposed.await;
-    assert!(matches!(refused, Err(ProposeError::Refused(Refusal::StaleEpoch { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ProposeError::Refused(Refusal::StaleEpoch { .. }))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -294,7 +424,12 @@ async fn when_the_leader_dies_the_next_one_places_its_entities() {
     let mut cluster = Cluster::of(3, EntityLimits::default()).await;
     let leader = cluster.leader().await;
     let id = cluster.key_of(leader);
-    let other = cluster.nodes.keys().copied().find(|node| *node != leader).expect("another");
+    let other = cluster
+        .nodes
+        .keys()
+        .copied()
+        .find(|node| *node != leader)
+        .expect("another");
     cluster.kill(leader);
     let answer = cluster.ask(other.0, &id, "who").await.expect("answers");
     assert!(!answer.starts_with(&format!("{leader}@")), "{answer}");
@@ -302,41 +437,74 @@ async fn when_the_leader_dies_the_next_one_places_its_entities() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_keeps_crashing_is_set_aside_and_its_neighbours_go_on() {
-    let limits = EntityLimits { crashes: 2, restart_delay: Duration::from_millis(1), ..EntityLimits::default() };
+    let limits = EntityLimits {
+        crashes: 2,
+        restart_delay: Duration::from_millis(1),
+        ..EntityLimits::default()
+    };
     let cluster = Cluster::of(1, limits).await;
-    let bad = EntityId { kind: ECHO, key: "bad".into() };
-    let neighbour = EntityId { kind: ECHO, key: "good".into() };
+    let bad = EntityId {
+        kind: ECHO,
+        key: "bad".into(),
+    };
+    let neighbour = EntityId {
+        kind: ECHO,
+        key: "good".into(),
+    };
     cluster.ask(1, &neighbour, "count").await.expect("answers");
     let started = Instant::now();
     let aside = loop {
-        let body = if started.elapsed().as_millis().is_multiple_of(2) { "crash" } else { "panic" };
+        let body = if started.elapsed().as_millis().is_multiple_of(2) {
+            "crash"
+        } else {
+            "panic"
+        };
         // A crash leaves the message unanswered; the router sends it again until the entity is set aside.
         match cluster.ask(1, &bad, body).await {
-            Err(AskError::Quarantined { restarts, last_error, .. }) => break (restarts, last_error),
+            Err(AskError::Quarantined {
+                restarts, last_error, ..
+            }) => break (restarts, last_error),
             other => assert!(started.elapsed() < PATIENCE, "{other:?}"),
         }
     };
     assert_eq!(aside.0, 2);
     assert!(aside.1.contains("told to"), "{}", aside.1);
     assert_eq!(cluster.node(1).router.quarantined().len(), 1);
-    assert_eq!(cluster.ask(1, &neighbour, "count").await, Ok("2".into()), "the neighbour kept its state");
+    assert_eq!(
+        cluster.ask(1, &neighbour, "count").await,
+        Ok("2".into()),
+        "the neighbour kept its state"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_says_so_at_once() {
-    let limits = EntityLimits { mailbox_messages: 4, ..EntityLimits::default() };
+    let limits = EntityLimits {
+        mailbox_messages: 4,
+        ..EntityLimits::default()
+    };
     let cluster = Cluster::of(1, limits).await;
-    let id = EntityId { kind: ECHO, key: "busy".into() };
+    let id = EntityId {
+        kind: ECHO,
+        key: "busy".into(),
+    };
     let router = cluster.node(1).router.clone();
     let hang = {
         let (router, id) = (router.clone(), id.clone());
-        async move { router.ask(&id, None, Bytes::from("hang"), Duration::from_secs(5)).await }
+        async move {
+            router
+                .ask(&id, None, Bytes::from("hang"), Duration::from_secs(5))
+                .await
+        }
     };
     let hanging = cluster.node(1).tasks.spawn(hang);
     let started = Instant::now();
     let waiting = (0..8).map(|_| router.ask(&id, None, Bytes::from("who"), Duration::from_millis(500)));
     let answers = futures_util::future::join_all(waiting).await;
-    let overloaded = answers.iter().filter(|a| matches!(a, Err(AskError::Overloaded(_)))).count();
+    let overloaded = answers
+        .iter()
+        .filter(|a| matches!(a, Err(AskError::Overloaded(_))))
+        .count();
     assert!(overloaded >= 4, "{answers:?}");
     assert!(started.elapsed() < Duration::from_secs(3));
     hanging.abort();
@@ -344,34 +512,62 @@ async fn a_full_mailbox_says_so_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_entity_is_passivated_and_comes_back_when_needed() {
-    let limits = EntityLimits { passivate_after: Duration::from_millis(50), ..EntityLimits::default() };
+    let limits = EntityLimits {
+        passivate_after: Duration::from_millis(50),
+        ..EntityLimits::default()
+    };
     let cluster = Cluster::of(1, limits).await;
-    let id = EntityId { kind: ECHO, key: "sleepy".into() };
+    let id = EntityId {
+        kind: ECHO,
+        key: "sleepy".into(),
+    };
     assert_eq!(cluster.ask(1, &id, "event").await, Ok(String::new()));
-    assert_eq!(cluster.ask(1, &id, "count").await, Ok("42".into()), "an event of its own was handled in between");
+    assert_eq!(
+        cluster.ask(1, &id, "count").await,
+        Ok("42".into()),
+        "an event of its own was handled in between"
+    );
     let started = Instant::now();
     while cluster.node(1).router.activity(&id).0 {
         assert!(started.elapsed() < PATIENCE, "it is never passivated");
         sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(cluster.ask(1, &id, "count").await, Ok("1".into()), "it began anew");
+    assert_eq!(
+        cluster.ask(1, &id, "count").await,
+        Ok("1".into()),
+        "it began anew"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn draining_moves_everything_away_and_marks_the_node_drained() {
     let cluster = Cluster::of(3, EntityLimits::default()).await;
     let leader = cluster.leader().await;
-    let node = cluster.nodes.keys().copied().find(|node| *node != leader).expect("a follower");
+    let node = cluster
+        .nodes
+        .keys()
+        .copied()
+        .find(|node| *node != leader)
+        .expect("a follower");
     let id = cluster.key_of(node);
     let replica = &cluster.node(leader.0).replica;
-    let drain = Command::SetIntent { node, intent: NodeIntent::Draining };
+    let drain = Command::SetIntent {
+        node,
+        intent: NodeIntent::Draining,
+    };
     replica.propose(drain, options()).await.expect("accepted");
     let answer = cluster.ask(node.0, &id, "who").await.expect("answers throughout");
     drop(answer);
     let mut changes = replica.changes();
     let drained = timeout(PATIENCE, async {
         loop {
-            let row = replica.local().expect("reads").query().node(node).expect("reads").expect("a member");
+            let row = replica
+                .local()
+                .expect("reads")
+                .query()
+                .node(node)
+                .expect("reads")
+                .expect("a member");
             if row.intent == NodeIntent::Drained {
                 return;
             }
@@ -380,8 +576,17 @@ async fn draining_moves_everything_away_and_marks_the_node_drained() {
     });
     drained.await.expect("drained in time");
     // What the drained node has not applied yet it cannot know: it catches up first.
-    cluster.node(node.0).replica.linearizable(PATIENCE).await.expect("reads");
-    cluster.until("the drained node owns nothing", |router| router.ownership(&id).owner != Some(node)).await;
+    cluster
+        .node(node.0)
+        .replica
+        .linearizable(PATIENCE)
+        .await
+        .expect("reads");
+    cluster
+        .until("the drained node owns nothing", |router| {
+            router.ownership(&id).owner != Some(node)
+        })
+        .await;
     let answer = cluster.ask(node.0, &id, "who").await.expect("answers");
     assert!(!answer.starts_with(&format!("{node}@")), "{answer}");
 }

@@ -91,10 +91,15 @@ async fn main() -> Result<()> {
         return bench_calls::child(folder).await;
     }
     let jarvis = match &arguments.jarvis {
-        Some(path) => path.canonicalize().with_context(|| format!("{} is not there", path.display()))?,
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("{} is not there", path.display()))?,
         None => find_jarvis()?,
     };
-    let tool = Tool { options: Options::unlimited(jarvis), report: arguments.report };
+    let tool = Tool {
+        options: Options::unlimited(jarvis),
+        report: arguments.report,
+    };
     match arguments.what {
         What::All => {
             tool.idle(Duration::from_secs(30)).await?;
@@ -108,7 +113,11 @@ async fn main() -> Result<()> {
         What::Idle { seconds } => tool.idle(Duration::from_secs(seconds)).await,
         What::Sockets { idle, talking } => tool.sockets(idle, talking).await,
         What::Drills { rounds } => tool.drills(rounds).await,
-        What::Storm { sessions, messages, kills } => tool.storm(sessions, messages, kills).await,
+        What::Storm {
+            sessions,
+            messages,
+            kills,
+        } => tool.storm(sessions, messages, kills).await,
     }
 }
 
@@ -158,7 +167,11 @@ impl Tool {
     }
 
     async fn calls(&self, lasting: Duration) -> Result<()> {
-        keep(&self.report, "calls", &bench_calls::calls(std::env::current_exe()?, lasting).await?)
+        keep(
+            &self.report,
+            "calls",
+            &bench_calls::calls(std::env::current_exe()?, lasting).await?,
+        )
     }
 
     async fn idle(&self, lasting: Duration) -> Result<()> {
@@ -173,8 +186,16 @@ impl Tool {
     async fn sockets(&self, idle: usize, talking: usize) -> Result<()> {
         let (_data, cluster) = self.cluster().await?;
         let node = cluster.nodes.first().context("there are nodes")?.clone();
-        keep(&self.report, "sockets-idle", &bench::idle_sockets(&cluster, &node, idle).await?)?;
-        keep(&self.report, "sockets-talking", &bench::talking(&cluster, talking, 5).await?)?;
+        keep(
+            &self.report,
+            "sockets-idle",
+            &bench::idle_sockets(&cluster, &node, idle).await?,
+        )?;
+        keep(
+            &self.report,
+            "sockets-talking",
+            &bench::talking(&cluster, talking, 5).await?,
+        )?;
         cluster.stop().await.map(drop)
     }
 
@@ -207,19 +228,25 @@ impl Tool {
     async fn run(&self, name: &str, plan: &Plan) -> Result<()> {
         let (_data, mut cluster) = self.cluster().await?;
         let verdict = storm::run(&mut cluster, plan).await?;
-        let gaps = ["owner", "leader", "gateway", "any"].into_iter().filter_map(|victim| {
-            let kills = verdict.kills.iter().filter(|kill| kill.victim.name() == victim).count();
-            let gaps = verdict.gaps_of(victim);
-            let at = |share| percentile(&gaps, share).as_millis();
-            (kills > 0).then(|| Gaps {
-                victim,
-                kills,
-                gaps: gaps.len(),
-                p50_ms: at(0.5),
-                p99_ms: at(0.99),
-                max_ms: at(1.0),
-            })
-        });
+        let gaps = ["owner", "leader", "gateway", "any"]
+            .into_iter()
+            .filter_map(|victim| {
+                let kills = verdict
+                    .kills
+                    .iter()
+                    .filter(|kill| kill.victim.name() == victim)
+                    .count();
+                let gaps = verdict.gaps_of(victim);
+                let at = |share| percentile(&gaps, share).as_millis();
+                (kills > 0).then(|| Gaps {
+                    victim,
+                    kills,
+                    gaps: gaps.len(),
+                    p50_ms: at(0.5),
+                    p99_ms: at(0.99),
+                    max_ms: at(1.0),
+                })
+            });
         let report = StormReport {
             laws_broken: verdict.broken.iter().map(ToString::to_string).collect(),
             messages: verdict.said,

@@ -16,17 +16,30 @@ pub fn check(history: &History, transcript: &[Entry]) -> Vec<Broken> {
         *(if entry.reply { replied } else { said }) += 1;
     }
     let mut broken = Vec::new();
-    let mut report = |what: String| broken.push(Broken { law: LAW, session: history.session.clone(), what });
+    let mut report = |what: String| {
+        broken.push(Broken {
+            law: LAW,
+            session: history.session.clone(),
+            what,
+        })
+    };
     for (id, counts) in &count {
         if *counts != (1, 1) {
-            report(format!("{id:?} stands {} times and has {} replies", counts.0, counts.1));
+            report(format!(
+                "{id:?} stands {} times and has {} replies",
+                counts.0, counts.1
+            ));
         }
         if !history.sent.contains_key(*id) {
             report(format!("{id:?} was never sent"));
         }
     }
     for entry in transcript.iter().filter(|entry| !entry.reply) {
-        if history.sent.get(&entry.about).is_some_and(|sent| *sent != entry.text) {
+        if history
+            .sent
+            .get(&entry.about)
+            .is_some_and(|sent| *sent != entry.text)
+        {
             report(format!("{:?} was sent as other text", entry.about));
         }
     }
@@ -38,15 +51,26 @@ mod tests {
     use super::*;
 
     fn entry(seq: u64, about: &str, reply: bool) -> Entry {
-        Entry { seq, about: about.into(), reply, text: "t".into() }
+        Entry {
+            seq,
+            about: about.into(),
+            reply,
+            text: "t".into(),
+        }
     }
 
     #[test]
     fn doubles_orphans_and_strangers_are_found() {
-        let history = History { sent: BTreeMap::from([("a".into(), "t".into())]), ..History::default() };
+        let history = History {
+            sent: BTreeMap::from([("a".into(), "t".into())]),
+            ..History::default()
+        };
         let good = [entry(1, "a", false), entry(2, "a", true)];
         assert!(check(&history, &good).is_empty());
-        assert!(check(&history, &[]).is_empty(), "unknown is not absent, and not present either");
+        assert!(
+            check(&history, &[]).is_empty(),
+            "unknown is not absent, and not present either"
+        );
         for bad in [
             &[entry(1, "a", false)][..],
             &[entry(1, "a", false), entry(2, "a", true), entry(3, "a", true)],

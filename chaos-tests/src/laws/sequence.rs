@@ -17,7 +17,11 @@ pub fn check_entries(session: &str, entries: &[Entry]) -> Vec<Broken> {
     for entry in entries {
         if entry.seq != expected {
             let what = format!("expected seq {expected}, got {} ({:?})", entry.seq, entry.about);
-            broken.push(Broken { law: LAW, session: session.to_owned(), what });
+            broken.push(Broken {
+                law: LAW,
+                session: session.to_owned(),
+                what,
+            });
         }
         expected = entry.seq + 1;
     }
@@ -29,7 +33,12 @@ mod tests {
     use super::*;
 
     fn entries(seqs: &[u64]) -> Vec<Entry> {
-        let entry = |&seq: &u64| Entry { seq, about: "a".into(), reply: false, text: String::new() };
+        let entry = |&seq: &u64| Entry {
+            seq,
+            about: "a".into(),
+            reply: false,
+            text: String::new(),
+        };
         seqs.iter().map(entry).collect()
     }
 

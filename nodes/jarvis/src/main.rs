@@ -12,15 +12,15 @@ use jarvis_node::{commands, drill, up};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Worker threads, at most: half the cores, for nodes are small machines that do other things too, and every thread
-/// more costs an idle node wake-ups.
-const MAX_WORKER_THREADS: usize = 4;
+/// Worker threads: nodes are small machines, and three may share one. Measured idle, two cost less than one, which has to
+/// be woken for everything.
+const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads())
+        .worker_threads(WORKER_THREADS)
         .enable_all()
         .build();
     let result = match runtime {
@@ -39,14 +39,6 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
-}
-
-fn worker_threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wanted = std::env::var("JARVIS_WORKER_THREADS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    wanted.unwrap_or(cores / 2).clamp(1, MAX_WORKER_THREADS)
 }
 
 async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {

@@ -32,7 +32,9 @@ impl Default for SystemEntropy {
 
 impl Entropy for SystemEntropy {
     fn fill(&self, out: &mut [u8]) {
-        self.0.fill(out).expect("the kernel gives random bytes once it has started");
+        self.0
+            .fill(out)
+            .expect("the kernel gives random bytes once it has started");
     }
 }
 
@@ -74,7 +76,10 @@ pub fn random_token(prefix: &str, entropy: &dyn Entropy) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut bytes = [0u8; 40];
     entropy.fill(&mut bytes);
-    let body: String = bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect();
+    let body: String = bytes
+        .iter()
+        .map(|b| char::from(ALPHABET[usize::from(b & 31)]))
+        .collect();
     format!("{prefix}_{body}")
 }
 

@@ -35,12 +35,18 @@ impl Default for Tasks {
 impl Tasks {
     /// An empty group.
     pub fn new() -> Self {
-        Self { tracker: TaskTracker::new(), token: CancellationToken::new() }
+        Self {
+            tracker: TaskTracker::new(),
+            token: CancellationToken::new(),
+        }
     }
 
     /// A group that is cancelled when this one is, and can be stopped before it.
     pub fn child(&self) -> Self {
-        Self { tracker: TaskTracker::new(), token: self.token.child_token() }
+        Self {
+            tracker: TaskTracker::new(),
+            token: self.token.child_token(),
+        }
     }
 
     /// Runs `future` to its end; it should watch [`Tasks::cancelled`] itself where it must leave things in order.
@@ -88,7 +94,9 @@ impl Tasks {
         self.cancel();
         match tokio::time::timeout(deadline, self.tracker.wait()).await {
             Ok(()) => StopReport::Clean,
-            Err(_) => StopReport::Late { still_running: self.tracker.len() },
+            Err(_) => StopReport::Late {
+                still_running: self.tracker.len(),
+            },
         }
     }
 }
@@ -106,6 +114,9 @@ mod tests {
         assert_eq!(child.stop(Duration::from_secs(1)).await, StopReport::Clean);
         tasks.spawn(std::future::pending::<()>());
         tasks.spawn_until_cancelled(std::future::pending());
-        assert_eq!(tasks.stop(Duration::from_secs(1)).await, StopReport::Late { still_running: 1 });
+        assert_eq!(
+            tasks.stop(Duration::from_secs(1)).await,
+            StopReport::Late { still_running: 1 }
+        );
     }
 }

@@ -16,8 +16,9 @@ pub enum LogFormat {
 }
 
 /// Bounds of histogram buckets for durations, in seconds: 50 µs to 10 s.
-const SECONDS_BUCKETS: [f64; 16] =
-    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const SECONDS_BUCKETS: [f64; 16] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 /// Starts logging for this process. `filter` is a list of directives such as `info,jarvis_mesh=debug`.
 ///
@@ -26,7 +27,9 @@ const SECONDS_BUCKETS: [f64; 16] =
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogControl, LogError> {
     let filter = EnvFilter::try_new(filter).map_err(|e| LogError::Filter(e.to_string()))?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours);
     let layer = match format {
         LogFormat::Pretty => layer.with_target(true).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(true).boxed(),
@@ -36,7 +39,10 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<LogControl, LogErro
         let filter = EnvFilter::try_new(directives).map_err(|e| LogError::Filter(e.to_string()))?;
         reload.reload(filter).map_err(|e| LogError::Filter(e.to_string()))
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(LogError::Installed)?;
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()
+        .map_err(LogError::Installed)?;
     Ok(LogControl(std::sync::Arc::new(set)))
 }
 

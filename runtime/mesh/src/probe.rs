@@ -20,7 +20,7 @@ use crate::link::Link;
 use crate::mesh::MeshInner;
 
 /// How often silence is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How much longer than the keep-alive interval a peer may be silent before it is asked: its acknowledgements may be as
 /// late as this.

@@ -45,7 +45,7 @@ impl MeshTimers {
     /// Machines on a wire.
     pub fn lan() -> Self {
         Self {
-            keep_alive: Duration::from_millis(150),
+            keep_alive: Duration::from_millis(200),
             idle_timeout: Duration::from_millis(600),
             initial_rtt: Duration::from_millis(30),
             redial_min: Duration::from_millis(50),

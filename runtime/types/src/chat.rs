@@ -184,9 +184,23 @@ mod tests {
 
     #[test]
     fn frames_read_as_the_interface_has_them() {
-        let hello: ClientFrame = serde_json::from_str(r#"{"type":"hello","x":1}"#).expect("unknown fields are ignored");
-        assert_eq!(hello, ClientFrame::Hello { token: None, session: None, after: None });
-        let said = ServerFrame::Said { seq: 1, id: "a".into(), role: Role::User, text: "hi".into(), at: 5 };
+        let hello: ClientFrame =
+            serde_json::from_str(r#"{"type":"hello","x":1}"#).expect("unknown fields are ignored");
+        assert_eq!(
+            hello,
+            ClientFrame::Hello {
+                token: None,
+                session: None,
+                after: None
+            }
+        );
+        let said = ServerFrame::Said {
+            seq: 1,
+            id: "a".into(),
+            role: Role::User,
+            text: "hi".into(),
+            at: 5,
+        };
         assert_eq!(
             serde_json::to_string(&said).expect("serialises"),
             r#"{"type":"said","seq":1,"id":"a","role":"user","text":"hi","at":5}"#

@@ -21,7 +21,6 @@ pub const DECODE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT_BYTES>> =
     bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
 
-
 const CRC_BYTES: usize = 4;
 
 /// Why bytes from outside were not taken.
@@ -116,18 +115,32 @@ pub fn seal(plain: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`CodecError::TooShort`] and [`CodecError::Checksum`].
 pub fn open(sealed: &[u8]) -> Result<&[u8], CodecError> {
-    let (crc, plain) = sealed.split_first_chunk::<CRC_BYTES>().ok_or(CodecError::TooShort { len: sealed.len() })?;
+    let (crc, plain) = sealed
+        .split_first_chunk::<CRC_BYTES>()
+        .ok_or(CodecError::TooShort { len: sealed.len() })?;
     let (stored, computed) = (u32::from_le_bytes(*crc), crc32fast::hash(plain));
-    if stored == computed { Ok(plain) } else { Err(CodecError::Checksum { stored, computed }) }
+    if stored == computed {
+        Ok(plain)
+    } else {
+        Err(CodecError::Checksum { stored, computed })
+    }
 }
 
 fn check_version(known: u8, bytes: &[u8]) -> Result<&[u8], CodecError> {
     let (&found, body) = bytes.split_first().ok_or(CodecError::TooShort { len: 0 })?;
-    if found > known { Err(CodecError::Version { found, known }) } else { Ok(body) }
+    if found > known {
+        Err(CodecError::Version { found, known })
+    } else {
+        Ok(body)
+    }
 }
 
 fn all_read<T>(value: T, read: usize, len: usize) -> Result<T, CodecError> {
-    if read == len { Ok(value) } else { Err(CodecError::Trailing(len - read)) }
+    if read == len {
+        Ok(value)
+    } else {
+        Err(CodecError::Trailing(len - read))
+    }
 }
 
 #[cfg(test)]
@@ -139,12 +152,18 @@ mod tests {
     fn golden_bytes() {
         let plain = encode(1, &(7u64, "salut".to_owned(), Some(300u32))).expect("encodes");
         assert_eq!(plain, [1, 7, 5, b's', b'a', b'l', b'u', b't', 1, 251, 44, 1]);
-        assert_eq!(decode::<(u64, String, Option<u32>)>(1, &plain), Ok((7, "salut".to_owned(), Some(300))));
+        assert_eq!(
+            decode::<(u64, String, Option<u32>)>(1, &plain),
+            Ok((7, "salut".to_owned(), Some(300)))
+        );
     }
 
     #[test]
     fn newer_versions_and_leftovers_are_refused() {
-        assert_eq!(decode::<u8>(1, &[2, 0]), Err(CodecError::Version { found: 2, known: 1 }));
+        assert_eq!(
+            decode::<u8>(1, &[2, 0]),
+            Err(CodecError::Version { found: 2, known: 1 })
+        );
         assert_eq!(decode::<u8>(1, &[1, 0, 0]), Err(CodecError::Trailing(1)));
         assert_eq!(decode::<u8>(1, &[]), Err(CodecError::TooShort { len: 0 }));
     }

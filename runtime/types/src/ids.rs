@@ -23,7 +23,11 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(what: &'static str, given: &str, why: &'static str) -> Self {
-        Self { what, given: given.chars().take(40).collect(), why }
+        Self {
+            what,
+            given: given.chars().take(40).collect(),
+            why,
+        }
     }
 }
 
@@ -155,7 +159,11 @@ impl FromStr for ClientMessageId {
         if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidId::new("message id", text, "expected 1 to 64 visible ASCII characters, such as a UUID"))
+            Err(InvalidId::new(
+                "message id",
+                text,
+                "expected 1 to 64 visible ASCII characters, such as a UUID",
+            ))
         }
     }
 }
@@ -169,12 +177,18 @@ impl FromStr for NodeName {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let fits = !text.is_empty() && text.len() <= MAX_NAME_CHARS;
-        let shape = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.')
+        let shape = text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.')
             && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
         if fits && shape {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidId::new("node name", text, "expected 1 to 63 letters, digits, '-', '_' or '.'"))
+            Err(InvalidId::new(
+                "node name",
+                text,
+                "expected 1 to 63 letters, digits, '-', '_' or '.'",
+            ))
         }
     }
 }
@@ -188,16 +202,26 @@ impl FromStr for RequestId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let fits = !text.is_empty() && text.len() <= MAX_CLIENT_ID_BYTES;
-        if fits && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+        if fits
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidId::new("request id", text, "expected 1 to 64 visible ASCII characters"))
+            Err(InvalidId::new(
+                "request id",
+                text,
+                "expected 1 to 64 visible ASCII characters",
+            ))
         }
     }
 }
 
 /// A kind of entity by number; its name and partitions stand in the replicated table of kinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct KindId(pub u8);
 
@@ -229,7 +253,10 @@ pub struct EntityId {
 impl EntityId {
     /// The entity of a chat session.
     pub fn session(id: SessionId) -> Self {
-        Self { kind: KindId::SESSION, key: id.to_string() }
+        Self {
+            kind: KindId::SESSION,
+            key: id.to_string(),
+        }
     }
 
     /// Whether the key has a length that the wire accepts.
@@ -260,7 +287,10 @@ mod tests {
     #[test]
     fn the_partition_of_a_key_never_changes() {
         let golden = [("01J0000000000000000000000A", 12), ("night-lights", 30), ("", 56)];
-        let found: Vec<_> = golden.iter().map(|(key, _)| (*key, partition_of(key, 60).0)).collect();
+        let found: Vec<_> = golden
+            .iter()
+            .map(|(key, _)| (*key, partition_of(key, 60).0))
+            .collect();
         assert_eq!(found, golden);
     }
 
@@ -279,7 +309,11 @@ mod tests {
         for bad in ["", "-x", "a b", "ä", &"x".repeat(64)] {
             assert!(bad.parse::<NodeName>().is_err(), "{bad:?}");
         }
-        assert!("6f9619ff-8b86-d011-b42d-00cf4fc964ff".parse::<ClientMessageId>().is_ok());
+        assert!(
+            "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+                .parse::<ClientMessageId>()
+                .is_ok()
+        );
         for bad in ["", "a b", "\u{7f}", &"x".repeat(65)] {
             assert!(bad.parse::<ClientMessageId>().is_err(), "{bad:?}");
         }

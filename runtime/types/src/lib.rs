@@ -13,6 +13,6 @@ pub mod ids;
 pub mod limits;
 
 pub use ids::{
-    ClientMessageId, ClusterId, EntityId, Epoch, Incarnation, InvalidId, KindId, NodeId, NodeName, PartitionIndex,
-    RequestId, Seq, SessionId, UserId, partition_of,
+    ClientMessageId, ClusterId, EntityId, Epoch, Incarnation, InvalidId, KindId, NodeId, NodeName,
+    PartitionIndex, RequestId, Seq, SessionId, UserId, partition_of,
 };

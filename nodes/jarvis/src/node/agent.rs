@@ -34,16 +34,26 @@ struct Duties {
 
 impl AgentDuties for Duties {
     fn set_log_level(&self, filter: &str) -> Result<(), String> {
-        let process = self.process.as_ref().ok_or("this node shares its process, and so its log, with others")?;
-        process.logs.set_filter(filter).map_err(|error| error.to_string())?;
+        let process = self
+            .process
+            .as_ref()
+            .ok_or("this node shares its process, and so its log, with others")?;
+        process
+            .logs
+            .set_filter(filter)
+            .map_err(|error| error.to_string())?;
         tracing::info!(filter, "the log filter was changed");
         Ok(())
     }
 
     fn notice(&self, from: NodeId, notice: AgentNotice) {
         match notice {
-            AgentNotice::Draining(draining) => tracing::info!(node = %from, draining, "a node tells of its drain"),
-            AgentNotice::Reload => tracing::info!(node = %from, "told to read files again; there are none that change"),
+            AgentNotice::Draining(draining) => {
+                tracing::info!(node = %from, draining, "a node tells of its drain")
+            }
+            AgentNotice::Reload => {
+                tracing::info!(node = %from, "told to read files again; there are none that change")
+            }
         }
     }
 }
