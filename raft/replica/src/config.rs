@@ -116,7 +116,7 @@ pub struct RaftTimers {
 impl RaftTimers {
     /// Wired, disks that sync in a millisecond: a dead leader is replaced after 600 to 800 ms of silence.
     pub const fn lan() -> Self {
-        Self::from_ms(125, 200, 400)
+        Self::from_ms(180, 200, 400)
     }
 
     /// Radio links that stall for a moment: 1.5 to 2 s.

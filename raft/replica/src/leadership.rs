@@ -59,12 +59,12 @@ impl StateWatcher {
                     ..state
                 };
             }
-            let more_than_indexes = self.publish(state);
+            let news = self.publish(state);
             if now.running_state.is_err() {
                 tracing::error!(state = ?now.running_state, "raft has ended on this node");
                 return;
             }
-            if !more_than_indexes {
+            if news == News::Indexes {
                 tokio::time::sleep(INDEX_CHANGES_APART).await;
             }
             // Losing the majority changes nothing that could be watched, so a leader looks now and then.
@@ -101,10 +101,10 @@ impl StateWatcher {
         }
     }
 
-    /// Tells who watches. True where more than indexes changed.
-    fn publish(&self, state: ReplicaState) -> bool {
+    /// Tells who watches.
+    fn publish(&self, state: ReplicaState) -> News {
         let (leader, term) = (state.leader, state.term);
-        let mut more = false;
+        let mut news = News::None;
         self.state.send_if_modified(|old| {
             if *old == state {
                 return false;
@@ -115,7 +115,11 @@ impl StateWatcher {
                 applied: state.applied,
                 ..old.clone()
             };
-            more = same_indexes != state;
+            news = if same_indexes == state {
+                News::Indexes
+            } else {
+                News::More
+            };
             *old = state;
             true
         });
@@ -127,8 +131,16 @@ impl StateWatcher {
             metrics::leader_changed();
             tracing::info!(%leader, term, "a leader is known");
         }
-        more
+        news
     }
+}
+
+/// What a look at openraft's metrics brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    None,
+    Indexes,
+    More,
 }
 
 /// What is committed as far as a leader of this term has said: everything that was committed before it is included,
