@@ -70,7 +70,8 @@ async fn without_a_majority_it_says_unavailable_and_comes_back_by_itself() -> Re
     }
     let asked = Instant::now();
     chat.say("during", "1 + 1").await?;
-    let error = chat.next_of("error", Duration::from_secs(5)).await?;
+    // The promise is two seconds; a debug build on a busy machine is given one more.
+    let error = chat.next_of("error", Duration::from_secs(3)).await?;
     let waited = asked.elapsed();
     assert_eq!(error["code"], "unavailable");
     assert_eq!(error["id"], "during");
@@ -101,7 +102,7 @@ async fn without_a_majority_it_says_unavailable_and_comes_back_by_itself() -> Re
             .await?;
         match chat.next_of("reply", Duration::from_secs(2)).await {
             Ok(reply) => break reply,
-            Err(error) => assert!(returned.elapsed() < Duration::from_secs(30), "{error:#}"),
+            Err(error) => assert!(returned.elapsed() < Duration::from_secs(8), "{error:#}"),
         }
     };
     println!(
