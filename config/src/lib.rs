@@ -7,17 +7,19 @@
 //! ```
 //!
 //! - [`Settings`]: what there is to set, with the defaults.
-//! - [`load`]: where settings come from.
+//! - [`load`]: where settings come from; [`check_file`]: whether a file would do.
 //! - [`Problem`], [`ConfigError`]: what is wrong with them, and where.
 //! - `document`, `reader`, `value`: how text becomes settings.
+//! - `reference`: what it names outside of itself.
 mod document;
 mod load;
 mod problem;
 mod reader;
+mod reference;
 mod settings;
 mod value;
 
-pub use load::{Loaded, Lookup, check_text, load};
+pub use load::{Checked, Loaded, Lookup, check_file, check_text, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{
     LimitSettings, LogFormat, LogSettings, MeshSettings, NodeSettings, Profile, RaftSettings, ResponderKind,

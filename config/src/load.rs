@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::document::Document;
-use crate::problem::ConfigError;
+use crate::problem::{ConfigError, Problem};
+use crate::reference::Reference;
 use crate::settings::Settings;
 
 /// The file's name in a data folder.
@@ -52,6 +53,34 @@ pub fn load(lookup: &Lookup<'_>) -> Result<Loaded, ConfigError> {
     })
 }
 
+/// What a check found that is right, and what may not be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The settings.
+    pub settings: Settings,
+    /// What is right only where more is given than is here.
+    pub warnings: Vec<Problem>,
+}
+
+/// Checks one file by itself, and whether what it names is on this machine: key files must be, variables should.
+///
+/// # Errors
+/// [`ConfigError`]: it cannot be read, or everything that is wrong with it.
+pub fn check_file(path: &Path, env: &[(String, String)]) -> Result<Checked, ConfigError> {
+    let mut document = Document::default();
+    document.add_file(path, &read(path)?);
+    let (settings, mut problems, references) = Settings::read(document);
+    problems.extend(references.iter().filter_map(Reference::problem));
+    if !problems.is_empty() {
+        return Err(ConfigError::Problems(problems));
+    }
+    let warnings = references.iter().filter_map(|reference| reference.warning(env));
+    Ok(Checked {
+        settings,
+        warnings: warnings.collect(),
+    })
+}
+
 /// Checks the text of one file by itself, without the environment.
 ///
 /// # Errors
@@ -63,7 +92,7 @@ pub fn check_text(path: &Path, text: &str) -> Result<Settings, ConfigError> {
 }
 
 fn finish(document: Document) -> Result<Settings, ConfigError> {
-    let (settings, problems) = Settings::read(document);
+    let (settings, problems, _) = Settings::read(document);
     if problems.is_empty() {
         Ok(settings)
     } else {

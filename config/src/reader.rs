@@ -70,6 +70,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Where a key was written.
+    pub(crate) fn origin(&self, key: &str) -> Option<Origin> {
+        self.section.items.get(key).map(|item| item.origin.clone())
+    }
+
+    /// The key's name with its section.
+    pub(crate) fn full_key(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+
     pub(crate) fn any_text(&mut self, key: &'static str) -> Option<String> {
         self.take(key, "text", |raw| text(raw).map(str::to_owned))
     }

@@ -3,11 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use jarvis_types::NodeName;
 use serde::Serialize;
+use tracing_subscriber::EnvFilter;
 
 use crate::document::{Document, LISTS, SECTIONS};
 use crate::problem::Problem;
 use crate::reader::{Reader, unknown};
+use crate::reference::{Reference, Target};
 use crate::value::{Secret, serialize_duration};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -220,11 +223,12 @@ pub struct ResponderSettings {
 }
 
 impl Settings {
-    /// All settings of `document`, and all that is wrong with it.
-    pub(crate) fn read(mut document: Document) -> (Self, Vec<Problem>) {
+    /// All settings of `document`, all that is wrong with it, and what it names outside of itself.
+    pub(crate) fn read(mut document: Document) -> (Self, Vec<Problem>, Vec<Reference>) {
         let mut problems = std::mem::take(&mut document.problems);
         let mut keys: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
         let mut settings = Settings::default();
+        let mut references = Vec::new();
         for name in SECTIONS {
             let section = document.sections.remove(name).unwrap_or_default();
             let mut reader = Reader::new(name, section, &mut problems);
@@ -239,7 +243,9 @@ impl Settings {
             .enumerate()
         {
             let mut reader = Reader::new(format!("{}[{index}]", LISTS[0]), section, &mut problems);
-            settings.responders.extend(ResponderSettings::read(&mut reader));
+            settings
+                .responders
+                .extend(ResponderSettings::read(&mut reader, &mut references));
             reader.finish();
         }
         for (name, origin) in document.strangers {
@@ -254,7 +260,7 @@ impl Settings {
                 what,
             });
         }
-        (settings, problems)
+        (settings, problems, references)
     }
 
     fn read_section(&mut self, name: &str, from: &mut Reader<'_>) {
@@ -286,7 +292,8 @@ fn set<T>(field: &mut T, value: Option<T>) {
 
 impl NodeSettings {
     fn read(&mut self, from: &mut Reader<'_>) {
-        self.name = from.text("name", "a name such as \"kitchen\"");
+        let expected = "a name such as \"kitchen\": 1 to 63 letters, digits, '-', '_' or '.'";
+        self.name = from.text_that("name", expected, |name| name.parse::<NodeName>().is_ok());
         set(&mut self.listen, from.socket("listen"));
         let expected = "a host and port such as \"192.168.1.10:8007\"";
         self.advertise = from.text_that("advertise", expected, is_host_and_port);
@@ -354,7 +361,11 @@ impl LogSettings {
         );
         set(
             &mut self.filter,
-            from.text("filter", "directives such as \"info,jarvis_mesh=debug\""),
+            from.text_that(
+                "filter",
+                "directives such as \"info,jarvis_mesh=debug\"",
+                |text| !text.trim().is_empty() && EnvFilter::try_new(text).is_ok(),
+            ),
         );
     }
 }
@@ -374,7 +385,7 @@ impl SessionSettings {
 }
 
 impl ResponderSettings {
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
+    fn read(from: &mut Reader<'_>, references: &mut Vec<Reference>) -> Option<Self> {
         let kinds = [
             ("openai", ResponderKind::OpenAi),
             ("ollama", ResponderKind::Ollama),
@@ -388,8 +399,18 @@ impl ResponderSettings {
         });
         let model = required(from, "model", |from| from.text("model", "the name of a model"));
         let api_key = from.text("api_key", "a key").map(Secret::new);
+        let places = ["api_key_file", "api_key_env"].map(|key| (from.origin(key), from.full_key(key)));
         let api_key_file = from.text("api_key_file", "the path of a file");
         let api_key_env = from.text("api_key_env", "the name of a variable");
+        let targets = [
+            api_key_file.clone().map(|path| Target::File(path.into())),
+            api_key_env.clone().map(Target::Variable),
+        ];
+        for ((origin, key), target) in places.into_iter().zip(targets) {
+            if let (Some(origin), Some(target)) = (origin, target) {
+                references.push(Reference { origin, key, target });
+            }
+        }
         if [api_key.is_some(), api_key_file.is_some(), api_key_env.is_some()]
             .iter()
             .filter(|set| **set)

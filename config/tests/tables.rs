@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jarvis_config::{ConfigError, Lookup, Profile, Settings, check_text, load};
+use jarvis_config::{ConfigError, Lookup, Profile, Settings, check_file, check_text, load};
 
 fn problems(text: &str) -> String {
     match check_text(Path::new("jarvis.toml"), text) {
@@ -91,6 +91,14 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         (
             "[responder]\nkind = \"ollama\"",
             "jarvis.toml:1: responder: expected sections [[responder]] (two brackets), found table",
+        ),
+        (
+            "[log]\nfilter = \"info,jarvis_mesh=loud\"",
+            "jarvis.toml:2: log.filter: expected directives such as \"info,jarvis_mesh=debug\", found \"info,jarvis_mesh=loud\"",
+        ),
+        (
+            "[node]\nname = \"the kitchen\"",
+            "jarvis.toml:2: node.name: expected a name such as \"kitchen\": 1 to 63 letters, digits, '-', '_' or '.', found \"the kitchen\"",
         ),
         (
             "[[responder]]\nkind = \"ollama\"\nurl = \"ftp://x\"\nmodel = \"m\"",
@@ -246,4 +254,49 @@ fn the_effective_settings_can_be_read_again_and_hide_secrets() {
         .api_key
         .clone_from(&settings.responders[0].api_key);
     assert_eq!(again, settings);
+}
+
+#[test]
+fn what_a_file_names_must_be_there_when_it_is_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (file, key) = (dir.path().join("jarvis.toml"), dir.path().join("key"));
+    let responder = "[[responder]]\nkind = \"openai\"\nurl = \"http://x\"\nmodel = \"m\"\n";
+    let text = format!(
+        "{responder}api_key_file = {:?}\n{responder}api_key_env = \"MODEL_KEY\"\n",
+        key.display().to_string()
+    );
+    std::fs::write(&file, &text).expect("written");
+
+    let error = check_file(&file, &[]).expect_err("there is no key").to_string();
+    let expected = format!(
+        "{}:5: responder[0].api_key_file: {} cannot be read: ",
+        file.display(),
+        key.display()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    // Where it is only read, nothing outside is looked at.
+    assert!(check_text(&file, &text).is_ok());
+
+    std::fs::write(&key, "secret").expect("written");
+    let checked = check_file(&file, &[]).expect("right, as far as can be told here");
+    let warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
+    let expected = format!(
+        "{}:10: responder[1].api_key_env: MODEL_KEY is not set here; ",
+        file.display()
+    );
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with(&expected),
+        "{warnings:?}"
+    );
+    let checked = check_file(&file, &env(&[("MODEL_KEY", "secret")])).expect("right");
+    assert_eq!(
+        (checked.warnings.len(), checked.settings.responders.len()),
+        (0, 2)
+    );
+
+    std::fs::write(&file, text.replace("kind", "knid")).expect("written");
+    let error = check_file(&file, &[]).expect_err("wrong keys").to_string();
+    assert!(error.contains("did you mean \"kind\"?"), "{error}");
+    let missing = check_file(Path::new("/nonexistent/jarvis.toml"), &[]).expect_err("missing");
+    assert!(missing.to_string().contains("cannot be read"));
 }
