@@ -218,6 +218,48 @@ async fn whoever_may_not_join_is_told_why_and_the_invitation_stays_good() {
     node.stop().await;
 }
 
+/// The commit index, once nothing has been committed for a while.
+async fn settled(node: &Node) -> u64 {
+    let mut state = node.replica().state();
+    let quiet = Duration::from_millis(300);
+    let settle = async {
+        loop {
+            let before = state.borrow_and_update().committed;
+            tokio::time::sleep(quiet).await;
+            if state.borrow_and_update().committed == before {
+                return before;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), settle)
+        .await
+        .expect("an idle node commits nothing")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outsider_writes_nothing_and_is_slowed_down() {
+    let house = House::new();
+    let (node, api) = house.start(false).await;
+    let token = invite(&api, 600).await;
+    let before = settled(&node).await;
+    // Guesses, each with a signing request that would do.
+    for guess in 1..=10 {
+        let guessed = JoinRequest {
+            secret: [guess; 32],
+            ..request(&token, "b", "127.0.0.1:9")
+        };
+        assert_eq!(refusal(&token, &guessed).await, JoinRefusal::Unknown);
+    }
+    assert_eq!(settled(&node).await, before, "a guess was written to the log");
+    // From then on the address is not listened to, whatever it says.
+    assert!(matches!(
+        refusal(&token, &request(&token, "b", "127.0.0.1:9")).await,
+        JoinRefusal::TooManyAttempts { wait_s: 1..=60 }
+    ));
+    assert_eq!(settled(&node).await, before);
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_that_lead_nowhere_or_elsewhere_are_told_apart() {
     let (house, other) = (House::new(), House::new());

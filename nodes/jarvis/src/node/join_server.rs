@@ -1,27 +1,36 @@
 //! The answering side of joining: checks, has the invitation consumed, issues the certificate.
+//!
+//! Anyone who reaches the port may ask. Until the secret is known to be good nothing is proposed and nothing signed: the
+//! log and the CA's key work for the invited only.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jarvis_host::{Clock, Entropy};
-use jarvis_machine::command::{Command, NewNode};
+use jarvis_machine::command::{Command, NewNode, SecretHash};
 use jarvis_machine::reply::{Refusal, Reply};
-use jarvis_machine::rows::NodeRole;
+use jarvis_machine::row_codec::get_row;
+use jarvis_machine::rows::{InviteRow, NodeRole};
+use jarvis_machine::storage::Table;
 use jarvis_mesh::api::JoinHandler;
 use jarvis_mesh::identity::ClusterCa;
-use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
+use jarvis_replica::api::{ProposeError, ProposeOptions, Replica, View};
 use jarvis_types::{ClusterId, NodeId};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
+use super::attempts::Attempts;
 use super::protocol::{
     Admission, BUILD, JoinAnswer, JoinRefusal, JoinRequest, MAX_CLOCK_OFFSET_MS, open, seal,
 };
 
 /// How long an admission may take to be committed.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(8);
+/// How long it may take to find out whether an invitation is there that this node has not heard of.
+const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What answering takes.
 pub(super) struct JoinServer {
@@ -40,21 +49,37 @@ pub(super) struct JoinServer {
 }
 
 /// Answers joiners; see [`JoinServer`].
-pub(super) struct JoinAnswerer(Arc<JoinServer>);
+pub(super) struct JoinAnswerer {
+    server: Arc<JoinServer>,
+    attempts: Arc<Mutex<Attempts>>,
+}
 
 impl JoinAnswerer {
     /// With what it takes.
     pub(super) fn new(server: JoinServer) -> Self {
-        Self(Arc::new(server))
+        Self {
+            server: Arc::new(server),
+            attempts: Arc::default(),
+        }
     }
 }
 
 impl JoinHandler for JoinAnswerer {
     fn join(&self, from: SocketAddr, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let server = Arc::clone(&self.0);
+        let (server, attempts) = (Arc::clone(&self.server), Arc::clone(&self.attempts));
         Box::pin(async move {
-            let answer = match server.answer(&request).await {
+            // Not held while the answer is made.
+            let attempts = || attempts.lock().unwrap_or_else(PoisonError::into_inner);
+            let allowed = attempts().begin(from.ip(), Instant::now());
+            let result = match allowed {
+                Ok(()) => server.answer(&request).await,
+                Err(wait) => Err(JoinRefusal::TooManyAttempts {
+                    wait_s: wait.as_secs().max(1),
+                }),
+            };
+            let answer = match result {
                 Ok(admission) => {
+                    attempts().admitted(from.ip());
                     tracing::info!(node = %admission.node, %from, "a node was admitted");
                     JoinAnswer::Admitted(Box::new(admission))
                 }
@@ -75,10 +100,12 @@ impl JoinServer {
             build: BUILD.to_owned(),
         })?;
         self.check(&request)?;
+        let secret: SecretHash = Sha256::digest(request.secret).into();
+        self.check_invitation(&secret).await?;
         // Whether the key can be certified is found out before the invitation is used up.
         self.issue(NodeId(0), &request, self.certificate_ttl)?;
         let command = Command::ConsumeInvite {
-            secret: Sha256::digest(request.secret).into(),
+            secret,
             node: NewNode {
                 name: request.name.clone(),
                 role: NodeRole::Worker,
@@ -131,6 +158,30 @@ impl JoinServer {
             });
         }
         Ok(())
+    }
+
+    /// Whether the secret is of an invitation that is still good. What this node has not heard of may be there all the same:
+    /// then a majority is asked, by a read that writes nothing.
+    async fn check_invitation(&self, secret: &SecretHash) -> Result<(), JoinRefusal> {
+        let local = self.replica.local().map_err(|_| JoinRefusal::Unavailable)?;
+        let invite = match invitation(&local, secret)? {
+            Some(invite) => Some(invite),
+            None => {
+                let view = self.replica.linearizable(LOOK_UP_DEADLINE).await;
+                invitation(&view.map_err(|_| JoinRefusal::Unavailable)?, secret)?
+            }
+        };
+        let now_ms = self.clock.now_ms();
+        match invite {
+            None => Err(JoinRefusal::Unknown),
+            Some(InviteRow {
+                used_by: Some(by), ..
+            }) => Err(JoinRefusal::Used { by }),
+            Some(invite) if invite.expires_at_ms <= now_ms => Err(JoinRefusal::Expired {
+                ago_ms: now_ms - invite.expires_at_ms,
+            }),
+            Some(_) => Ok(()),
+        }
     }
 
     fn issue(&self, node: NodeId, request: &JoinRequest, ttl: Duration) -> Result<Vec<u8>, JoinRefusal> {
@@ -208,4 +259,11 @@ impl JoinServer {
             None => JoinRefusal::Invalid(format!("the name {name} is taken")),
         }
     }
+}
+
+fn invitation(view: &View, secret: &SecretHash) -> Result<Option<InviteRow>, JoinRefusal> {
+    get_row(view.query().0, Table::Invites, secret).map_err(|error| {
+        tracing::error!(%error, "the invitations cannot be read");
+        JoinRefusal::Unavailable
+    })
 }

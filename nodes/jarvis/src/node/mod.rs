@@ -13,6 +13,7 @@ mod activity;
 mod admin;
 mod agent;
 mod announce;
+mod attempts;
 pub mod disk;
 mod handover;
 mod join_server;
@@ -36,7 +37,7 @@ use jarvis_mesh::control::{AgentNotice, ControlPlane};
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
 use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
-use jarvis_mesh::transport::{MeshTimers, bind_udp};
+use jarvis_mesh::transport::{BindError, MeshTimers, bind_udp};
 use jarvis_replica::api::Replica;
 use jarvis_replica::{RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
 use jarvis_session::api::{Sessions, SessionsDeps};
@@ -177,7 +178,12 @@ impl Sockets {
         let address = tcp
             .local_addr()
             .map_err(|error| Failure::new(what.clone(), error))?;
-        let udp = bind_udp(address).map_err(|error| Failure::from_error(what, &error).next(next))?;
+        let udp = bind_udp(address).map_err(|error| match error {
+            BindError::InUse { address } => {
+                Failure::new(what, format!("udp port {} is in use", address.port())).next(next)
+            }
+            error => Failure::from_error(what, &error).next(next),
+        })?;
         Ok(Self { tcp, udp, address })
     }
 }

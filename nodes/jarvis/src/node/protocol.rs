@@ -127,6 +127,12 @@ pub enum JoinRefusal {
     /// The machine refused the request.
     #[error("{0}")]
     Invalid(String),
+    /// The address was refused too often.
+    #[error("too many attempts from this address were refused; wait {wait_s} s")]
+    TooManyAttempts {
+        /// How long to wait.
+        wait_s: u64,
+    },
 }
 
 impl JoinRefusal {
@@ -157,6 +163,9 @@ impl JoinRefusal {
             ),
             JoinRefusal::Unavailable => {
                 "see `jarvis status` on a member, then join with the same token".to_owned()
+            }
+            JoinRefusal::TooManyAttempts { wait_s } => {
+                format!("wait {wait_s} s, then join with a token that `jarvis invite` prints on a member")
             }
             JoinRefusal::Invalid(_) => "correct it and join with the same token".to_owned(),
         }
@@ -211,6 +220,7 @@ mod tests {
         let name: NodeName = "attic".parse().expect("a name");
         let refusals = [
             JoinRefusal::Unknown,
+            JoinRefusal::TooManyAttempts { wait_s: 17 },
             JoinRefusal::ClockOff {
                 ahead: true,
                 offset_ms: 900_000,
