@@ -92,6 +92,7 @@ pub(crate) fn write_down(
     TlsStore::new(locked.path())
         .save_identity(identity)
         .map_err(|e| Failure::from_error(what, &e))?;
+    locked.make_spool().map_err(|e| e.failure(what))?;
     let token = random_token(ADMIN_TOKEN_PREFIX, entropy);
     locked.save_admin_token(&token).map_err(|e| e.failure(what))?;
     locked.save_identity(file).map_err(|e| e.failure(what))

@@ -16,6 +16,8 @@ pub const LEAST_FREE_BYTES: u64 = 16 * 1024 * 1024;
 const NODE_FILE: &str = "node.toml";
 const LOCK_FILE: &str = "lock";
 const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// What waits on the disk for its turn.
+const SPOOL_FOLDER: &str = "spool";
 const FOLDER_MODE: u32 = 0o700;
 const SECRET_MODE: u32 = 0o600;
 
@@ -41,12 +43,14 @@ pub enum DataError {
         source: io::Error,
     },
     /// The disk is full.
-    #[error("the disk of {} has {free_bytes} bytes free, and a node needs {LEAST_FREE_BYTES}", path.display())]
+    #[error("the disk of {} has {free_bytes} bytes free, and a node needs {least_bytes}", path.display())]
     Full {
         /// Which folder.
         path: PathBuf,
         /// What is left.
         free_bytes: u64,
+        /// What a node needs.
+        least_bytes: u64,
     },
     /// A newer build wrote it.
     #[error("the data folder {} has format {found}; this build knows up to {FORMAT_VERSION}", path.display())]
@@ -126,7 +130,13 @@ impl DataError {
                         .to_owned()
                 }
                 ErrorKind::StorageFull => format!("make room on the disk of {}", path.display()),
-                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "give a folder with --data".to_owned(),
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                    "a file is where a folder must be: move it away, or give a folder with --data".to_owned()
+                }
+                ErrorKind::IsADirectory => format!(
+                    "a folder is where a file must be: move {} away, or use another folder with --data",
+                    path.display()
+                ),
                 _ => "check the disk, or use another folder with --data".to_owned(),
             },
             DataError::Full { .. } => "make room, or use a folder on another disk with --data".to_owned(),
@@ -164,12 +174,23 @@ impl DataError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFolder {
     path: PathBuf,
+    least_free_bytes: u64,
 }
 
 impl DataFolder {
     /// The folder at `path`, which need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            least_free_bytes: LEAST_FREE_BYTES,
+        }
+    }
+
+    /// With another least free space than [`LEAST_FREE_BYTES`].
+    #[must_use]
+    pub fn with_least_free(mut self, bytes: u64) -> Self {
+        self.least_free_bytes = bytes;
+        self
     }
 
     /// Where it is.
@@ -182,6 +203,28 @@ impl DataFolder {
     /// # Errors
     /// `Locked`, `Io`, `Full`.
     pub fn lock(&self) -> Result<LockedFolder, DataError> {
+        let locked = self.lock_only()?;
+        let free_bytes = fs4::available_space(&self.path).map_err(|source| DataError::Io {
+            act: "measure",
+            path: self.path.clone(),
+            source,
+        })?;
+        if free_bytes < self.least_free_bytes {
+            return Err(DataError::Full {
+                path: self.path.clone(),
+                free_bytes,
+                least_bytes: self.least_free_bytes,
+            });
+        }
+        locked.note("")?;
+        Ok(locked)
+    }
+
+    /// Makes it if need be and locks it for this process, however full the disk: enough for who wants to delete it.
+    ///
+    /// # Errors
+    /// `Locked`, `Io`.
+    pub(crate) fn lock_only(&self) -> Result<LockedFolder, DataError> {
         let io = |act, path: &Path| {
             let path = path.to_owned();
             move |source| DataError::Io { act, path, source }
@@ -215,19 +258,10 @@ impl DataFolder {
             }
             Err(fs4::TryLockError::Error(source)) => return Err(io("lock", &path)(source)),
         }
-        let free_bytes = fs4::available_space(&self.path).map_err(io("measure", &self.path))?;
-        if free_bytes < LEAST_FREE_BYTES {
-            return Err(DataError::Full {
-                path: self.path.clone(),
-                free_bytes,
-            });
-        }
-        let locked = LockedFolder {
+        Ok(LockedFolder {
             folder: self.clone(),
             lock: file,
-        };
-        locked.note("")?;
-        Ok(locked)
+        })
     }
 
     /// The identity; none where no node was made.
@@ -384,6 +418,20 @@ impl LockedFolder {
         self.write(NODE_FILE, &file.to_text())
     }
 
+    /// Makes the folder for what waits for its turn, for its owner only.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn make_spool(&self) -> Result<(), DataError> {
+        let path = self.path().join(SPOOL_FOLDER);
+        let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
+        made.map_err(|source| DataError::Io {
+            act: "create",
+            path,
+            source,
+        })
+    }
+
     /// Writes the local administrator's credential, readable by the owner only.
     ///
     /// # Errors
@@ -487,44 +535,141 @@ mod tests {
     }
 
     #[test]
-    fn every_error_says_what_to_do() {
-        let path = PathBuf::from("/data");
-        let (name, io) = ("a".to_owned(), |kind: ErrorKind| io::Error::from(kind));
-        let errors = [
-            DataError::Locked {
-                path: path.clone(),
-                pid: None,
-            },
-            DataError::Io {
-                act: "write",
-                path: path.clone(),
-                source: io(ErrorKind::PermissionDenied),
-            },
-            DataError::Io {
-                act: "write",
-                path: path.clone(),
-                source: io(ErrorKind::StorageFull),
-            },
-            DataError::Full {
-                path: path.clone(),
-                free_bytes: 5,
-            },
-            DataError::Newer {
-                path: path.clone(),
-                found: 2,
-            },
-            DataError::NotAMember { path: path.clone() },
-            DataError::NoKeys {
-                path: path.clone(),
-                name: name.clone(),
-            },
-            DataError::Wiped { path, name },
-        ];
-        for error in errors {
+    fn a_full_disk_is_told_before_anything_is_begun() {
+        let (_dir, data) = folder();
+        let full = data.clone().with_least_free(u64::MAX);
+        let error = full.lock().expect_err("no disk has as much");
+        assert!(
+            matches!(error, DataError::Full { least_bytes: u64::MAX, free_bytes, .. } if free_bytes > 0),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("bytes free") && error.advice().starts_with("make room"),
+            "{error}"
+        );
+        // Who wants to make room by deleting it may, and it was not left locked.
+        assert!(full.lock_only().is_ok());
+        assert!(data.lock().is_ok());
+    }
+
+    #[test]
+    fn files_and_folders_in_one_anothers_place_are_told_as_such() {
+        for (name, act) in [("node.toml", "read"), ("admin.token", "read"), ("lock", "write")] {
+            let (_dir, data) = folder();
+            fs::create_dir_all(data.path().join(name)).expect("made");
+            let error = match name {
+                "node.toml" => data.identity().map(|_| ()),
+                "admin.token" => data.admin_token().map(|_| ()),
+                _ => data.lock().map(|_| ()),
+            };
+            let error = error.expect_err("it is a folder");
             assert!(
-                error.to_string().contains("/data") && error.advice().len() > 10,
+                matches!(&error, DataError::Io { act: found, path, .. } if *found == act && path.ends_with(name)),
                 "{error}"
             );
+            assert!(
+                error.advice().contains("a folder is where a file must be"),
+                "{error}"
+            );
+        }
+        let (_dir, data) = folder();
+        let locked = data.lock().expect("free");
+        fs::write(data.path().join("spool"), "x").expect("written");
+        let error = locked.make_spool().expect_err("it is a file");
+        assert!(
+            error.advice().contains("a file is where a folder must be"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_this_user_may_not_read_is_told_as_such() {
+        let (_dir, data) = folder();
+        drop(data.lock().expect("free"));
+        fs::write(data.path().join("node.toml"), "format = 1\n").expect("written");
+        let forbid = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the owner may");
+        };
+        forbid(&data.path().join("node.toml"), 0o000);
+        let found = data.identity();
+        if rustix::process::geteuid().is_root() {
+            // Root reads everything, and so finds what is in it.
+            assert!(matches!(found, Err(DataError::Damaged { .. })));
+            return;
+        }
+        let error = found.expect_err("it may not be read");
+        assert!(error.advice().contains("run as the user who owns it"), "{error}");
+        forbid(data.path(), 0o000);
+        let error = data.lock().expect_err("it may not be read");
+        forbid(data.path(), 0o700);
+        assert!(error.advice().contains("run as the user who owns it"), "{error}");
+    }
+
+    /// One of each; a new variant does not compile until it is here.
+    fn next(after: Option<&DataError>) -> Option<DataError> {
+        let path = PathBuf::from("/data");
+        let (name, cluster) = ("attic".to_owned(), "C".to_owned());
+        Some(match after {
+            None => DataError::Locked {
+                path,
+                pid: Some("7".to_owned()),
+            },
+            Some(DataError::Locked { pid: Some(_), .. }) => DataError::Locked { path, pid: None },
+            Some(DataError::Locked { pid: None, .. }) => DataError::Io {
+                act: "write",
+                path,
+                source: ErrorKind::PermissionDenied.into(),
+            },
+            Some(DataError::Io { .. }) => DataError::Full {
+                path,
+                free_bytes: 5,
+                least_bytes: 6,
+            },
+            Some(DataError::Full { .. }) => DataError::Newer { path, found: 2 },
+            Some(DataError::Newer { .. }) => DataError::Damaged {
+                path,
+                why: "x".to_owned(),
+            },
+            Some(DataError::Damaged { .. }) => DataError::NotAMember { path },
+            Some(DataError::NotAMember { .. }) => DataError::AlreadyAMember { path, name, cluster },
+            Some(DataError::AlreadyAMember { .. }) => DataError::OtherCluster {
+                path,
+                named: cluster.clone(),
+                keys: cluster,
+            },
+            Some(DataError::OtherCluster { .. }) => DataError::NoKeys { path, name },
+            Some(DataError::NoKeys { .. }) => DataError::Wiped { path, name },
+            Some(DataError::Wiped { .. }) => return None,
+        })
+    }
+
+    #[test]
+    fn every_error_says_what_to_do() {
+        let check = |error: &DataError| {
+            let failure = error.failure("the node cannot start");
+            assert!(
+                failure.why.contains("/data") && failure.next.len() > 20,
+                "{failure}"
+            );
+        };
+        let (mut last, mut count) = (None, 0);
+        while let Some(error) = next(last.as_ref()) {
+            check(&error);
+            (last, count) = (Some(error), count + 1);
+        }
+        assert_eq!(count, 11, "ten variants, one of them in two ways");
+        for kind in [
+            ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::StorageFull,
+            ErrorKind::NotADirectory,
+            ErrorKind::IsADirectory,
+            ErrorKind::Other,
+        ] {
+            check(&DataError::Io {
+                act: "write",
+                path: PathBuf::from("/data"),
+                source: kind.into(),
+            });
         }
     }
 }
