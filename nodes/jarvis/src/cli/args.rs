@@ -136,7 +136,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Port of the first node; each further one is ten higher
-    #[arg(long, default_value_t = 8007)]
+    #[arg(long, default_value_t = 8007, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// Begins anew: everything in the data folder is deleted
     #[arg(long)]
@@ -479,7 +479,9 @@ mod tests {
 
     #[test]
     fn bad_values_are_wrong_usage() {
-        let table: [&[&str]; 8] = [
+        let table: [&[&str]; 10] = [
+            &["jarvis", "up", "--port", "0"],
+            &["jarvis", "up", "--port", "65536"],
             &["jarvis", "up", "--nodes", "0"],
             &["jarvis", "up", "--nodes", "10"],
             &["jarvis", "invite", "--ttl", "soon"],

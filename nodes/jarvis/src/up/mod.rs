@@ -26,11 +26,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::cli::args::{NodeArgs, UpArgs};
-use crate::cli::output::{Output, ask, line};
+use crate::cli::output::{Output, Progress, ask, line};
 use crate::commands::config::settings;
 use crate::commands::init::{make_first_node, node_folder};
 use crate::commands::join::join_cluster;
-use crate::data::{DataFolder, LockedFolder};
+use crate::data::{DataError, DataFolder, LockedFolder};
 use crate::fail::Failure;
 use crate::places::{UP_FOLDER, data_folder, local_url};
 pub(crate) use child::kill;
@@ -55,6 +55,7 @@ const INVITE_TTL_S: u64 = 300;
 /// Says which node did not start, why, and where its log is.
 pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
     let what = "the cluster did not start";
+    check_ports(args)?;
     let folder = args
         .data
         .clone()
@@ -68,14 +69,17 @@ pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
     let loaded = settings(args.config.as_deref(), &folder)?;
     let mut stop = Stop::new().map_err(|error| Failure::new(what, error))?;
     let locked = DataFolder::new(&folder).lock().map_err(|error| match &error {
-        crate::data::DataError::Locked { pid: Some(pid), .. } => Failure::new(what, &error).next(format!(
+        DataError::Locked { pid: Some(pid), .. } => Failure::new(what, &error).next(format!(
             "it runs already: see `jarvis status --data {}`, or stop it: kill {pid}",
             folder.display()
         )),
         _ => error.failure(what),
     })?;
     if args.reset {
-        reset(&locked, args.yes)?;
+        tokio::select! {
+            done = reset(&locked, args.yes, output) => done?,
+            () = stop.wait() => return Err(Failure::new(what, "it was told to stop")),
+        }
     }
     let began = Instant::now();
     let progress = output.progress("starting the cluster");
@@ -87,7 +91,7 @@ pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
     let plan = Plan::new(args, &folder, config);
     let fleet = Arc::new(Fleet::new(&folder, !args.no_restart, args.verbose, tasks.clone()));
     let started = tokio::select! {
-        started = Box::pin(start(&plan, &fleet, &loaded.settings)) => started,
+        started = Box::pin(start(&plan, &fleet, &loaded.settings, &progress)) => started,
         () = stop.wait() => Err(Failure::new(what, "it was told to stop")),
     };
     progress.done();
@@ -143,6 +147,24 @@ fn output_ready(state: &UpState, login: &login::Login, folder: &Path, took: Dura
     line("\nCtrl-C stops all of it; started again it has everything it had.");
 }
 
+/// Every node's port must be one.
+fn check_ports(args: &UpArgs) -> Result<(), Failure> {
+    let beyond_first = u16::from(args.nodes.saturating_sub(1)) * PORT_STEP;
+    if args.port.checked_add(beyond_first).is_some() {
+        return Ok(());
+    }
+    let why = format!(
+        "with --port {} node{} would have port {}, and the highest there is is {}",
+        args.port,
+        args.nodes,
+        u32::from(args.port) + u32::from(beyond_first),
+        u16::MAX
+    );
+    Err(Failure::new("the cluster did not start", why)
+        .next(format!("choose --port {} or less", u16::MAX - beyond_first))
+        .usage())
+}
+
 /// Which nodes there are to be.
 struct Plan {
     specs: Vec<Spec>,
@@ -159,6 +181,7 @@ impl Plan {
             name: format!("node{}", index + 1),
             listen: SocketAddr::new(
                 IpAddr::V4(ip),
+                // None is cut off: `check_ports` has seen to that.
                 args.port.saturating_add(u16::from(index) * PORT_STEP),
             ),
             data: node_folder(folder, usize::from(index)),
@@ -171,7 +194,12 @@ impl Plan {
 }
 
 /// Starts what is there, makes what is not, waits until all of it is whole.
-async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<login::Login, Failure> {
+async fn start(
+    plan: &Plan,
+    fleet: &Arc<Fleet>,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<login::Login, Failure> {
     let what = "the cluster did not start";
     let [first, others @ ..] = plan.specs.as_slice() else {
         return Err(Failure::new(what, "there must be at least one node").usage());
@@ -186,7 +214,8 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
             "start it with --nodes {made}; or begin anew with --reset"
         )));
     }
-    until_let_go(&plan.specs).await;
+    let places: Vec<_> = plan.specs.iter().map(|spec| spec.data.clone()).collect();
+    until_let_go(&places, progress).await;
     for spec in &plan.specs {
         spec.check_address(fleet.earlier())?;
         spec.check_port()?;
@@ -211,12 +240,15 @@ async fn start(plan: &Plan, fleet: &Arc<Fleet>, settings: &Settings) -> Result<l
     fleet.start(first)?;
     let deadline = Instant::now() + READY_TIMEOUT;
     let api = first.api()?;
+    progress.say(&format!("waiting until {} serves", first.name));
     // A majority may have to come up before anyone can be invited.
     ready::until_ready(&api, fleet, &first.name, deadline).await?;
     // One after the other, so that ids follow names; each starts while the next is invited.
     for spec in &strangers {
+        progress.say(&format!("{} joins", spec.name));
         invite_and_start(&api, spec, fleet, settings).await?;
     }
+    progress.say("waiting until every node serves and every partition has an owner");
     let known = fleet.known_token();
     let (whole, login) = tokio::join!(
         ready::until_whole(&plan.specs, fleet, deadline),
@@ -264,16 +296,16 @@ async fn invite_and_start(
 }
 
 /// The nodes of an `up` that was killed end by themselves, but not in the same moment.
-async fn until_let_go(specs: &[Spec]) {
+async fn until_let_go(folders: &[PathBuf], progress: &Progress) {
     let deadline = Instant::now() + LET_GO_TIMEOUT;
-    for spec in specs.iter().filter(|spec| spec.data.exists()) {
-        let locked = || {
-            matches!(
-                DataFolder::new(&spec.data).lock(),
-                Err(crate::data::DataError::Locked { .. })
-            )
-        };
+    let mut told = false;
+    for folder in folders.iter().filter(|folder| folder.exists()) {
+        let locked = || matches!(DataFolder::new(folder).lock_only(), Err(DataError::Locked { .. }));
         while locked() && Instant::now() < deadline {
+            if !told {
+                progress.say("waiting until the nodes of an earlier start have ended");
+                told = true;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -302,8 +334,8 @@ fn made_with(spec: &Spec, settings: &Settings) -> Settings {
     settings
 }
 
-/// Deletes everything but the lock.
-fn reset(locked: &LockedFolder, yes: bool) -> Result<(), Failure> {
+/// Deletes everything but the lock. Nothing is deleted below a node that runs.
+async fn reset(locked: &LockedFolder, yes: bool, output: Output) -> Result<(), Failure> {
     let path = locked.path();
     let what = "nothing was deleted";
     let nodes: Vec<PathBuf> = (0..MAX_NODES)
@@ -316,6 +348,19 @@ fn reset(locked: &LockedFolder, yes: bool) -> Result<(), Failure> {
     let question = format!("Delete everything that is in {}?", path.display());
     if !yes && std::io::stdin().is_terminal() && ask(&question) != Some(true) {
         return Err(Failure::new(what, "it was not confirmed").next("start without --reset, or answer y"));
+    }
+    let progress = output.progress("deleting what was there");
+    until_let_go(&nodes, &progress).await;
+    progress.done();
+    // All are held before the first is deleted: no node starts in one of them meanwhile.
+    let mut held = Vec::new();
+    for folder in &nodes {
+        match DataFolder::new(folder).lock_only() {
+            Ok(lock) => held.push(lock),
+            Err(error @ DataError::Locked { .. }) => return Err(error.failure(what)),
+            // Whatever it is unfit for, no node runs on it.
+            Err(_) => {}
+        }
     }
     for folder in nodes {
         let removed = std::fs::remove_dir_all(&folder);
@@ -350,5 +395,50 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn args(line: &[&str]) -> UpArgs {
+        match Cli::try_parse_from([&["jarvis", "up"], line].concat()).map(|cli| cli.command) {
+            Ok(Command::Up(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_port_is_wrong_usage() {
+        assert_eq!(check_ports(&args(&["--port", "65515"])), Ok(()));
+        assert_eq!(check_ports(&args(&["--port", "65535", "--nodes", "1"])), Ok(()));
+        let failure = check_ports(&args(&["--port", "65516"])).expect_err("node3 has none");
+        assert_eq!(failure.code, 2);
+        assert!(
+            failure.why.contains("node3 would have port 65536") && failure.next.contains("--port 65515"),
+            "{failure}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reset_deletes_nothing_below_a_node_that_runs() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let up = DataFolder::new(dir.path()).lock().expect("free");
+        let (first, second) = (node_folder(dir.path(), 0), node_folder(dir.path(), 1));
+        drop(DataFolder::new(&first).lock().expect("free"));
+        let running = DataFolder::new(&second).lock().expect("free");
+        let failure = reset(&up, true, Output::new(true)).await.expect_err("node2 runs");
+        let pid = std::process::id().to_string();
+        assert!(
+            failure.why.contains("node2") && failure.why.contains(&pid) && failure.next.contains(&pid),
+            "{failure}"
+        );
+        assert!(first.join("lock").exists() && second.join("lock").exists());
+        drop(running);
+        assert_eq!(reset(&up, true, Output::new(true)).await, Ok(()));
+        assert!(!first.exists() && !second.exists());
     }
 }
