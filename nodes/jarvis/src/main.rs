@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use jarvis_node::cli::output::Output;
-use jarvis_node::cli::{Cli, Command};
+use jarvis_node::cli::{Cli, Command, usage_failure};
 use jarvis_node::fail::Failure;
 use jarvis_node::{commands, drill, up};
 
@@ -17,7 +17,17 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match usage_failure(&error, std::env::args_os()) {
+            Some(failure) => {
+                Output::new(true).failure(&failure);
+                return failure.exit_code();
+            }
+            // Help and versions go to stdout, what is wrong to stderr, for people.
+            None => error.exit(),
+        },
+    };
     let output = Output::new(cli.json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
@@ -61,9 +71,6 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {
         Command::User(command) => commands::credentials::user(&command, output).await,
         Command::Token(command) => commands::credentials::token(&command, output).await,
         Command::Config(command) => commands::config::config(&command, output),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "jarvis", &mut std::io::stdout());
-            Ok(())
-        }
+        Command::Completions { shell } => commands::completions::completions(shell, output),
     }
 }

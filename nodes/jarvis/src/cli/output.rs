@@ -110,6 +110,13 @@ pub fn part(text: &str) {
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Text of someone else, as it may go to a terminal: without what would steer it.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
 /// Writes a line to stderr.
 pub fn complain(text: &str) {
     let mut out = std::io::stderr().lock();
@@ -153,6 +160,12 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_left_out() {
+        let hostile = "a\u{1b}[2J\u{1b}]0;title\u{7}b\r\n\tc\u{8}\u{7f}\u{9b}31m é 👩‍🚀\0";
+        assert_eq!(printable(hostile), "a[2J]0;titleb\n\tc31m é 👩‍🚀");
+    }
 
     #[test]
     fn columns_are_as_wide_as_they_need_to_be() {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::cli::args::ChatArgs;
-use crate::cli::output::{Output, complain, line, part};
+use crate::cli::output::{Output, complain, line, part, printable};
 use crate::fail::Failure;
 use crate::target::{Nodes, refused};
 
@@ -164,7 +164,7 @@ impl Talk {
 
     fn resume_hint(&self) -> String {
         match &self.place {
-            Some((session, ..)) => format!("go on with it: jarvis chat --session {session}"),
+            Some((session, ..)) => printable(&format!("go on with it: jarvis chat --session {session}")),
             None => "try again: jarvis chat".to_owned(),
         }
     }
@@ -175,9 +175,9 @@ impl Talk {
             "" => {}
             "/quit" | "/exit" if self.interactive => return Ok(false),
             "/status" if self.interactive => line(&match &self.place {
-                Some((session, node, owner, epoch)) => {
-                    format!("session {session}; connected to {node}; it runs on {owner} in epoch {epoch}")
-                }
+                Some((session, node, owner, epoch)) => printable(&format!(
+                    "session {session}; connected to {node}; it runs on {owner} in epoch {epoch}"
+                )),
                 None => "not connected yet".to_owned(),
             }),
             _ => {
@@ -199,7 +199,7 @@ impl Talk {
             ChatEvent::Connected { .. } => {}
             ChatEvent::Failed(error) => {
                 let next = "check the token and the session's id; jarvis chat begins a new conversation";
-                return Err(Failure::new("the conversation ended", error).next(next));
+                return Err(Failure::new("the conversation ended", printable(&error.to_string())).next(next));
             }
         }
         Ok(())
@@ -228,7 +228,7 @@ impl Talk {
             }
             // What was said before stands above; a pipe gets only the answers to its own lines.
             ServerFrame::Said { id, text, .. } if self.interactive && !self.own.contains(&id) => {
-                line(&format!("> {text}"));
+                line(&format!("> {}", printable(&text)));
             }
             ServerFrame::Delta {
                 reply_to,
@@ -288,7 +288,8 @@ impl Talk {
             return;
         }
         let fresh: String = text.chars().skip((shown - offset) as usize).collect();
-        part(&fresh);
+        // Counted as it was sent, shown as it may be.
+        part(&printable(&fresh));
         self.streamed = Some((
             reply_to.to_owned(),
             shown.max(offset + text.chars().count() as u64),
@@ -298,9 +299,9 @@ impl Talk {
     fn finish(&mut self, reply_to: &str, text: &str) {
         match self.streamed.take() {
             Some((id, shown)) if id == reply_to => {
-                line(&text.chars().skip(shown as usize).collect::<String>());
+                line(&printable(&text.chars().skip(shown as usize).collect::<String>()));
             }
-            _ => line(text),
+            _ => line(&printable(text)),
         }
     }
 
@@ -309,7 +310,7 @@ impl Talk {
             if self.streamed.is_some() {
                 part("\n");
             }
-            complain(text);
+            complain(&printable(text));
         }
     }
 }

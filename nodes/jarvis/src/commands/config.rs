@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jarvis_config::{ConfigError, Loaded, Lookup, check_text, load};
+use jarvis_config::{ConfigError, Loaded, Lookup, check_file, load};
 use serde_json::json;
 
 use crate::cli::args::ConfigCommand;
@@ -17,12 +17,16 @@ use crate::places::{data_folder, environment};
 pub fn config(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check { file } => {
-            let text = std::fs::read_to_string(file).map_err(|e| {
-                Failure::new(format!("{} cannot be read", file.display()), e).next("check the path")
-            })?;
-            check_text(file, &text).map_err(|error| wrong(&error))?;
-            let answer = json!({"ok": true, "file": file});
-            output.answer(&answer, |_| format!("{} is right", file.display()));
+            let checked = check_file(file, &environment()).map_err(|error| wrong(&error))?;
+            let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+            let answer = json!({"ok": true, "file": file, "warnings": warnings});
+            output.answer(&answer, |_| {
+                let mut text = format!("{} is right", file.display());
+                for warning in &warnings {
+                    text.push_str(&format!("\nwarning: {warning}"));
+                }
+                text
+            });
         }
         ConfigCommand::Show { data, config } => {
             let loaded = settings(config.as_deref(), &data_folder(data.data.as_deref()))?;

@@ -1,6 +1,7 @@
 //! The commands, one file each: read what is asked, do it, say what came of it.
 pub mod chat;
 pub mod cluster;
+pub mod completions;
 pub mod config;
 pub mod credentials;
 pub mod init;

@@ -15,6 +15,10 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Clears the screen and goes to its top left corner.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
+/// What matters most where there is no leader.
+const NO_MAJORITY: &str = "\n\ndegraded: no majority answers; nothing can be committed\n  next: start the nodes that are \
+                           down, or mend the network between them; what was committed is safe";
+
 /// `jarvis status [--watch]`.
 ///
 /// # Errors
@@ -138,10 +142,14 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
         ));
     }
     let degraded = list(cluster, "degraded");
-    if degraded.is_empty() {
+    if leader.is_none() {
+        out.push_str(NO_MAJORITY);
+    } else if degraded.is_empty() {
         out.push_str("\n\nnothing is degraded");
     }
-    for problem in degraded {
+    // That there is no leader has been said.
+    let said = |problem: &&Value| leader.is_none() && text(problem, "what").starts_with("no leader");
+    for problem in degraded.iter().filter(|problem| !said(problem)) {
         out.push_str(&format!(
             "\n\ndegraded: {}\n  next: {}",
             text(problem, "what"),
@@ -216,5 +224,28 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }
+    }
+    #[test]
+    fn that_no_majority_answers_is_said_plainly_and_once() {
+        let cluster = json!({
+            "leader": null, "nodes": [], "kinds": {},
+            "degraded": [
+                {"what": "no leader: nothing can be committed until …", "do": "start the nodes"},
+                {"what": "node b does not answer", "do": "start it"},
+            ],
+        });
+        let shown = describe(&cluster, &BTreeMap::new());
+        assert!(shown.contains("leader none"), "{shown}");
+        assert!(
+            shown
+                .contains("degraded: no majority answers; nothing can be committed\n  next: start the nodes"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("degraded: node b") && !shown.contains("no leader:"),
+            "{shown}"
+        );
+        let silent = describe(&json!({"leader": null}), &BTreeMap::new());
+        assert!(silent.contains("no majority answers") && !silent.contains("nothing is degraded"));
     }
 }
