@@ -13,7 +13,7 @@ use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
 use jarvis_machine::storage::StoreError;
 use jarvis_mesh::api::Mesh;
-use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
+use jarvis_replica::api::{ProposeError, ProposeOptions, ReadError, Replica};
 use jarvis_types::{ClusterId, EntityId, NodeId, RequestId, SessionId, partition_of};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,6 +25,8 @@ use crate::token::{JoinToken, MAX_ADDRESSES};
 
 /// How long a decision may take.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long it may take to find out whether something is there that this node has not heard of.
+const LOOK_UP_DEADLINE: Duration = Duration::from_secs(2);
 /// When trying again makes sense after no majority answered, in milliseconds.
 const RETRY_AFTER_MS: u64 = 500;
 
@@ -74,6 +76,29 @@ impl NodeAdmin {
             .local()
             .map_err(|error| AdminError::Internal(error.to_string()))?;
         read(&view.query()).map_err(|error| AdminError::Internal(error.to_string()))
+    }
+
+    /// Every session has a row from its making on. One that this node has not heard of may be there all the same.
+    async fn must_be_a_session(&self, key: &str) -> Result<(), AdminError> {
+        let none = || AdminError::NotFound(format!("session {key:?}"));
+        let session: SessionId = key.parse().map_err(|_| {
+            AdminError::NotFound(format!(
+                "session {key:?} (a session's id is 26 letters and digits)"
+            ))
+        })?;
+        if self.read(|query| query.session(session))?.is_some() {
+            return Ok(());
+        }
+        let view = match self.replica.linearizable(LOOK_UP_DEADLINE).await {
+            Ok(view) => view,
+            Err(ReadError::Unavailable { .. }) => return Err(none()),
+            Err(error @ ReadError::Store(_)) => return Err(AdminError::Internal(error.to_string())),
+        };
+        let found = view.query().session(session);
+        found
+            .map_err(|error| AdminError::Internal(error.to_string()))?
+            .map(|_| ())
+            .ok_or_else(none)
     }
 
     /// A member by its name, or by its id.
@@ -235,6 +260,9 @@ impl Admin for NodeAdmin {
                 names.join(", ")
             )));
         };
+        if kind == "session" {
+            self.must_be_a_session(key).await?;
+        }
         let partition = partition_of(key, row.partitions);
         let (placed, log) = self.read(|query| {
             Ok((
