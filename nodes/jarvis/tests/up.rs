@@ -79,7 +79,7 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
     let second = jarvis(&["up", "--data", dir]);
     assert_eq!(second.status.code(), Some(1));
     assert!(
-        stderr(&second).contains("in use by process"),
+        stderr(&second).contains(&format!("in use by process {}", up.pid())),
         "{}",
         stderr(&second)
     );
@@ -195,6 +195,49 @@ fn nodes_do_not_outlive_up() {
     // Started again at once, it waits until they are gone.
     drop(Up::start(&data, port, 1));
     eventually("the node's end", || (!is_running(pid)).then_some(()));
+}
+
+#[test]
+fn reset_waits_for_the_nodes_of_an_up_that_was_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let mut up = Up::start(&data, port, 1);
+    let pid = pids(&up.ready)[0];
+    up.signal(Signal::KILL);
+    up.wait();
+    let again = Up::start_with(&data, port, 1, &["--reset", "--yes"]);
+    assert!(!is_running(pid), "its folder was deleted below it");
+    assert_ne!(again.ready["token"], up.ready["token"]);
+}
+
+#[test]
+fn a_minority_says_that_nothing_can_be_committed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let dir = data.to_str().expect("text");
+    let up = Up::start_with(&data, port, 3, &["--no-restart"]);
+    for pid in &pids(&up.ready)[1..] {
+        kill_process(Pid::from_raw(*pid as i32).expect("a pid"), Signal::KILL).expect("it runs");
+    }
+    let status = eventually("the leader's end", || {
+        let status = json(&jarvis(&["status", "--json", "--data", dir]));
+        status["leader"].is_null().then_some(status)
+    });
+    assert!(
+        status["degraded"]
+            .as_array()
+            .is_some_and(|degraded| degraded.iter().any(|problem| problem["what"]
+                .as_str()
+                .is_some_and(|what| what.starts_with("no leader")))),
+        "{status}"
+    );
+    let shown = jarvis(&["status", "--data", dir]);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    assert!(
+        stdout(&shown).contains("degraded: no majority answers; nothing can be committed\n  next: "),
+        "{}",
+        stdout(&shown)
+    );
 }
 
 #[test]

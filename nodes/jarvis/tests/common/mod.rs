@@ -78,6 +78,11 @@ pub(crate) struct Up {
 impl Up {
     /// Starts one, and waits until it says that it is ready.
     pub(crate) fn start(data: &Path, port: u16, nodes: usize) -> Self {
+        Self::start_with(data, port, nodes, &[])
+    }
+
+    /// As [`Up::start`], with more on its command line.
+    pub(crate) fn start_with(data: &Path, port: u16, nodes: usize, more: &[&str]) -> Self {
         let mut child = command()
             .args([
                 "up",
@@ -89,6 +94,7 @@ impl Up {
                 "--data",
             ])
             .arg(data)
+            .args(more)
             .env("JARVIS_LIMITS__MESSAGES_PER_MINUTE", "0")
             .env("JARVIS_LIMITS__SOCKETS_PER_MINUTE", "0")
             .stdin(Stdio::null())
@@ -113,6 +119,11 @@ impl Up {
             data: data.to_owned(),
             ready,
         }
+    }
+
+    /// The process of `up` itself.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What `up.json` says.
@@ -145,6 +156,43 @@ impl Drop for Up {
         // The nodes end by themselves when `up` is gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A node of `jarvis run`, killed when the test ends.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts the node of a folder, and waits until it has its port.
+    pub(crate) fn start(data: &Path) -> Self {
+        let child = command()
+            .args(["run", "--data"])
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let mut running = Self(child);
+        let folder = jarvis_node::data::DataFolder::new(data);
+        eventually("the node's start", || {
+            let ended = running.0.try_wait().expect("a child");
+            assert!(ended.is_none(), "it ended: {ended:?}");
+            folder.running_at().expect("readable")
+        });
+        running
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
