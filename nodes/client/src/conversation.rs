@@ -229,10 +229,13 @@ impl Conversation {
     }
 
     /// The endpoints there are: what the server told, first the ones it put first, then what was given at the start.
+    /// Where that was TLS, what is told without it is not followed: the token would travel in the clear.
     fn learn(&mut self, told: &[String]) {
         let here = self.endpoint().map(str::to_owned);
-        let mut all: Vec<String> = Vec::with_capacity(told.len() + self.given.len());
-        for endpoint in told.iter().chain(&self.given) {
+        let secured = self.given.iter().any(|endpoint| is_secured(endpoint));
+        let told = told.iter().filter(|endpoint| !secured || is_secured(endpoint));
+        let mut all: Vec<String> = Vec::with_capacity(self.given.len());
+        for endpoint in told.chain(&self.given) {
             if !all.contains(endpoint) && all.len() < MAX_ENDPOINTS {
                 all.push(endpoint.clone());
             }
@@ -242,6 +245,13 @@ impl Conversation {
             .unwrap_or(0);
         self.endpoints = all;
     }
+}
+
+/// Whether an endpoint is spoken to over TLS.
+fn is_secured(endpoint: &str) -> bool {
+    endpoint
+        .split_once("://")
+        .is_some_and(|(scheme, _)| scheme.trim().eq_ignore_ascii_case("wss"))
 }
 
 #[cfg(test)]
@@ -403,6 +413,25 @@ mod tests {
                 Some("ws://b")
             )
         );
+    }
+
+    #[test]
+    fn a_conversation_over_tls_does_not_go_on_without_it() {
+        let mut talk = Conversation::new(vec!["wss://a".into()], Some("T".into()), None, 0);
+        talk.take(&welcome(&["ws://a", "ws://b", "WSS://c", "wss", "http://d"]));
+        let tried = |talk: &mut Conversation| -> Vec<String> {
+            (0..4)
+                .map(|_| {
+                    talk.lost();
+                    talk.endpoint().expect("some").to_owned()
+                })
+                .collect()
+        };
+        assert_eq!(tried(&mut talk), ["WSS://c", "wss://a", "WSS://c", "wss://a"]);
+        talk.take(&ServerFrame::Draining {
+            endpoints: vec!["ws://b".into()],
+        });
+        assert_eq!(tried(&mut talk), ["wss://a"; 4]);
     }
 
     #[test]
