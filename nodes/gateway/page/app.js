@@ -49,7 +49,7 @@ const BACK_OFF_MS = [0, 250, 1000, 2000, 4000, 8000];
 const state = {
   token: null, session: null, lastSeq: 0, endpoints: [OWN_SOCKET], at: 0, attempts: 0,
   socket: null, welcomed: false, heardAt: 0, pingedAt: 0, serving: '', owner: '', epoch: 0, limits: { message_chars: 4096 },
-  pending: new Map(), turns: new Map(), cluster: null, retry: null, generation: 0,
+  pending: new Map(), shelf: new Map(), turns: new Map(), cluster: null, retry: null, generation: 0,
 };
 
 // ---- the server over HTTP
@@ -130,6 +130,7 @@ async function enter() {
   $('login').hidden = true;
   $('app').hidden = false;
   $('me').textContent = me.user;
+  loadShelf();
   restorePending();
   connect(0);
   refreshSessions();
@@ -174,6 +175,7 @@ async function logOut() {
   } catch { /* what could not be revoked expires */ }
   state.token = null;
   sessionStorage.clear();
+  state.shelf.clear();
   localStorage.removeItem('jarvis.session');
   clearConversation(null);
   location.hash = '';
@@ -307,8 +309,11 @@ function failed(frame) {
       return;
     case 'not_found':
       if (!state.welcomed) {
-        clearConversation(null);
-        setSession(null);
+        const gone = state.session;
+        change(null);
+        // What waited for a conversation that is not there can never be said.
+        state.shelf.delete(gone);
+        keepPending();
         connect(0);
       }
       return;
@@ -369,15 +374,25 @@ function sendSay(id, message) {
   message.timer = setTimeout(() => sendSay(id, message), RESEND_MS);
 }
 
+// What is not confirmed is kept for each conversation, and sent again when that one is opened again.
+const NEW = 'new';
+
 function keepPending() {
   const kept = [...state.pending].map(([id, message]) => [id, message.text]);
-  writeStore('jarvis.pending', { session: state.session, kept });
+  const key = state.session || NEW;
+  if (kept.length) state.shelf.set(key, kept);
+  else state.shelf.delete(key);
+  writeStore('jarvis.pending', [...state.shelf]);
+}
+
+function loadShelf() {
+  const stored = readStore('jarvis.pending');
+  if (state.shelf.size || !Array.isArray(stored)) return;
+  for (const [key, kept] of stored) if (Array.isArray(kept)) state.shelf.set(key, kept);
 }
 
 function restorePending() {
-  const stored = readStore('jarvis.pending');
-  if (!stored?.kept || stored.session !== state.session) return;
-  for (const [id, text] of stored.kept) {
+  for (const [id, text] of state.shelf.get(state.session || NEW) || []) {
     if (state.pending.has(id)) continue;
     state.pending.set(id, { text, timer: null });
     const turn = turnOf(id);
@@ -496,6 +511,7 @@ function setSession(id) {
 function clearConversation(keepFor) {
   // Messages written before there was a session belong to the one that is made for them.
   const carried = state.session === null && keepFor ? [...state.pending] : [];
+  if (carried.length) state.shelf.delete(NEW);
   for (const message of state.pending.values()) clearTimeout(message.timer);
   state.pending.clear();
   state.turns.clear();
@@ -511,11 +527,18 @@ function clearConversation(keepFor) {
   updateStop();
 }
 
-function goTo(session) {
-  leave();
+// Shows another conversation, or a new one; what is not confirmed stays with the one that is left.
+function change(session) {
+  keepPending();
   state.session = session || '';
   clearConversation(null);
+  restorePending();
   setSession(session);
+}
+
+function goTo(session) {
+  leave();
+  change(session);
   $('side').hidden = true;
   $('menu').setAttribute('aria-expanded', 'false');
   connect(0);
