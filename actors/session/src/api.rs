@@ -49,9 +49,27 @@ pub enum SessionError {
         /// When trying again makes sense, in milliseconds.
         retry_after_ms: u64,
     },
+    /// The text is longer than a transcript takes.
+    #[error("{0}")]
+    TooLong(String),
+    /// The message can never be taken as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// The user has as many of something as there may be; the text says of what.
+    #[error("limit reached: {0}")]
+    LimitReached(String),
     /// A fault of ours; the text is for the log.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+/// A session that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its row.
+    pub row: SessionRow,
+    /// Whether the row has everything that was committed before the call; else it is what this node has.
+    pub certain: bool,
 }
 
 /// A committed message.
@@ -102,7 +120,7 @@ impl Sessions {
     /// Makes a session; committed when it returns.
     ///
     /// # Errors
-    /// `Unavailable` and `Internal`.
+    /// `Unavailable`, `Internal`, and `LimitReached` where the user has too many.
     pub async fn create(
         &self,
         user: UserId,
@@ -123,6 +141,7 @@ impl Sessions {
         {
             Ok(_) => Ok(session),
             Err(ProposeError::Refused(Refusal::NotFound(_))) => Err(SessionError::NotFound),
+            Err(ProposeError::Refused(Refusal::LimitReached(what))) => Err(SessionError::LimitReached(what)),
             Err(ProposeError::Refused(refusal)) => Err(SessionError::Internal(refusal.to_string())),
             Err(error @ ProposeError::TooLarge { .. }) => Err(SessionError::Internal(error.to_string())),
             Err(_) => Err(unavailable()),
@@ -139,13 +158,13 @@ impl Sessions {
         user: UserId,
         session: SessionId,
         deadline: Duration,
-    ) -> Result<SessionRow, SessionError> {
+    ) -> Result<Opened, SessionError> {
         let (view, certain) = match self.replica().linearizable(deadline).await {
             Ok(view) => (view, true),
             Err(_) => (self.replica().local().map_err(read)?, false),
         };
         match view.query().session(session).map_err(|e| read(store(e)))? {
-            Some(row) if row.user == user => Ok(row),
+            Some(row) if row.user == user => Ok(Opened { row, certain }),
             None if !certain => Err(unavailable()),
             _ => Err(SessionError::NotFound),
         }
@@ -176,10 +195,10 @@ impl Sessions {
         }
     }
 
-    /// Stops the reply to a message, if it is being written; the reply is committed as far as it is.
+    /// Stops the reply to a message; the reply is committed as far as it is.
     ///
     /// # Errors
-    /// [`SessionError`].
+    /// [`SessionError`]; `NotFound` also where no such message waits for its reply.
     pub async fn cancel(
         &self,
         user: UserId,
@@ -300,6 +319,8 @@ impl Sessions {
                     return Err(SessionError::Overloaded { retry_after_ms });
                 }
                 FromSession::Internal(words) => return Err(SessionError::Internal(words)),
+                FromSession::TooLong(words) => return Err(SessionError::TooLong(words)),
+                FromSession::Invalid(words) => return Err(SessionError::Invalid(words)),
                 FromSession::Moved => tokio::time::sleep(MOVED_PAUSE.min(left)).await,
                 done @ (FromSession::Said { .. } | FromSession::Done) => return Ok(done),
             }

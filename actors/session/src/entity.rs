@@ -16,13 +16,14 @@ use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::rows::MessageBody;
 use jarvis_mesh::api::Answer;
 use jarvis_replica::api::{ProposeError, ReadError, View};
-use jarvis_types::limits::SESSION_PARTITIONS;
+use jarvis_types::limits::{MAX_REPLY_CHARS, SESSION_PARTITIONS};
 use jarvis_types::{
     ClientMessageId, EntityId, Epoch, KindId, NodeId, PartitionIndex, RequestId, Seq, SessionId, UserId,
 };
 use jiff::tz::TimeZone;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::api::{OVERLOADED_RETRY_MS, UNAVAILABLE_RETRY_MS};
 use crate::hub::{Hub, Registration, store};
@@ -219,12 +220,15 @@ impl Entity for SessionEntity {
                 budget_ms,
             } => {
                 let budget = Duration::from_millis(u64::from(budget_ms)).min(MAX_SAY_BUDGET);
+                let request_id = request.as_ref().map(tracing::field::display);
+                let span = tracing::info_span!("say", request_id, %session, %id);
                 let hint = Hint {
                     gateway: Some(from),
                     request,
                     text: Some(text),
                 };
-                self.say(cx, session, user, id, hint, budget, answer).await
+                let say = self.say(cx, session, user, id, hint, budget, answer);
+                say.instrument(span).await
             }
             ToSession::Cancel { user, id } => self.cancel(cx, session, user, id, answer),
             ToSession::Look => {
@@ -281,6 +285,7 @@ impl SessionEntity {
             }
         }
         let text = hint.text.clone().unwrap_or_default();
+        let chars = text.chars().count();
         let command = Command::Say {
             session,
             user,
@@ -294,9 +299,8 @@ impl SessionEntity {
                     // Its first time had an unknown outcome; the tables tell whether it is answered.
                     return self.look(cx, session);
                 }
-                metrics::chat_request();
-                let request = hint.request.as_ref().map(tracing::field::display);
-                tracing::debug!(%session, %seq, request, "said");
+                metrics::message();
+                tracing::debug!(%seq, "said");
                 self.saw(seq);
                 self.hints.insert(seq, hint);
                 self.decide(cx, session, Input::Committed { to: seq, id })
@@ -313,7 +317,7 @@ impl SessionEntity {
                 self.deposed(cx, session, current)
             }
             Err(error) => {
-                reply(answer, &refusal(&error));
+                reply(answer, &refusal(&error, chars));
                 Ok(())
             }
         }
@@ -359,16 +363,16 @@ impl SessionEntity {
         id: ClientMessageId,
         answer: Answer,
     ) -> Handled {
-        let row = cx
-            .replica
-            .local()
-            .and_then(|view| view.query().session(session).map_err(store));
-        match row {
-            Ok(Some(row)) if row.user == user => {
+        match self.unanswered(cx, session, user, &id) {
+            Ok(true) => {
                 reply(answer, &FromSession::Done);
+                if !self.turns.awaits(&id) {
+                    // It stands in the transcript, and this actor has not heard of it yet.
+                    self.look(cx, session)?;
+                }
                 self.decide(cx, session, Input::Cancel { id })
             }
-            Ok(_) => {
+            Ok(false) => {
                 reply(answer, &FromSession::NotFound);
                 Ok(())
             }
@@ -377,6 +381,31 @@ impl SessionEntity {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a message of this user's waits for its reply.
+    fn unanswered(
+        &self,
+        cx: &Context,
+        session: SessionId,
+        user: UserId,
+        id: &ClientMessageId,
+    ) -> Result<bool, ReadError> {
+        let view = cx.replica.local()?;
+        let query = view.query();
+        let row = query.session(session).map_err(store)?;
+        if row.is_none_or(|row| row.user != user) {
+            return Ok(false);
+        }
+        let message = match query.seq_of(session, id).map_err(store)? {
+            Some(seq) => query.message(session, seq).map_err(store)?,
+            None => None,
+        };
+        Ok(match message {
+            Some(row) => matches!(row.body, MessageBody::Said { reply: None, .. }),
+            // Committed a moment ago, and not yet applied here.
+            None => self.turns.awaits(id),
+        })
     }
 
     /// Reads which messages are unanswered, and takes on those it did not know of.
@@ -456,7 +485,8 @@ impl SessionEntity {
     }
 }
 
-fn refusal(error: &ProposeError) -> FromSession {
+/// What is answered where a text of so many characters was not taken.
+fn refusal(error: &ProposeError, chars: usize) -> FromSession {
     match error {
         ProposeError::Unavailable { .. } | ProposeError::Stopping => FromSession::Unavailable {
             retry_after_ms: UNAVAILABLE_RETRY_MS,
@@ -467,6 +497,11 @@ fn refusal(error: &ProposeError) -> FromSession {
             }
         }
         ProposeError::Refused(Refusal::NotFound(_)) => FromSession::NotFound,
+        ProposeError::Refused(Refusal::Invalid(_)) if chars > MAX_REPLY_CHARS => FromSession::TooLong(
+            format!("the text has {chars} characters; at most {MAX_REPLY_CHARS} are taken"),
+        ),
+        ProposeError::Refused(Refusal::Invalid(what)) => FromSession::Invalid(what.clone()),
+        ProposeError::TooLarge { .. } => FromSession::TooLong(error.to_string()),
         other => FromSession::Internal(other.to_string()),
     }
 }

@@ -45,6 +45,10 @@ pub(crate) enum FromSession {
     Moved,
     /// A fault.
     Internal(String),
+    /// The text is longer than a transcript takes.
+    TooLong(String),
+    /// The message can never be taken as it is.
+    Invalid(String),
 }
 
 /// To the owner of sessions: this node follows them, or does so no longer.
@@ -128,6 +132,8 @@ mod tests {
         golden(FromSession::Overloaded { retry_after_ms: 5 }, &[1, 4, 5]);
         golden(FromSession::Moved, &[1, 5]);
         golden(FromSession::Internal("x".into()), &[1, 6, 1, b'x']);
+        golden(FromSession::TooLong("x".into()), &[1, 7, 1, b'x']);
+        golden(FromSession::Invalid("x".into()), &[1, 8, 1, b'x']);
         golden(
             Watch {
                 on: true,

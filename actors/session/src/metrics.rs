@@ -9,7 +9,7 @@ const REPLIES: &str = "jarvis_session_replies_total";
 const REPLY_SECONDS: &str = "jarvis_session_reply_seconds";
 const DELTAS_DROPPED: &str = "jarvis_session_deltas_dropped_total";
 const GENERATE_SECONDS: &str = "llm_generate_seconds";
-const CHAT_REQUESTS: &str = "chat_requests_total";
+const MESSAGES: &str = "jarvis_session_messages_total";
 
 pub(crate) fn describe() {
     describe_gauge!(ACTIVE, "Sessions whose actors run on this node");
@@ -26,7 +26,10 @@ pub(crate) fn describe() {
         GENERATE_SECONDS,
         "Time a responder took, by responder and outcome"
     );
-    describe_counter!(CHAT_REQUESTS, "Messages taken into a transcript");
+    describe_counter!(
+        MESSAGES,
+        "Messages taken into a transcript by actors of this node"
+    );
 }
 
 pub(crate) fn active(by: f64) {
@@ -47,6 +50,6 @@ pub(crate) fn generated(responder: &str, outcome: &'static str, took: Duration) 
         .record(took.as_secs_f64());
 }
 
-pub(crate) fn chat_request() {
-    counter!(CHAT_REQUESTS).increment(1);
+pub(crate) fn message() {
+    counter!(MESSAGES).increment(1);
 }

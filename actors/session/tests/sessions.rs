@@ -14,6 +14,7 @@ use jarvis_session::api::{Said, SessionError, Sessions};
 use jarvis_session::responder::{BuiltIn, Chain, DeltaSink, Finished, Prompt, Responder, ResponderError};
 use jarvis_session::settings::{Protocol, ResponderSettings};
 use jarvis_types::chat::ServerFrame;
+use jarvis_types::limits::MAX_REPLY_CHARS;
 use jarvis_types::{KindId, NodeId, Seq, SessionId, UserId, partition_of};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -132,8 +133,8 @@ async fn a_session_is_its_users_alone() {
         sessions
             .open(ADMIN, session, second)
             .await
-            .map(|row| row.last_seq),
-        Ok(Seq(0))
+            .map(|opened| (opened.row.last_seq, opened.certain)),
+        Ok((Seq(0), true))
     );
     let said = sessions
         .say(stranger, session, id(), "hi".into(), None, second)
@@ -164,12 +165,11 @@ async fn a_cancelled_reply_is_committed_as_far_as_it_is() {
     say(node, session, "b", "two").await.expect("said");
     say(node, session, "c", "three").await.expect("said");
     reader.until("a delta", |seen| seen.written.is_some()).await;
-    for id in ["b", "a", "unknown"] {
-        node.sessions
-            .cancel(ADMIN, session, message_id(id), PATIENCE)
-            .await
-            .expect("cancelled");
+    let cancel = |id| node.sessions.cancel(ADMIN, session, message_id(id), PATIENCE);
+    for id in ["b", "a"] {
+        cancel(id).await.expect("cancelled");
     }
+    assert_eq!(cancel("unknown").await, Err(SessionError::NotFound));
     open.send_replace(true);
     reader.entries(6).await;
     assert_eq!(
@@ -180,6 +180,24 @@ async fn a_cancelled_reply_is_committed_as_far_as_it_is() {
             "6 to c: é three by 1 fin"
         ]
     );
+    assert_eq!(
+        cancel("c").await,
+        Err(SessionError::NotFound),
+        "it is answered already"
+    );
+}
+
+#[tokio::test]
+async fn a_text_that_no_transcript_takes_is_refused_as_too_long() {
+    let cluster = Cluster::start(1, |_| Arc::new(BuiltIn)).await;
+    let node = cluster.node(1);
+    let session = cluster.session().await;
+    let refused = say(node, session, "long", &"é".repeat(MAX_REPLY_CHARS + 1)).await;
+    assert!(matches!(refused, Err(SessionError::TooLong(_))), "{refused:?}");
+    let refused = say(node, session, "empty", "").await;
+    assert!(matches!(refused, Err(SessionError::Invalid(_))), "{refused:?}");
+    let said = say(node, session, "fits", &"é".repeat(MAX_REPLY_CHARS)).await;
+    assert_eq!(said.map(|said| said.seq), Ok(Seq(1)));
 }
 
 #[tokio::test]
@@ -429,11 +447,13 @@ async fn without_a_majority_saying_fails_soon_and_nothing_is_lost_when_it_is_bac
         "{refused:?}"
     );
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(
-        cut.sessions
-            .open(ADMIN, session, Duration::from_millis(100))
-            .await
-            .is_ok(),
+    let shown = cut
+        .sessions
+        .open(ADMIN, session, Duration::from_millis(100))
+        .await;
+    assert_eq!(
+        shown.map(|opened| opened.certain),
+        Ok(false),
         "what is there is shown"
     );
     cluster.bed.wires.mend_all();

@@ -1,4 +1,4 @@
-//! Accepting connections: a bounded number, each answered by the router over HTTP/1.1.
+//! Accepting connections: a bounded number in all and from each address, each answered by the router over HTTP/1.1.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::http::extract::PeerAddress;
 use crate::metrics::{self, Gauged};
+use crate::places::{Place, Places};
 use crate::shared::Shared;
 
 /// Largest head of a request that is buffered, in bytes.
@@ -26,6 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Counts a connection while something of it lives: the HTTP connection, or the socket it became.
 pub(crate) struct ConnectionGuard {
     _permit: OwnedSemaphorePermit,
+    _place: Place,
     _counted: Gauged,
 }
 
@@ -36,7 +38,8 @@ pub(crate) async fn run(
     listener: TcpListener,
     stopping: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(shared.settings.max_connections));
+    let permits = Arc::new(Semaphore::new(shared.settings.max_connections));
+    let places = Places::new(shared.settings.max_connections_per_address);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -50,13 +53,19 @@ pub(crate) async fn run(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             metrics::connection_refused();
             debug!(%from, "too many connections are open");
             continue;
         };
+        let Some(place) = places.take(from.ip()) else {
+            metrics::connection_refused();
+            debug!(%from, "too many connections of this address are open");
+            continue;
+        };
         let guard = Arc::new(ConnectionGuard {
             _permit: permit,
+            _place: place,
             _counted: Gauged::connection(),
         });
         let serve = serve(

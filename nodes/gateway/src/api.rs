@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::backend::Backend;
 
-/// Sizes, rates and times of one gateway. Rates and `message_chars`: 0 means none.
+/// Sizes, rates and times of one gateway. Rates, `message_chars` and `max_connections_per_address`: 0 means none.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
-    /// Longest message, in characters.
+    /// Longest message, in characters; never more than a transcript and a frame take.
     pub message_chars: u64,
     /// Messages a minute and user.
     pub messages_per_minute: u64,
@@ -25,6 +25,8 @@ pub struct GatewaySettings {
     pub logins_per_minute: u64,
     /// Connections open at once; one more is closed as soon as it comes.
     pub max_connections: usize,
+    /// Connections that one address other than this machine's own may have open at once.
+    pub max_connections_per_address: usize,
     /// How long a request's head may take, which is also how long an idle connection is kept.
     pub header_read_timeout: Duration,
     /// How long a request's body may take.
@@ -61,6 +63,7 @@ impl Default for GatewaySettings {
             sockets_per_minute: 10,
             logins_per_minute: 10,
             max_connections: 16_384,
+            max_connections_per_address: 4_096,
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(10),
             hello_deadline: Duration::from_secs(10),

@@ -14,7 +14,7 @@ use jarvis_machine::reply::Reply;
 use jarvis_machine::rows::{CredentialRow, KindRow, NodeRow, PlacementRow, SessionRow, UserRow};
 use jarvis_mesh::api::{Mesh, Peer, PeerState};
 use jarvis_replica::api::{Applied, ProposeError, ProposeOptions, Replica, ReplicaState};
-use jarvis_session::api::{Feed, FeedEvent, Page, Said, SessionError, Sessions};
+use jarvis_session::api::{Feed, FeedEvent, Opened, Page, Said, SessionError, Sessions};
 use jarvis_types::{ClientMessageId, ClusterId, Epoch, KindId, NodeId, RequestId, Seq, SessionId, UserId};
 use tokio::sync::broadcast;
 
@@ -118,7 +118,7 @@ pub trait Backend: Send + Sync + 'static {
         user: UserId,
         session: SessionId,
         deadline: Duration,
-    ) -> Result<SessionRow, SessionError>;
+    ) -> Result<Opened, SessionError>;
     /// As [`Sessions::say`].
     async fn say(
         &self,
@@ -272,7 +272,7 @@ impl Backend for ClusterBackend {
         user: UserId,
         session: SessionId,
         deadline: Duration,
-    ) -> Result<SessionRow, SessionError> {
+    ) -> Result<Opened, SessionError> {
         self.sessions.open(user, session, deadline).await
     }
 

@@ -86,9 +86,8 @@ impl Gateway {
     /// Tells every socket where else to go, gives them the grace time, then closes what is left. New sockets are refused
     /// from the first moment, plain requests are answered on.
     pub async fn drain(&self) {
-        self.shared.set_draining(true);
         info!(sockets = self.open_sockets(), "gateway drains");
-        self.shared.sockets.tell_all(DRAIN);
+        self.shared.sockets.tell_all_from_now_on(DRAIN);
         let empty = self.shared.sockets.empty();
         if tokio::time::timeout(self.shared.settings.drain_grace, empty)
             .await
@@ -101,14 +100,13 @@ impl Gateway {
 
     /// Takes sockets again after [`Gateway::drain`].
     pub fn resume(&self) {
-        self.shared.set_draining(false);
+        self.shared.sockets.stay();
     }
 
     /// Accepts nothing more, closes the sockets, lets requests under way end, and waits for all that until `deadline`.
     pub async fn stop(self, deadline: Duration) -> StopReport {
-        self.shared.set_draining(true);
         self.stopping.cancel();
-        self.shared.sockets.tell_all(CLOSE);
+        self.shared.sockets.tell_all_from_now_on(CLOSE);
         let _ = tokio::time::timeout(deadline.min(CLOSE_GRACE), self.shared.sockets.empty()).await;
         self.shared.tasks.stop(deadline).await
     }

@@ -20,6 +20,7 @@ mod http;
 mod limiter;
 mod members;
 mod metrics;
+mod places;
 mod shared;
 mod watch;
 mod ws;

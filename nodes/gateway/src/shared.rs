@@ -1,7 +1,6 @@
 //! What all connections of one gateway share.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jarvis_host::{Tasks, new_ulid};
@@ -16,6 +15,7 @@ use crate::backend::{Backend, BackendError, ClusterView};
 use crate::limiter::Limiter;
 use crate::members::Members;
 use crate::ws::registry::Registry;
+use crate::ws::say;
 
 /// How many users' worth of failed log-ins one address may have: a home has one address for all of them.
 const USERS_BEHIND_AN_ADDRESS: u64 = 6;
@@ -23,6 +23,8 @@ const USERS_BEHIND_AN_ADDRESS: u64 = 6;
 /// What all connections of one gateway share.
 pub(crate) struct Shared {
     pub(crate) settings: GatewaySettings,
+    /// Longest message that is taken, in characters.
+    pub(crate) message_chars: u64,
     pub(crate) deps: GatewayDeps,
     /// The gateway's own tasks.
     pub(crate) tasks: Tasks,
@@ -34,7 +36,6 @@ pub(crate) struct Shared {
     pub(crate) login_limit: Limiter<(IpAddr, String)>,
     pub(crate) login_address_limit: Limiter<IpAddr>,
     members: Mutex<Arc<Members>>,
-    draining: AtomicBool,
 }
 
 impl Shared {
@@ -51,7 +52,7 @@ impl Shared {
                 settings.logins_per_minute.saturating_mul(USERS_BEHIND_AN_ADDRESS),
             ),
             members: Mutex::default(),
-            draining: AtomicBool::new(false),
+            message_chars: say::limit_chars(settings.message_chars),
             settings,
             deps,
         };
@@ -89,11 +90,7 @@ impl Shared {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Ordering::Release);
+        self.sockets.is_draining()
     }
 
     /// Why this node should get no requests; empty when it should.

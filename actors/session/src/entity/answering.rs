@@ -42,7 +42,8 @@ pub(super) fn write(
     hint: Hint,
 ) -> AbortHandle {
     let (shared, replica) = (Arc::clone(shared), cx.replica.clone());
-    let span = tracing::info_span!("answer", %session, %to, request = hint.request.as_ref().map(tracing::field::display));
+    let request_id = hint.request.as_ref().map(tracing::field::display);
+    let span = tracing::info_span!("answer", request_id, %session, %to);
     // A responder that panics is noticed like one that fails: the guard tells of every end but the good one.
     let guard = Unfinished {
         tell: cx.events(),
@@ -111,15 +112,29 @@ pub(super) fn commit(
 ) {
     let Cx { replica, epoch, .. } = cx;
     let (replica, epoch, fence, tell) = (replica.clone(), *epoch, cx.fence(), cx.events());
-    cx.tasks.spawn_until_cancelled(async move {
+    let request_id = request.as_ref().map(tracing::field::display);
+    let span = tracing::info_span!("commit", request_id, %session, %to);
+    let work = async move {
         let mut pause = MIN_COMMIT_PAUSE;
         loop {
-            let command = Command::Answer { session, to, text: text.clone(), cancelled };
-            let options =
-                ProposeOptions { fence: Some(fence), request: request.clone(), deadline: COMMIT_DEADLINE };
+            let command = Command::Answer {
+                session,
+                to,
+                text: text.clone(),
+                cancelled,
+            };
+            let options = ProposeOptions {
+                fence: Some(fence),
+                request: request.clone(),
+                deadline: COMMIT_DEADLINE,
+            };
             match replica.propose(command, options).await {
                 Ok(reply) => {
-                    let seq = if let Reply::Appended { seq, .. } = reply { Some(seq) } else { None };
+                    let seq = if let Reply::Appended { seq, .. } = reply {
+                        Some(seq)
+                    } else {
+                        None
+                    };
                     return progress(&tell, Input::Answered { to }, seq);
                 }
                 Err(ProposeError::Refused(Refusal::AlreadyAnswered)) => {
@@ -128,10 +143,12 @@ pub(super) fn commit(
                 Err(ProposeError::Refused(Refusal::StaleEpoch { current, .. })) => {
                     return tell(SessionEvent::Deposed(current));
                 }
-                Err(ProposeError::Refused(Refusal::StaleIncarnation)) => return tell(SessionEvent::Deposed(epoch)),
+                Err(ProposeError::Refused(Refusal::StaleIncarnation)) => {
+                    return tell(SessionEvent::Deposed(epoch));
+                }
                 Err(ProposeError::Stopping) => return,
                 Err(error @ (ProposeError::Refused(_) | ProposeError::TooLarge { .. })) => {
-                    tracing::error!(%session, %to, %error, "a reply was refused; the message stays unanswered");
+                    tracing::error!(%error, "a reply was refused; the message stays unanswered");
                     return progress(&tell, Input::Unanswerable { to }, None);
                 }
                 Err(ProposeError::Unavailable { .. } | ProposeError::Overloaded) => {
@@ -140,5 +157,6 @@ pub(super) fn commit(
                 }
             }
         }
-    });
+    };
+    cx.tasks.spawn_until_cancelled(work.instrument(span));
 }

@@ -190,6 +190,12 @@ impl Turns {
             || self.settled.contains(&to)
     }
 
+    /// Whether this message waits for its reply, or its reply is being written or committed.
+    pub fn awaits(&self, id: &ClientMessageId) -> bool {
+        self.current.as_ref().is_some_and(|current| current.id == *id)
+            || self.waiting.iter().any(|waiting| waiting.id == *id)
+    }
+
     /// Takes one input. `now_ms` is any time that never runs backwards; it only measures.
     pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         if self.deposed {

@@ -22,7 +22,7 @@ use crate::limiter::Limiter;
 /// The user that the local admin credential acts as: the cluster's first.
 const LOCAL_ADMIN: UserId = UserId(1);
 
-/// How often unknown secrets may make this node ask the leader, a minute: a flood of wrong ones must not load it.
+/// How often unknown secrets and passwords may make this node ask the leader, a minute: a flood of wrong ones must not load it.
 const CATCH_UPS_PER_MINUTE: u64 = 600;
 
 /// How long catching up may take.
@@ -59,6 +59,27 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) admin: bool,
     pub(crate) credential: Credential,
+}
+
+impl Identity {
+    /// When the credential it was shown by ends; none: never.
+    pub(crate) fn expires_at_ms(&self) -> Option<u64> {
+        match self.credential {
+            Credential::LocalAdmin => None,
+            Credential::Stored { expires_at_ms, .. } => Some(expires_at_ms),
+        }
+    }
+}
+
+/// What became of catching up with the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CaughtUp {
+    /// The local tables have everything that was committed before.
+    Yes,
+    /// It was tried too often of late.
+    Limited,
+    /// No majority answered in time.
+    No,
 }
 
 /// Why a caller is not let in.
@@ -124,13 +145,23 @@ impl Auth {
             Err(AuthError::Unknown) => {}
             known => return known,
         }
+        match self.catch_up(backend).await {
+            CaughtUp::Yes => look_up(backend, clock, hash),
+            CaughtUp::Limited => Err(AuthError::Unknown),
+            CaughtUp::No => Err(AuthError::Unavailable),
+        }
+    }
+
+    /// Catches up with the cluster, before something that this node does not know is refused.
+    pub(crate) async fn catch_up(&self, backend: &dyn Backend) -> CaughtUp {
         if self.catch_ups.take((), Instant::now()).is_err() {
-            return Err(AuthError::Unknown);
+            return CaughtUp::Limited;
         }
-        if !Box::pin(backend.catch_up(CATCH_UP_DEADLINE)).await {
-            return Err(AuthError::Unavailable);
+        if Box::pin(backend.catch_up(CATCH_UP_DEADLINE)).await {
+            CaughtUp::Yes
+        } else {
+            CaughtUp::No
         }
-        look_up(backend, clock, hash)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jarvis_machine::rows::NodeRole;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::cluster::role_name;
-use super::extract::{AdminCaller, JsonBody, QueryOf, ReqId};
+use super::extract::{AdminCaller, JsonBody, PathOf, QueryOf, ReqId};
 use super::problem::Problem;
 use crate::shared::Shared;
 
@@ -80,10 +80,10 @@ pub(crate) struct DrainQuery {
 /// `POST /api/v1/nodes/{name}/drain`.
 pub(crate) async fn drain(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    QueryOf(query): QueryOf<DrainQuery>,
     ReqId(request): ReqId,
     _: AdminCaller,
+    PathOf(name): PathOf<String>,
+    QueryOf(query): QueryOf<DrainQuery>,
 ) -> Result<Json<Value>, Problem> {
     let timeout_s = query
         .timeout_s
@@ -100,9 +100,9 @@ pub(crate) async fn drain(
 /// `POST /api/v1/nodes/{name}/undrain`.
 pub(crate) async fn undrain(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
     ReqId(request): ReqId,
     _: AdminCaller,
+    PathOf(name): PathOf<String>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(shared.deps.admin.undrain(&name, Some(request)).await?))
 }
@@ -116,10 +116,10 @@ pub(crate) struct RemoveQuery {
 /// `DELETE /api/v1/nodes/{name}`.
 pub(crate) async fn remove(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    QueryOf(query): QueryOf<RemoveQuery>,
     ReqId(request): ReqId,
     _: AdminCaller,
+    PathOf(name): PathOf<String>,
+    QueryOf(query): QueryOf<RemoveQuery>,
 ) -> Result<Json<Value>, Problem> {
     let force = match query.force.as_deref() {
         None | Some("false" | "0") => false,
@@ -132,8 +132,8 @@ pub(crate) async fn remove(
 /// `GET /api/v1/why/{kind}/{key}`.
 pub(crate) async fn why(
     State(shared): State<Arc<Shared>>,
-    Path((kind, key)): Path<(String, String)>,
     _: AdminCaller,
+    PathOf((kind, key)): PathOf<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(shared.deps.admin.why(&kind, &key).await?))
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use jarvis_types::RequestId;
@@ -134,7 +134,25 @@ impl<S: Send + Sync> FromRequestParts<S> for ReqId {
     }
 }
 
-/// The query string.
+/// The path's parameters. Handlers take it after [`Caller`]: without a credential nobody is told what is wrong with a path.
+#[derive(Debug)]
+pub(crate) struct PathOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(rejection) if rejection.status().is_server_error() => {
+                Err(Problem::internal(rejection.body_text()))
+            }
+            Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
+        }
+    }
+}
+
+/// The query string. Handlers take it after [`Caller`].
 #[derive(Debug)]
 pub(crate) struct QueryOf<T>(pub(crate) T);
 

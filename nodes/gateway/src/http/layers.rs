@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use jarvis_types::RequestId;
 use tokio::time::Instant;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, info, info_span};
 
 use super::extract::ReqId;
 use super::problem::Problem;
@@ -38,9 +38,20 @@ pub(crate) async fn around(State(shared): State<Arc<Shared>>, mut request: Reque
         debug!(status = response.status().as_u16(), "answered");
         response
     }
-    .instrument(span)
+    .instrument(span.clone())
     .await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        if problem.status.is_server_error() {
+            let status = problem.status.as_u16();
+            span.in_scope(|| {
+                info!(
+                    status,
+                    code = problem.code,
+                    detail = problem.detail,
+                    "request failed"
+                )
+            });
+        }
         let cookies: Vec<_> = response
             .headers()
             .get_all(header::SET_COOKIE)

@@ -1,5 +1,6 @@
 //! Logging in and out, and who one is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jarvis_host::random_token;
 use jarvis_machine::command::{Command, SecretHash};
-use jarvis_machine::rows::CredentialKind;
+use jarvis_machine::reply::Reply;
+use jarvis_machine::rows::{CredentialKind, UserRow};
+use jarvis_types::limits::MAX_NAME_CHARS;
 use jarvis_types::{RequestId, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,16 +22,13 @@ use tokio::time::Instant;
 use super::extract::{Caller, JsonBody, PeerAddress, ReqId, check_not_forged};
 use super::problem::Problem;
 use super::tokens::{credential_id, kind_name};
-use crate::auth::{AuthError, Credential, Identity, cookie, secret_hash};
+use crate::auth::{AuthError, CaughtUp, Credential, Identity, cookie, secret_hash};
 use crate::backend::Backend;
 use crate::metrics;
 use crate::shared::{Shared, rate_key};
 
 /// How long this node may lag behind the cluster with a change it has just made.
 const APPLY_DEADLINE: Duration = Duration::from_secs(2);
-
-/// Longest login name that is looked up, in bytes.
-const MAX_LOGIN_BYTES: usize = 256;
 
 /// Name and password, or a bearer token.
 #[derive(Deserialize)]
@@ -52,10 +52,11 @@ pub(crate) async fn login(
     let identity = match (body.token, body.user, body.password) {
         (Some(token), None, None) => shared.identify(token.trim()).await?,
         (None, Some(user), Some(password)) => {
-            let key = (
-                rate_key(address),
-                user.chars().take(MAX_LOGIN_BYTES).collect::<String>(),
-            );
+            if user.len() > MAX_NAME_CHARS {
+                // No user is called so, and no limiter has to remember it.
+                return Err(wrong_login());
+            }
+            let key = (rate_key(address), user.clone());
             limit_logins(&shared, &key)?;
             let identity = Box::pin(by_password(&shared, &user, password)).await?;
             shared.login_limit.give_back(&key);
@@ -68,14 +69,15 @@ pub(crate) async fn login(
             ));
         }
     };
-    let ttl = shared.settings.login_ttl;
     let made = Credentials {
         prefix: "jcs",
         kind: CredentialKind::Login,
         label: "login".to_owned(),
-        ttl,
+        ttl: shared.settings.login_ttl,
+        not_after_ms: identity.expires_at_ms(),
     };
     let (secret, _, expires_at_ms) = Box::pin(made.create(&shared, identity.user, request)).await?;
+    let ttl = Duration::from_millis(expires_at_ms.saturating_sub(shared.deps.clock.now_ms()));
     let body = json!({
         "user": identity.name,
         "user_id": identity.user,
@@ -85,20 +87,44 @@ pub(crate) async fn login(
     Ok(([(header::SET_COOKIE, cookie::set(&secret, ttl))], Json(body)).into_response())
 }
 
-fn limit_logins(shared: &Shared, key: &(std::net::IpAddr, String)) -> Result<(), Problem> {
-    shared
-        .login_limit
-        .take(key.clone(), Instant::now())
-        .map_err(|wait| {
-            metrics::rate_limit_hit("logins_per_minute");
-            Problem::rate_limited("too many log-ins were tried; wait before the next", wait)
-        })
+/// Takes an attempt from the address, whatever names it tries, and from the address and user.
+fn limit_logins(shared: &Shared, key: &(IpAddr, String)) -> Result<(), Problem> {
+    let now = Instant::now();
+    let taken = shared.login_address_limit.take(key.0, now).and_then(|()| {
+        let taken = shared.login_limit.take(key.clone(), now);
+        if taken.is_err() {
+            shared.login_address_limit.give_back(&key.0);
+        }
+        taken
+    });
+    taken.map_err(|wait| {
+        metrics::rate_limit_hit("logins_per_minute");
+        Problem::rate_limited("too many log-ins were tried; wait before the next", wait)
+    })
 }
 
+/// Whose name and password these are. A password set on another node a moment ago may not be here yet: before one is
+/// called wrong, this node catches up with the cluster once.
 async fn by_password(shared: &Shared, name: &str, password: String) -> Result<Identity, Problem> {
-    let found = shared.backend().user_by_name(name)?;
-    let phc = found.as_ref().and_then(|(_, row)| row.password.clone());
-    let right = shared.passwords.verify(password, phc).await?;
+    let backend = shared.backend();
+    let hash_of =
+        |found: &Option<(UserId, UserRow)>| found.as_ref().and_then(|(_, row)| row.password.clone());
+    let mut found = backend.user_by_name(name)?;
+    let mut right = shared.passwords.verify(password.clone(), hash_of(&found)).await?;
+    if !right {
+        match shared.auth.catch_up(backend).await {
+            CaughtUp::Yes => {
+                let newer = backend.user_by_name(name)?;
+                // The same hash would give the same answer, for the same work.
+                if hash_of(&newer) != hash_of(&found) {
+                    right = shared.passwords.verify(password, hash_of(&newer)).await?;
+                    found = newer;
+                }
+            }
+            CaughtUp::Limited => {}
+            CaughtUp::No => return Err(AuthError::Unavailable.into()),
+        }
+    }
     match found {
         Some((user, row)) if right => Ok(Identity {
             user,
@@ -106,13 +132,16 @@ async fn by_password(shared: &Shared, name: &str, password: String) -> Result<Id
             admin: row.admin,
             credential: Credential::LocalAdmin,
         }),
-        _ if !shared.backend().replica_state().caught_up => Err(AuthError::Unavailable.into()),
-        _ => Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "user or password is wrong",
-        )),
+        _ => Err(wrong_login()),
     }
+}
+
+fn wrong_login() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "user or password is wrong",
+    )
 }
 
 /// `POST /api/v1/logout`: ends the credential that it is called with.
@@ -160,6 +189,8 @@ pub(crate) struct Credentials {
     pub(crate) kind: CredentialKind,
     pub(crate) label: String,
     pub(crate) ttl: Duration,
+    /// When it ends at the latest: nothing that a credential makes outlives it. None: whenever `ttl` says.
+    pub(crate) not_after_ms: Option<u64>,
 }
 
 impl Credentials {
@@ -172,11 +203,10 @@ impl Credentials {
     ) -> Result<(String, SecretHash, u64), Problem> {
         let text = random_token(self.prefix, &*shared.deps.entropy);
         let secret = secret_hash(&text);
-        let expires_at_ms = shared
-            .deps
-            .clock
-            .now_ms()
-            .saturating_add(self.ttl.as_millis() as u64);
+        let now_ms = shared.deps.clock.now_ms();
+        let expires_at_ms = now_ms
+            .saturating_add(self.ttl.as_millis() as u64)
+            .min(self.not_after_ms.unwrap_or(u64::MAX));
         let command = Command::CreateCredential {
             secret,
             user,
@@ -196,9 +226,9 @@ pub(crate) async fn propose_and_see(
     command: Command,
     request: RequestId,
     seen: impl Fn(&dyn Backend) -> bool,
-) -> Result<(), Problem> {
+) -> Result<Reply, Problem> {
     let mut changes = shared.backend().changes();
-    shared
+    let reply = shared
         .backend()
         .propose(command, Some(request), shared.settings.propose_deadline)
         .await?;
@@ -214,5 +244,5 @@ pub(crate) async fn propose_and_see(
     };
     // It is decided either way; a node that lags only shows it later.
     let _ = tokio::time::timeout(APPLY_DEADLINE, applied).await;
-    Ok(())
+    Ok(reply)
 }

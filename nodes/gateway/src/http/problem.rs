@@ -144,9 +144,17 @@ impl From<SessionError> for Problem {
             SessionError::Unavailable { retry_after_ms } | SessionError::Overloaded { retry_after_ms } => {
                 Self::unavailable(error.to_string(), retry_after_ms)
             }
+            SessionError::TooLong(detail) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", detail),
+            SessionError::Invalid(detail) => Self::bad_request(detail),
+            SessionError::LimitReached(_) => Self::conflict(limit_advice(&error)),
             SessionError::Internal(inside) => Self::internal(inside),
         }
     }
+}
+
+/// What a user who has as many sessions as there may be is told.
+pub(crate) fn limit_advice(error: &SessionError) -> String {
+    format!("{error}; go on in one of those, or have an administrator make another user")
 }
 
 impl From<PasswordError> for Problem {
@@ -182,7 +190,9 @@ impl From<Refusal> for Problem {
             Refusal::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", refusal.to_string()),
             Refusal::NameTaken(_) | Refusal::NotDrained { .. } => Self::conflict(refusal.to_string()),
             Refusal::Invalid(_) => Self::bad_request(refusal.to_string()),
-            Refusal::LimitReached(_) => Self::conflict(refusal.to_string()),
+            Refusal::LimitReached(_) => Self::conflict(format!(
+                "{refusal}; remove what is no longer needed and try again"
+            )),
             _ => Self::internal(refusal),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jarvis_session::api::FeedEvent;
@@ -14,7 +14,7 @@ use jarvis_types::{Seq, SessionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::extract::{Caller, JsonBody, QueryOf, ReqId};
+use super::extract::{Caller, JsonBody, PathOf, QueryOf, ReqId};
 use super::problem::{Problem, RETRY_AFTER_MS};
 use crate::shared::Shared;
 use crate::ws::say;
@@ -25,29 +25,38 @@ const MAX_SESSIONS: usize = 500;
 /// How long this node may lag behind the cluster with what it answers about a commit.
 const APPLY_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How many sessions.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListQuery {
+    limit: Option<usize>,
+}
+
 /// `GET /api/v1/sessions`.
 pub(crate) async fn list(
     State(shared): State<Arc<Shared>>,
     Caller(me): Caller,
+    QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<Value>, Problem> {
+    let limit = page_limit(query.limit, MAX_SESSIONS)?;
     let members = shared.members();
-    let sessions = shared
-        .backend()
-        .sessions(me.user, MAX_SESSIONS)?
-        .into_iter()
-        .map(|(id, row)| {
-            let (owner, epoch) = shared.backend().owner(id);
-            json!({
-                "id": id,
-                "title": row.title,
-                "created_at_ms": row.created_at_ms,
-                "last_seq": row.last_seq,
-                "last_at_ms": row.last_at_ms,
-                "owner": owner.map(|node| members.name(node)),
-                "epoch": epoch,
-            })
-        });
-    Ok(Json(json!({ "sessions": sessions.collect::<Vec<_>>() })))
+    // One more than is shown tells whether there are more.
+    let found = shared.backend().sessions(me.user, limit + 1)?;
+    let more = found.len() > limit;
+    let sessions = found.into_iter().take(limit).map(|(id, row)| {
+        let (owner, epoch) = shared.backend().owner(id);
+        json!({
+            "id": id,
+            "title": row.title,
+            "created_at_ms": row.created_at_ms,
+            "last_seq": row.last_seq,
+            "last_at_ms": row.last_at_ms,
+            "owner": owner.map(|node| members.name(node)),
+            "epoch": epoch,
+        })
+    });
+    Ok(Json(
+        json!({ "sessions": sessions.collect::<Vec<_>>(), "more": more }),
+    ))
 }
 
 /// `POST /api/v1/sessions`.
@@ -77,15 +86,12 @@ pub(crate) struct PageQuery {
 /// `GET /api/v1/sessions/{id}/messages`.
 pub(crate) async fn messages(
     State(shared): State<Arc<Shared>>,
-    Path(session): Path<String>,
-    QueryOf(query): QueryOf<PageQuery>,
     Caller(me): Caller,
+    PathOf(session): PathOf<String>,
+    QueryOf(query): QueryOf<PageQuery>,
 ) -> Result<Json<Value>, Problem> {
     let session = parse_session(&session)?;
-    let limit = match query.limit {
-        Some(0) => return Err(Problem::bad_request(format!("limit is 1 to {MAX_PAGE_MESSAGES}"))),
-        limit => limit.unwrap_or(MAX_PAGE_MESSAGES).min(MAX_PAGE_MESSAGES),
-    };
+    let limit = page_limit(query.limit, MAX_PAGE_MESSAGES)?;
     // Opening sees what was committed before this request, wherever that was.
     Box::pin(
         shared
@@ -124,10 +130,10 @@ enum Wait {
 /// `POST /api/v1/sessions/{id}/messages`.
 pub(crate) async fn say(
     State(shared): State<Arc<Shared>>,
-    Path(session): Path<String>,
-    QueryOf(query): QueryOf<SayQuery>,
     ReqId(request): ReqId,
     Caller(me): Caller,
+    PathOf(session): PathOf<String>,
+    QueryOf(query): QueryOf<SayQuery>,
     JsonBody(body): JsonBody<SayBody>,
 ) -> Result<Json<ServerFrame>, Problem> {
     let session = parse_session(&session)?;
@@ -180,6 +186,14 @@ pub(crate) async fn say(
                 ..Problem::unavailable(detail, RETRY_AFTER_MS)
             }
         })
+}
+
+/// How many entries an answer has: as many as were asked for, and no more than it may have.
+fn page_limit(asked: Option<usize>, max: usize) -> Result<usize, Problem> {
+    match asked {
+        Some(0) => Err(Problem::bad_request(format!("limit is 1 to {max}"))),
+        limit => Ok(limit.unwrap_or(max).min(max)),
+    }
 }
 
 fn parse_session(text: &str) -> Result<SessionId, Problem> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jarvis_machine::command::{Command, SecretHash};
@@ -13,7 +13,7 @@ use jarvis_types::UserId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::extract::{Caller, JsonBody, QueryOf, ReqId};
+use super::extract::{Caller, JsonBody, PathOf, QueryOf, ReqId};
 use super::login::{Credentials, propose_and_see};
 use super::problem::Problem;
 use crate::auth::Identity;
@@ -60,8 +60,8 @@ pub(crate) struct OfUser {
 /// `GET /api/v1/tokens`.
 pub(crate) async fn list(
     State(shared): State<Arc<Shared>>,
-    QueryOf(of): QueryOf<OfUser>,
     Caller(me): Caller,
+    QueryOf(of): QueryOf<OfUser>,
 ) -> Result<Json<Value>, Problem> {
     let user = whose(&shared, &me, of.user.as_deref())?;
     let now_ms = shared.deps.clock.now_ms();
@@ -94,7 +94,7 @@ pub(crate) struct NewToken {
     page: bool,
 }
 
-/// `POST /api/v1/tokens`.
+/// `POST /api/v1/tokens`. No token outlives the credential that it is made with.
 pub(crate) async fn create(
     State(shared): State<Arc<Shared>>,
     ReqId(request): ReqId,
@@ -122,6 +122,7 @@ pub(crate) async fn create(
         kind,
         label: new.label.clone(),
         ttl: Duration::from_secs(ttl_s),
+        not_after_ms: me.expires_at_ms(),
     };
     let (token, secret, expires_at_ms) = Box::pin(made.create(&shared, user, request)).await?;
     let body = json!({
@@ -137,10 +138,10 @@ pub(crate) async fn create(
 /// `DELETE /api/v1/tokens/{id}`.
 pub(crate) async fn revoke(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    QueryOf(of): QueryOf<OfUser>,
     ReqId(request): ReqId,
     Caller(me): Caller,
+    PathOf(id): PathOf<String>,
+    QueryOf(of): QueryOf<OfUser>,
 ) -> Result<StatusCode, Problem> {
     let user = whose(&shared, &me, of.user.as_deref())?;
     let found = shared

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jarvis_machine::apply::MIN_USER_NAME_CHARS;
 use jarvis_machine::command::Command;
 use jarvis_machine::reply::Reply;
 use jarvis_machine::rows::UserRow;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::extract::{AdminCaller, Caller, JsonBody, ReqId};
+use super::extract::{AdminCaller, Caller, JsonBody, PathOf, ReqId};
 use super::login::propose_and_see;
 use super::problem::Problem;
 use crate::backend::Backend;
@@ -65,10 +66,8 @@ pub(crate) async fn create(
         password,
         admin: new.admin,
     };
-    let propose = shared
-        .backend()
-        .propose(command, Some(request), shared.settings.propose_deadline);
-    match Box::pin(propose).await? {
+    let there = |backend: &dyn Backend| backend.user_by_name(&new.name).is_ok_and(|found| found.is_some());
+    match Box::pin(propose_and_see(&shared, command, request, there)).await? {
         Reply::User { user } => {
             let body = json!({ "id": user, "name": new.name, "admin": new.admin });
             Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -83,8 +82,10 @@ fn check_name(name: &str) -> Result<(), Problem> {
     let shape = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
-    if name.is_empty() || name.len() > MAX_NAME_CHARS || !shape {
-        let rule = format!("a user name has 1 to {MAX_NAME_CHARS} letters, digits, '-', '_', '.' or '@'");
+    if !(MIN_USER_NAME_CHARS..=MAX_NAME_CHARS).contains(&name.len()) || !shape {
+        let rule = format!(
+            "a user name has {MIN_USER_NAME_CHARS} to {MAX_NAME_CHARS} letters, digits, '-', '_', '.' or '@'"
+        );
         return Err(Problem::bad_request(rule));
     }
     Ok(())
@@ -93,10 +94,10 @@ fn check_name(name: &str) -> Result<(), Problem> {
 /// `DELETE /api/v1/users/{name}`.
 pub(crate) async fn remove(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
     ReqId(request): ReqId,
     _: AdminCaller,
     Caller(me): Caller,
+    PathOf(name): PathOf<String>,
 ) -> Result<StatusCode, Problem> {
     let (user, _) = find(&shared, &name)?;
     if user == me.user || user == UserId(1) {
@@ -125,9 +126,9 @@ pub(crate) struct NewPassword {
 /// `PUT /api/v1/users/{name}/password`.
 pub(crate) async fn set_password(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
     ReqId(request): ReqId,
     Caller(me): Caller,
+    PathOf(name): PathOf<String>,
     JsonBody(new): JsonBody<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     if !me.admin {

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use jarvis_machine::rows::{CredentialKind, NodeIntent};
-use jarvis_types::NodeId;
+use jarvis_machine::rows::{CredentialKind, NodeIntent, UserRow};
+use jarvis_types::{NodeId, UserId};
 
 use super::*;
+use crate::Backend;
 
 /// What the page's requests carry.
 fn from_page(cookie: &str) -> Vec<(&str, &str)> {
@@ -254,6 +255,110 @@ async fn logging_in_by_token_gives_a_cookie_and_a_page_token_that_ends_with_the_
 }
 
 #[tokio::test]
+async fn no_credential_makes_one_that_outlives_it() {
+    let rig = rig().await;
+    let ends = START_MS + HOUR_MS;
+    for body in [
+        None,
+        Some(json!({ "ttl_s": 315_360_000 })),
+        Some(json!({ "page": true })),
+    ] {
+        let made = rig.call("POST", "/api/v1/tokens", ADA, body).await;
+        assert_eq!(
+            (made.status, &made.json()["expires_at_ms"]),
+            (201, &json!(ends)),
+            "{made:?}"
+        );
+    }
+    let shorter = rig
+        .call("POST", "/api/v1/tokens", ADA, Some(json!({ "ttl_s": 60 })))
+        .await;
+    assert_eq!(shorter.json()["expires_at_ms"], START_MS + 60_000);
+    let for_another = json!({ "user": "ada", "ttl_s": 86_400 });
+    let made = rig
+        .call("POST", "/api/v1/tokens", ROOT, Some(for_another.clone()))
+        .await;
+    assert_eq!(made.json()["expires_at_ms"], ends);
+    let made = rig
+        .call("POST", "/api/v1/tokens", LOCAL_ADMIN, Some(for_another))
+        .await;
+    assert_eq!(
+        made.json()["expires_at_ms"],
+        START_MS + 86_400_000,
+        "the node's own credential does not end"
+    );
+
+    let login = rig
+        .call("POST", "/api/v1/login", "", Some(json!({ "token": ADA })))
+        .await;
+    assert_eq!(login.json()["expires_at_ms"], ends);
+    assert!(login.header("set-cookie").contains("Max-Age=3600"), "{login:?}");
+    let cookie = login.cookie();
+    let made = rig
+        .request("POST", "/api/v1/tokens", &from_page(&cookie), "{}")
+        .await;
+    assert_eq!(made.json()["expires_at_ms"], ends);
+}
+
+#[tokio::test]
+async fn a_user_made_elsewhere_a_moment_ago_may_log_in() {
+    let rig = rig().await;
+    rig.fake.lagging.store(true, Ordering::SeqCst);
+    let created = json!({ "name": "eve", "password": "correct horse" });
+    let create = async {
+        let made = rig
+            .call("POST", "/api/v1/users", ROOT, Some(created.clone()))
+            .await;
+        (
+            made.status,
+            rig.call("GET", "/api/v1/users", ROOT, None).await.body,
+        )
+    };
+    let apply = async {
+        while rig.fake.behind_users.lock().expect("not poisoned").is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Time enough for an answer that would not wait.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        rig.fake.apply_users();
+    };
+    let ((status, users), ()) = tokio::join!(create, apply);
+    assert_eq!(status, 201);
+    assert!(
+        users.contains("eve"),
+        "this node shows it when it is answered: {users}"
+    );
+
+    let (_, eve) = rig.fake.user_by_name("eve").expect("reads").expect("is there");
+    let joe = UserRow {
+        name: "joe".to_owned(),
+        ..eve
+    };
+    rig.fake
+        .behind_users
+        .lock()
+        .expect("not poisoned")
+        .push((UserId(900), joe));
+    let before = rig.fake.catch_ups.load(Ordering::SeqCst);
+    let login = json!({ "user": "joe", "password": "correct horse" });
+    let answer = rig.call("POST", "/api/v1/login", "", Some(login.clone())).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(rig.fake.catch_ups.load(Ordering::SeqCst), before + 1);
+    let answer = rig.call("POST", "/api/v1/login", "", Some(login)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        rig.fake.catch_ups.load(Ordering::SeqCst),
+        before + 1,
+        "what is right here needs nobody"
+    );
+    rig.set_unavailable(true);
+    let wrong = json!({ "user": "joe", "password": "wrong horse" });
+    rig.call("POST", "/api/v1/login", "", Some(wrong))
+        .await
+        .is_problem(503, "unavailable");
+}
+
+#[tokio::test]
 async fn requests_by_cookie_cannot_be_forged() {
     let rig = rig().await;
     rig.fake
@@ -357,6 +462,28 @@ async fn nothing_without_a_credential_but_health_login_and_page() {
                 answer.is_problem(401, "unauthorized");
             }
         }
+    }
+    for (method, path) in [
+        ("GET", "/api/v1/sessions/%ff/messages"),
+        ("POST", "/api/v1/sessions/%ff/messages"),
+        ("GET", "/api/v1/sessions/x/messages?after=-1"),
+        ("GET", "/api/v1/sessions?limit=x"),
+        ("GET", "/api/v1/tokens?user=%ff&user=y"),
+        ("DELETE", "/api/v1/tokens/%ff"),
+        ("DELETE", "/api/v1/users/%ff"),
+        ("PUT", "/api/v1/users/%ff/password"),
+        ("POST", "/api/v1/nodes/%ff/drain"),
+        ("POST", "/api/v1/nodes/b/drain?timeout_s=x"),
+        ("POST", "/api/v1/nodes/%ff/undrain"),
+        ("DELETE", "/api/v1/nodes/%ff"),
+        ("GET", "/api/v1/why/session/%ff"),
+    ] {
+        rig.request(method, path, &[], "")
+            .await
+            .is_problem(401, "unauthorized");
+        rig.call(method, path, ROOT, None)
+            .await
+            .is_problem(400, "bad_request");
     }
     for path in [
         "/nothing",
@@ -469,6 +596,7 @@ async fn users_and_tokens_are_administered() {
         ),
         (json!({ "name": "" }), 400, "bad_request"),
         (json!({ "name": "a b" }), 400, "bad_request"),
+        (json!({ "name": "ab" }), 400, "bad_request"),
         (json!({ "name": "x".repeat(64) }), 400, "bad_request"),
         (json!({ "name": 7 }), 400, "bad_request"),
         (json!({ "name": "ada" }), 409, "conflict"),

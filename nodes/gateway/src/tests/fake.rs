@@ -12,7 +12,7 @@ use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::rows::{CredentialKind, CredentialRow, NodeRole, NodeRow, SessionRow, UserRow};
 use jarvis_mesh::api::{Member, Peer, PeerState};
 use jarvis_replica::api::{Applied, ProposeError, ReplicaState};
-use jarvis_session::api::{FeedEvent, Page, Said, SessionError};
+use jarvis_session::api::{FeedEvent, Opened, Page, Said, SessionError};
 use jarvis_types::chat::{Role, ServerFrame};
 use jarvis_types::{ClientMessageId, ClusterId, Epoch, NodeId, RequestId, Seq, SessionId, UserId};
 use serde_json::{Value, json};
@@ -62,6 +62,12 @@ pub(crate) struct Fake {
     pub(crate) released: Notify,
     /// Credentials that only catching up brings.
     pub(crate) behind: Mutex<Vec<(SecretHash, CredentialRow)>>,
+    /// Users that only catching up brings.
+    pub(crate) behind_users: Mutex<Vec<(UserId, UserRow)>>,
+    /// New users are decided, and not yet applied here.
+    pub(crate) lagging: AtomicBool,
+    /// The user has as many sessions as there may be.
+    pub(crate) full: AtomicBool,
     /// Says do not get through, and why is not for the client.
     pub(crate) broken: AtomicBool,
     pub(crate) catch_ups: AtomicU64,
@@ -107,6 +113,9 @@ impl Fake {
             hold: AtomicBool::new(false),
             released: Notify::new(),
             behind: Mutex::default(),
+            behind_users: Mutex::default(),
+            lagging: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             catch_ups: AtomicU64::new(0),
         })
@@ -170,6 +179,17 @@ impl Fake {
         self.lock().sessions.keys().copied().collect()
     }
 
+    /// Applies what this node lagged behind with.
+    pub(crate) fn apply_users(&self) {
+        let behind = std::mem::take(&mut *self.behind_users.lock().expect("not poisoned"));
+        let users: Vec<_> = behind
+            .iter()
+            .map(|(user, _)| Change::Credentials(*user))
+            .collect();
+        self.lock().users.extend(behind);
+        self.applied(users);
+    }
+
     fn applied(&self, changes: Vec<Change>) {
         let _ = self.changes.send(Applied {
             index: 1,
@@ -193,15 +213,17 @@ impl Fake {
                     return Err(Refusal::NameTaken(name));
                 }
                 let user = UserId(self.next.fetch_add(1, Ordering::SeqCst));
-                tables.users.insert(
-                    user,
-                    UserRow {
-                        name,
-                        password,
-                        admin,
-                        created_at_ms: 1,
-                    },
-                );
+                let row = UserRow {
+                    name,
+                    password,
+                    admin,
+                    created_at_ms: 1,
+                };
+                if self.lagging.load(Ordering::SeqCst) {
+                    self.behind_users.lock().expect("not poisoned").push((user, row));
+                    return Ok((Reply::User { user }, Vec::new()));
+                }
+                tables.users.insert(user, row);
                 Ok((Reply::User { user }, vec![Change::Credentials(user)]))
             }
             Command::SetPassword { user, password } => {
@@ -282,6 +304,7 @@ impl Backend for Fake {
         }
         let behind = std::mem::take(&mut *self.behind.lock().expect("not poisoned"));
         self.lock().credentials.extend(behind);
+        self.apply_users();
         true
     }
     fn user(&self, user: UserId) -> Result<Option<UserRow>, BackendError> {
@@ -334,6 +357,9 @@ impl Backend for Fake {
                 retry_after_ms: RETRY_MS,
             });
         }
+        if self.full.load(Ordering::SeqCst) {
+            return Err(SessionError::LimitReached("50000 sessions of user 2".to_owned()));
+        }
         let session = SessionId(u128::from(self.next.fetch_add(1, Ordering::SeqCst)));
         let row = SessionRow {
             user,
@@ -350,10 +376,15 @@ impl Backend for Fake {
         user: UserId,
         session: SessionId,
         _: Duration,
-    ) -> Result<SessionRow, SessionError> {
+    ) -> Result<Opened, SessionError> {
         let tables = self.lock();
         let found = tables.sessions.get(&session).filter(|(row, _)| row.user == user);
-        found.map(|(row, _)| row.clone()).ok_or(SessionError::NotFound)
+        let certain = !self.unavailable.load(Ordering::SeqCst);
+        let (row, _) = found.ok_or(SessionError::NotFound)?;
+        Ok(Opened {
+            row: row.clone(),
+            certain,
+        })
     }
     async fn say(
         &self,

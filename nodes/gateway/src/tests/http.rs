@@ -65,8 +65,35 @@ async fn a_conversation_without_a_socket() {
     );
     assert_eq!(
         rig.call("GET", "/api/v1/sessions", BOB, None).await.json(),
-        json!({ "sessions": [] })
+        json!({ "sessions": [], "more": false })
     );
+}
+
+#[tokio::test]
+async fn sessions_are_listed_as_many_as_asked_for() {
+    let rig = rig().await;
+    for _ in 0..3 {
+        assert_eq!(rig.call("POST", "/api/v1/sessions", ADA, None).await.status, 201);
+    }
+    for (query, count, more) in [
+        ("", 3, false),
+        ("?limit=2", 2, true),
+        ("?limit=3", 3, false),
+        ("?limit=9999", 3, false),
+    ] {
+        let path = format!("/api/v1/sessions{query}");
+        let listed = rig.call("GET", &path, ADA, None).await.json();
+        assert_eq!(
+            (listed["sessions"].as_array().map(Vec::len), &listed["more"]),
+            (Some(count), &json!(more)),
+            "{query}"
+        );
+    }
+    for bad in ["limit=0", "limit=-1", "limit=x"] {
+        rig.call("GET", &format!("/api/v1/sessions?{bad}"), ADA, None)
+            .await
+            .is_problem(400, "bad_request");
+    }
 }
 
 #[tokio::test]

@@ -110,6 +110,52 @@ async fn a_session_is_resumed_after_what_the_client_has() {
         "welcome"
     );
     beyond.is_quiet().await;
+    beyond.say("m7", "x").await;
+    beyond.is_said(7, "m7").await;
+    beyond.is_quiet().await;
+}
+
+#[tokio::test]
+async fn after_counts_in_the_session_that_it_is_about() {
+    let rig = rig().await;
+    let mut client = Client::open(&rig, &[]).await;
+    let welcome = client.hello(json!({ "token": ADA, "after": 99 })).await;
+    assert_eq!(welcome["last_seq"], 0);
+    client.say("m1", "x").await;
+    client.is_said(1, "m1").await;
+    rig.fake.answer(rig.fake.session_ids()[0], 1, "y");
+    assert_eq!(client.frame().await["seq"], 2);
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn what_is_said_is_confirmed_however_much_the_client_claims_to_have() {
+    let rig = rig().await;
+    let (mut first, session) = rig.chat(ADA).await;
+    first.say("m1", "x").await;
+    first.is_said(1, "m1").await;
+    // A node that cannot ask the majority does not know that there is no entry 99.
+    rig.set_unavailable(true);
+    let mut beyond = Client::open(&rig, &[]).await;
+    let hello = json!({ "token": ADA, "session": session, "after": 99 });
+    assert_eq!(beyond.hello(hello).await["type"], "welcome");
+    rig.set_unavailable(false);
+    beyond.say("m2", "x").await;
+    beyond.is_said(2, "m2").await;
+    beyond.say("m3", "x").await;
+    beyond.say("m3", "x").await;
+    beyond.is_said(3, "m3").await;
+    first.is_said(2, "m2").await;
+    first.is_said(3, "m3").await;
+    rig.fake.answer(rig.fake.session_ids()[0], 1, "y");
+    loop {
+        let frame = beyond.frame().await;
+        if frame["type"] == "reply" {
+            assert_eq!(frame["seq"], 4);
+            break;
+        }
+        assert_eq!(frame["id"], "m3", "the same message may be confirmed twice");
+    }
 }
 
 #[tokio::test]
@@ -234,7 +280,12 @@ async fn replies_are_cancelled_by_the_message_they_answer() {
     client.send(json!({ "type": "cancel", "id": "m9" })).await;
     assert_eq!(client.is_error("not_found").await["id"], "m9");
     client.send(json!({ "type": "cancel", "id": "a b" })).await;
-    client.is_error("bad_frame").await;
+    assert_eq!(client.is_error("bad_frame").await["id"], "a b");
+    client
+        .send(json!({ "type": "cancel", "id": "x".repeat(129) }))
+        .await;
+    assert_eq!(client.is_error("bad_frame").await["id"], Value::Null);
+    client.is_quiet().await;
 }
 
 #[tokio::test]
@@ -374,6 +425,7 @@ async fn draining_tells_where_to_go_and_then_closes() {
             frame["endpoints"],
             json!(["ws://10.0.0.2:8007/ws", "ws://10.0.0.3:8007/ws"])
         );
+        assert_eq!(waiting.frame().await["type"], "draining");
         waiting.is_closed(1001).await;
         // Within the grace time it still serves.
         client.say("m1", "x").await;

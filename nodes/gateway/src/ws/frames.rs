@@ -25,6 +25,19 @@ impl BadFrame {
             id: None,
         }
     }
+
+    /// About the message of this id.
+    pub(crate) fn about(id: &str, message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            id: echoed(id),
+        }
+    }
+}
+
+/// An id as it is sent back, unless it is too long for that.
+pub(crate) fn echoed(id: &str) -> Option<String> {
+    (id.len() <= MAX_ECHOED_ID_BYTES).then(|| id.to_owned())
 }
 
 impl From<BadFrame> for ServerFrame {
@@ -63,10 +76,7 @@ fn explain(text: &str, error: &serde_json::Error) -> BadFrame {
     let Some(object) = value.as_object() else {
         return BadFrame::new("a frame is one JSON object");
     };
-    let id = object
-        .get("id")
-        .and_then(Value::as_str)
-        .filter(|id| id.len() <= MAX_ECHOED_ID_BYTES);
+    let id = object.get("id").and_then(Value::as_str).and_then(echoed);
     let message = match object.get("type") {
         None => "the frame has no `type`".to_owned(),
         Some(Value::String(kind)) if !["hello", "say", "cancel", "ping"].contains(&kind.as_str()) => {
@@ -77,7 +87,7 @@ fn explain(text: &str, error: &serde_json::Error) -> BadFrame {
     };
     BadFrame {
         message: shorten(message),
-        id: id.map(str::to_owned),
+        id,
     }
 }
 

@@ -17,10 +17,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{Instrument, debug, info_span};
 
-use super::frames;
+use super::frames::{self, BadFrame};
 use super::registry::{CLOSE, DRAIN, RECHECK};
 use super::say::{self, Refused};
-use super::socket::{End, Incoming, Socket, SocketUser, session_error};
+use super::socket::{End, Incoming, Socket, SocketUser, log_failure, session_error};
 use crate::auth::{Credential, recheck};
 use crate::http::problem::RETRY_AFTER_MS;
 use crate::shared::Shared;
@@ -60,6 +60,10 @@ pub(crate) struct Live {
     who: SocketUser,
     /// The last entry of the transcript that this client has.
     sent: Seq,
+    /// Where the feed begins: it brings every entry after this one.
+    fed_after: Seq,
+    /// Where the feed has to begin anew.
+    back_to: Option<Seq>,
     waiting: VecDeque<Operation>,
     running: Option<Running>,
 }
@@ -71,6 +75,8 @@ impl Live {
             session,
             who,
             sent: after,
+            fed_after: after,
+            back_to: None,
             waiting: VecDeque::new(),
             running: None,
         }
@@ -94,6 +100,10 @@ impl Live {
             if let Err(end) = step {
                 return end;
             }
+            if let Some(after) = self.back_to.take() {
+                (self.sent, self.fed_after) = (after, after);
+                feed = socket.shared.backend().follow(self.session, after);
+            }
         }
     }
 
@@ -115,15 +125,14 @@ impl Live {
                     Err(refused) => socket.send(&refusal(refused, id)).await,
                 }
             }
-            Ok(ClientFrame::Cancel { id }) => match id.parse() {
+            Ok(ClientFrame::Cancel { id }) => match id.parse::<ClientMessageId>() {
                 Ok(id) => {
                     self.enqueue(socket, id, None);
                     Ok(())
                 }
                 Err(error) => {
-                    socket
-                        .send(&frames::error(ErrorCode::BadFrame, error.to_string()))
-                        .await
+                    let bad = BadFrame::about(&id, error.to_string());
+                    socket.send(&bad.into()).await
                 }
             },
             Ok(ClientFrame::Hello { .. }) => {
@@ -168,7 +177,13 @@ impl Live {
         self.start_next(&socket.shared);
         let error = match outcome {
             Outcome::Cancelled(Ok(())) => return Ok(()),
-            Outcome::Said(Ok(said)) if said.seq > sent_before => return Ok(()),
+            // The client claimed to have more than there is, and this node could not tell: what it lacks is read to it.
+            Outcome::Said(Ok(said)) if !said.repeated && said.seq <= self.fed_after => {
+                self.back_to = Some(Seq(said.seq.0.saturating_sub(1)));
+                return Ok(());
+            }
+            // The feed brings it, or has brought it meanwhile.
+            Outcome::Said(Ok(said)) if !said.repeated || said.seq > sent_before => return Ok(()),
             // The client has had it and asks again: the feed will not bring it a second time.
             Outcome::Said(Ok(said)) => match self.entry_at(&socket.shared, said.seq) {
                 Ok(frame) => return socket.send(&frame).await,
@@ -292,16 +307,21 @@ async fn operate(
                     .await
             };
             say::count(&shared, who.user, said.as_ref());
+            if let Err(error) = &said {
+                log_failure(error);
+            }
             Outcome::Said(said)
         }
         None => {
             let left = left.max(Duration::from_millis(1));
-            Outcome::Cancelled(
-                backend
-                    .cancel(who.user, session, operation.id, left)
-                    .boxed()
-                    .await,
-            )
+            let cancelled = backend
+                .cancel(who.user, session, operation.id, left)
+                .boxed()
+                .await;
+            if let Err(error) = &cancelled {
+                log_failure(error);
+            }
+            Outcome::Cancelled(cancelled)
         }
     }
 }
@@ -315,7 +335,7 @@ fn refusal(refused: Refused, id: String) -> ServerFrame {
             (ErrorCode::RateLimited, message, Some(wait.as_millis() as u64 + 1))
         }
     };
-    let id = Some(id).filter(|id| id.len() <= 128);
+    let id = frames::echoed(&id);
     ServerFrame::Error {
         code,
         message,

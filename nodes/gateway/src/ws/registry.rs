@@ -51,6 +51,8 @@ impl Control {
 pub(crate) struct Registry {
     next: AtomicU64,
     sockets: Mutex<HashMap<u64, Arc<Control>>>,
+    /// What a socket is told that enters; changed under the lock of `sockets`, so that none slips between.
+    standing: AtomicU8,
     emptied: Notify,
 }
 
@@ -59,7 +61,13 @@ impl Registry {
     pub(crate) fn enter(self: &Arc<Self>) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let control = Arc::new(Control::default());
-        self.lock().insert(id, Arc::clone(&control));
+        let mut sockets = self.lock();
+        sockets.insert(id, Arc::clone(&control));
+        match self.standing.load(Ordering::Acquire) {
+            0 => {}
+            standing => control.tell(standing),
+        }
+        drop(sockets);
         Entry {
             id,
             control,
@@ -70,6 +78,24 @@ impl Registry {
     /// Tells all.
     pub(crate) fn tell_all(&self, flag: u8) {
         self.lock().values().for_each(|control| control.tell(flag));
+    }
+
+    /// Tells all, and each that enters from now on.
+    pub(crate) fn tell_all_from_now_on(&self, flags: u8) {
+        let sockets = self.lock();
+        self.standing.fetch_or(flags, Ordering::AcqRel);
+        sockets.values().for_each(|control| control.tell(flags));
+    }
+
+    /// Whoever enters from now on may stay.
+    pub(crate) fn stay(&self) {
+        let _sockets = self.lock();
+        self.standing.store(0, Ordering::Release);
+    }
+
+    /// Whether this gateway is going away: who enters is told so.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.standing.load(Ordering::Acquire) != 0
     }
 
     /// Tells a user's.
@@ -124,6 +150,22 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_enters_while_the_gateway_drains_is_told_so() {
+        let registry = Arc::new(Registry::default());
+        let early = registry.enter();
+        registry.tell_all_from_now_on(DRAIN);
+        let late = registry.enter();
+        assert!(registry.is_draining());
+        assert_eq!(early.control.news().await, DRAIN);
+        assert_eq!(late.control.news().await, DRAIN);
+        registry.stay();
+        assert!(!registry.is_draining());
+        let stays = registry.enter();
+        registry.tell_all(CLOSE);
+        assert_eq!(stays.control.news().await, CLOSE);
+    }
 
     #[tokio::test]
     async fn news_reach_whom_they_are_for_and_none_is_lost() {

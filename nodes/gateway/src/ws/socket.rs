@@ -17,14 +17,14 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use super::frames::{self, BadFrame};
 use super::live::Live;
 use super::registry::{CLOSE, DRAIN, Entry};
 use crate::accept::ConnectionGuard;
 use crate::auth::{AuthError, Credential, Identity};
-use crate::http::problem::RETRY_AFTER_MS;
+use crate::http::problem::{RETRY_AFTER_MS, limit_advice};
 use crate::metrics::Gauged;
 use crate::shared::Shared;
 
@@ -96,6 +96,15 @@ pub(crate) struct SocketUser {
     pub(crate) credential: Credential,
 }
 
+/// A session that was opened or made.
+struct Opening {
+    session: SessionId,
+    /// Last entry of its transcript.
+    last_seq: Seq,
+    /// Whether there was surely no later one when it was opened.
+    certain: bool,
+}
+
 /// Runs a socket to its end.
 pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketStart) {
     let Some((io, read)) = take_apart(upgraded) else {
@@ -142,6 +151,10 @@ impl Socket {
             let incoming = tokio::select! {
                 incoming = self.read() => incoming,
                 news = control.news() => {
+                    if news & DRAIN != 0 {
+                        let endpoints = self.shared.members().other_endpoints();
+                        self.send(&ServerFrame::Draining { endpoints }).await?;
+                    }
                     if news & (DRAIN | CLOSE) != 0 {
                         return Err(End::Close(CloseCode::Away.into(), "this node is going away"));
                     }
@@ -237,10 +250,21 @@ impl Socket {
         after: Option<u64>,
     ) -> Result<Result<(SessionId, Seq), ServerFrame>, End> {
         let opened = self.open(who.user, session).await;
-        let (session, last_seq) = match opened {
+        let Opening {
+            session,
+            last_seq,
+            certain,
+        } = match opened {
             Ok(opened) => opened,
-            Err(refusal) => return Ok(Err(session_error(&refusal, None))),
+            Err(refusal) => {
+                log_failure(&refusal);
+                return Ok(Err(session_error(&refusal, None)));
+            }
         };
+        // Whoever claims to have more than there is would miss what comes next. A node that could not ask the majority
+        // does not know what there is.
+        let after = Seq(after.unwrap_or(0));
+        let after = if certain { after.min(last_seq) } else { after };
         let (settings, members) = (&self.shared.settings, self.shared.members());
         let (owner, epoch) = self.shared.backend().owner(session);
         let welcome = ServerFrame::Welcome {
@@ -251,30 +275,38 @@ impl Socket {
             last_seq: last_seq.0,
             endpoints: members.endpoints(),
             limits: Limits {
-                message_chars: settings.message_chars,
+                message_chars: self.shared.message_chars,
                 messages_per_minute: settings.messages_per_minute,
                 frame_bytes: MAX_CHAT_FRAME_BYTES as u64,
             },
         };
         self.send(&welcome).await?;
-        Ok(Ok((session, Seq(after.unwrap_or(0)))))
+        Ok(Ok((session, after)))
     }
 
-    async fn open(&self, user: UserId, session: Option<String>) -> Result<(SessionId, Seq), SessionError> {
+    async fn open(&self, user: UserId, session: Option<String>) -> Result<Opening, SessionError> {
         let (backend, settings) = (self.shared.backend(), &self.shared.settings);
         match session {
             None => {
                 let session = backend
                     .create_session(user, self.request.clone(), settings.say_deadline)
                     .await?;
-                Ok((session, Seq(0)))
+                Ok(Opening {
+                    session,
+                    last_seq: Seq(0),
+                    certain: true,
+                })
             }
             Some(text) => {
                 let session = text.parse().map_err(|_| SessionError::NotFound)?;
-                let row = backend
+                let opened = backend
                     .open_session(user, session, settings.open_deadline)
                     .await?;
-                Ok((session, row.last_seq))
+                Ok(Opening {
+                    session,
+                    last_seq: opened.row.last_seq,
+                    certain: opened.certain,
+                })
             }
         }
     }
@@ -370,7 +402,18 @@ async fn discard(stream: &mut TcpStream) {
     }
 }
 
-/// What a client is told of a session that failed it.
+/// Notes what an operator looks for by the request's id, which the span has.
+pub(crate) fn log_failure(error: &SessionError) {
+    match error {
+        SessionError::Internal(inside) => error!(error = %inside, "a session failed"),
+        SessionError::Unavailable { .. } | SessionError::Overloaded { .. } => {
+            info!(%error, "told to try again");
+        }
+        _ => {}
+    }
+}
+
+/// What a client is told of a session that failed it. [`log_failure`] is for the log.
 pub(crate) fn session_error(error: &SessionError, id: Option<String>) -> ServerFrame {
     let (code, message, retry_after_ms) = match error {
         SessionError::NotFound => (
@@ -381,8 +424,10 @@ pub(crate) fn session_error(error: &SessionError, id: Option<String>) -> ServerF
         SessionError::Unavailable { retry_after_ms } | SessionError::Overloaded { retry_after_ms } => {
             (ErrorCode::Unavailable, error.to_string(), Some(*retry_after_ms))
         }
-        SessionError::Internal(inside) => {
-            error!(error = %inside, "a session failed");
+        SessionError::TooLong(message) => (ErrorCode::TooLong, message.clone(), None),
+        SessionError::Invalid(message) => (ErrorCode::BadFrame, message.clone(), None),
+        SessionError::LimitReached(_) => (ErrorCode::Forbidden, limit_advice(error), None),
+        SessionError::Internal(_) => {
             let message = "this node failed; send it again with the same id".to_owned();
             (ErrorCode::Internal, message, None)
         }

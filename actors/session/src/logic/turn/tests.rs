@@ -232,3 +232,15 @@ fn the_queue_is_bounded() {
     turns.handle(0, committed(1_000));
     assert!(!turns.has_room());
 }
+
+#[test]
+fn a_message_waits_for_its_reply_until_that_is_committed() {
+    let mut turns = Turns::default();
+    turns.handle(0, committed(1));
+    turns.handle(1, committed(2));
+    assert!(turns.awaits(&id(1)) && turns.awaits(&id(2)) && !turns.awaits(&id(3)));
+    turns.handle(2, finished(1, "r"));
+    assert!(turns.awaits(&id(1)), "its reply is being committed");
+    turns.handle(3, Input::Answered { to: Seq(1) });
+    assert!(!turns.awaits(&id(1)) && turns.awaits(&id(2)));
+}
