@@ -16,7 +16,8 @@ pub const PROPOSAL_VERSION: u8 = 1;
 pub struct Proposal {
     /// Names this proposal, so that a retry is applied once. `None`: the command is safe to repeat by itself.
     pub origin: Option<Origin>,
-    /// The proposer's wall clock, Unix milliseconds. The machine takes the larger of this and ledger time.
+    /// The proposer's wall clock, Unix milliseconds, which the leader takes back to its own and a little more before it
+    /// stands in the log. The machine takes the larger of this and ledger time.
     pub at_ms: u64,
     /// The ownership it depends on, checked when applied.
     pub fence: Option<Fence>,

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableTable, StorageError, TableDefinition, WriteTransaction};
 
 const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
 const FORMAT_KEY: &str = "format";
+
+const UNFINISHED_SUFFIX: &str = ".unfinished";
 
 /// Why a file did not open.
 #[derive(Debug, thiserror::Error)]
@@ -41,19 +43,73 @@ pub(crate) fn open(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let db = redb::Builder::new()
-        .set_cache_size(cache_bytes)
-        .create(path)
-        .map_err(|e| match e {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::Locked,
-            DatabaseError::UpgradeRequired(version) => {
-                OpenError::Damaged(format!("redb file format {version}"))
-            }
-            DatabaseError::Storage(StorageError::Io(e)) if e.kind() != io::ErrorKind::InvalidData => {
-                OpenError::Io(e)
-            }
-            other => OpenError::Damaged(other.to_string()),
-        })?;
+    if path.exists() {
+        let db = builder(cache_bytes).create(path).map_err(open_error)?;
+        if prepare(&db, format, tables)? {
+            sync_folder_of(path)?;
+        }
+        return Ok(db);
+    }
+    // Made under another name: a power cut in between leaves no file of this name that is not a database yet.
+    let unfinished = unfinished(path);
+    let db = match builder(cache_bytes).create(&unfinished).map_err(open_error) {
+        Err(OpenError::Damaged(_)) => {
+            fs::remove_file(&unfinished)?;
+            builder(cache_bytes).create(&unfinished).map_err(open_error)?
+        }
+        opened => opened?,
+    };
+    prepare(&db, format, tables)?;
+    fs::rename(&unfinished, path)?;
+    sync_folder_of(path)?;
+    Ok(db)
+}
+
+/// What a file is called until it is one.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED_SUFFIX);
+    name.into()
+}
+
+/// As [`open`], on a disk of the test's making.
+#[cfg(test)]
+pub(crate) fn open_on(
+    backend: impl redb::StorageBackend,
+    cache_bytes: usize,
+    format: u64,
+    tables: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<Database, OpenError> {
+    let db = builder(cache_bytes)
+        .create_with_backend(backend)
+        .map_err(open_error)?;
+    prepare(&db, format, tables)?;
+    Ok(db)
+}
+
+fn builder(cache_bytes: usize) -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder
+}
+
+fn open_error(error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked,
+        DatabaseError::UpgradeRequired(version) => OpenError::Damaged(format!("redb file format {version}")),
+        DatabaseError::Storage(StorageError::Io(e)) if e.kind() != io::ErrorKind::InvalidData => {
+            OpenError::Io(e)
+        }
+        other => OpenError::Damaged(other.to_string()),
+    }
+}
+
+/// Checks the format, and makes the tables of a file that has none. True where it did.
+fn prepare(
+    db: &Database,
+    format: u64,
+    tables: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<bool, OpenError> {
     let prepare = || -> Result<Option<u64>, redb::Error> {
         let txn = db.begin_write()?;
         let found = {
@@ -76,11 +132,9 @@ pub(crate) fn open(
         other => OpenError::Damaged(other.to_string()),
     })?;
     match found {
-        Some(found) if found > format => return Err(OpenError::Newer { found, known: format }),
-        Some(_) => {}
-        None => sync_folder_of(path)?,
+        Some(found) if found > format => Err(OpenError::Newer { found, known: format }),
+        found => Ok(found.is_none()),
     }
-    Ok(db)
 }
 
 /// Makes the names in the folder of `path` survive a power cut.

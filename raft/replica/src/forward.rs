@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use jarvis_machine::command::Proposal;
 use jarvis_mesh::api::Lane;
 use jarvis_types::{NodeId, codec};
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::intake::{Admission, Intake};
 use crate::transport::{Transport, orders, services};
 use crate::types::{Blob, RPC_VERSION, Raft};
 
@@ -122,23 +123,40 @@ async fn decide_there(transport: &dyn Transport, to: NodeId, batch: Vec<Item>, d
     }
 }
 
-/// The leader's side of [`decide_there`]: `None` for what it did not decide.
-pub(crate) async fn decide_for(raft: &Raft, from: NodeId, body: &[u8]) -> Result<Vec<Option<Blob>>, String> {
+/// The leader's side of [`decide_there`]: `None` for what it did not decide. Each proposal is taken or refused for itself.
+pub(crate) async fn decide_for(
+    raft: &Raft,
+    intake: &Intake,
+    from: NodeId,
+    body: &[u8],
+) -> Result<Vec<Option<Blob>>, String> {
     let bodies: Vec<Blob> = codec::decode_serde(RPC_VERSION, body).map_err(|e| e.to_string())?;
-    for body in &bodies {
-        let proposal = Proposal::decode(&body.0).map_err(|e| e.to_string())?;
-        if proposal.origin.is_some_and(|origin| origin.node != from) {
-            return Err(format!("node {from} proposes under another node's name"));
+    // A node that does not lead refuses nothing for good: the one that does may know more.
+    let leads = raft.metrics().borrow_watched().current_leader == Some(intake.node().0);
+    let mut decided = Vec::with_capacity(bodies.len());
+    let mut places = Vec::with_capacity(bodies.len());
+    let mut admitted = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        match intake.admit(from, body.0)? {
+            Admission::Admitted(body) => {
+                places.push(decided.len());
+                admitted.push(Blob(body));
+                decided.push(None);
+            }
+            Admission::Refused(outcome) => decided.push(leads.then_some(Blob(outcome))),
         }
     }
-    let mut decided = Vec::with_capacity(bodies.len());
-    let count = bodies.len();
-    let mut answers = raft.client_write_many(bodies).await.map_err(|e| e.to_string())?;
-    for _ in 0..count {
-        decided.push(match answers.next().await {
-            Some(Ok(Ok(written))) => Some(written.response),
-            _ => None,
-        });
+    if admitted.is_empty() {
+        return Ok(decided);
+    }
+    let mut answers = raft
+        .client_write_many(admitted)
+        .await
+        .map_err(|e| e.to_string())?;
+    for place in places {
+        if let Some(Ok(Ok(written))) = answers.next().await {
+            decided[place] = Some(written.response);
+        }
     }
     Ok(decided)
 }

@@ -11,6 +11,7 @@
 //! - [`config`], [`error`]: how one is started, and why it does not.
 //! - [`transport`]: what it asks of the network; [`testing`] has one in memory.
 //! - `log`, `state`: the two stores; `snapshot`: from one node's tables to another's.
+//! - `intake`: what a leader takes into the log, and with which time.
 //! - `proposer`, `forward`, `reads`, `server`, `network`: both sides of every exchange between replicas.
 //! - `leadership`, `members`: who leads, who votes.
 pub mod api;
@@ -18,6 +19,7 @@ pub mod config;
 pub mod error;
 mod files;
 mod forward;
+mod intake;
 mod leadership;
 mod log;
 mod members;
@@ -37,5 +39,6 @@ mod types;
 pub use api::{Applied, ProposeError, ProposeOptions, ReadError, Replica, ReplicaState, View};
 pub use config::{MemoryDisk, RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
 pub use error::StartError;
+pub use intake::MAX_CLOCK_LEAD_MS;
 pub use log::MemoryLog;
 pub use proposer::MAX_PROPOSALS;

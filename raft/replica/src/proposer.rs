@@ -26,12 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{ProposeError, ProposeOptions};
 use crate::forward::{Forwarder, Item};
+use crate::intake::Intake;
 use crate::metrics;
 use crate::transport::Transport;
 use crate::types::{Blob, Decided, RPC_VERSION, Raft};
 
 /// Proposals that may be under way on one node.
-pub const MAX_PROPOSALS: usize = 1_024;
+pub const MAX_PROPOSALS: usize = 4_096;
 
 /// First pause before another try; doubles up to [`LONGEST_PAUSE`]. A change of leader ends it.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -54,6 +55,7 @@ pub(crate) struct Proposer {
     numbers: Mutex<Numbers>,
     places: Semaphore,
     raft: Raft,
+    intake: Arc<Intake>,
     queue: mpsc::Sender<Item>,
     leader: watch::Receiver<Option<NodeId>>,
     stopping: CancellationToken,
@@ -65,7 +67,7 @@ impl Proposer {
         node: NodeId,
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
-        raft: Raft,
+        (raft, intake): (Raft, Arc<Intake>),
         transport: Arc<dyn Transport>,
         leader: watch::Receiver<Option<NodeId>>,
         stopping: CancellationToken,
@@ -84,6 +86,7 @@ impl Proposer {
             numbers: Mutex::default(),
             places: Semaphore::new(MAX_PROPOSALS),
             raft,
+            intake,
             queue,
             leader,
             stopping,
@@ -98,7 +101,7 @@ impl Proposer {
         options: ProposeOptions,
     ) -> Result<Reply, ProposeError> {
         let began = Instant::now();
-        let result = self.try_until_answered(command, options, began).await;
+        let result = self.try_until_answered(command, &options, began).await;
         let outcome = match &result {
             Ok(_) => "applied",
             Err(ProposeError::Refused(_)) => "refused",
@@ -106,13 +109,16 @@ impl Proposer {
             Err(_) => "rejected",
         };
         metrics::proposal(began.elapsed(), outcome);
+        if let Some(request) = &options.request {
+            tracing::debug!(request_id = %request, outcome, elapsed = ?began.elapsed(), "proposed");
+        }
         result
     }
 
     async fn try_until_answered(
         &self,
         command: Command,
-        options: ProposeOptions,
+        options: &ProposeOptions,
         began: Instant,
     ) -> Result<Reply, ProposeError> {
         let unavailable = || ProposeError::Unavailable {
@@ -122,7 +128,8 @@ impl Proposer {
         // Open until answered or given up; what is given up is never applied later than that: the machine refuses
         // numbers below the lowest that is open.
         let number = OpenNumber::take(&self.numbers);
-        let body = self.encode(command, &options, &number)?;
+        let at_ms = self.clock.now_ms();
+        let body = self.encode(command, options, &number, at_ms)?;
         let deadline = began + options.deadline;
         let mut leader = self.leader.clone();
         let mut pause = FIRST_PAUSE;
@@ -138,7 +145,7 @@ impl Proposer {
             };
             let trying = async {
                 if to == Some(self.node) {
-                    self.decide_here(&body, &mut leader).await
+                    self.decide_here(&body, at_ms, &mut leader).await
                 } else {
                     self.forward(&body, deadline).await
                 }
@@ -162,10 +169,16 @@ impl Proposer {
     }
 
     /// None: try again.
-    async fn decide_here(&self, body: &Bytes, leader: &mut watch::Receiver<Option<NodeId>>) -> Option<Bytes> {
+    async fn decide_here(
+        &self,
+        body: &Bytes,
+        at_ms: u64,
+        leader: &mut watch::Receiver<Option<NodeId>>,
+    ) -> Option<Bytes> {
+        let body = self.intake.admit_own(body, at_ms);
         let (responder, decided) = oneshot::channel();
         self.raft
-            .client_write_ff(Blob(body.clone()), Some(Decided(responder)))
+            .client_write_ff(Blob(body), Some(Decided(responder)))
             .await
             .ok()?;
         tokio::select! {
@@ -194,6 +207,7 @@ impl Proposer {
         command: Command,
         options: &ProposeOptions,
         number: &OpenNumber<'_>,
+        at_ms: u64,
     ) -> Result<Bytes, ProposeError> {
         let origin = Origin {
             node: self.node,
@@ -203,7 +217,7 @@ impl Proposer {
         };
         let proposal = Proposal {
             origin: Some(origin),
-            at_ms: self.clock.now_ms(),
+            at_ms,
             fence: options.fence,
             request: options.request.clone(),
             command,

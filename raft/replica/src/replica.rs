@@ -5,6 +5,7 @@
 //!                           │            ├─ StateMachine ─► tables
 //!                           │            └─ Network ─► Transport (mesh)
 //!                           ├─ Proposer / Forwarder     proposals, retried until answered
+//!                           ├─ Intake                   what the leader takes into the log
 //!                           ├─ ReadRounds               read indexes
 //!                           ├─ StateWatcher             who leads, how far we are
 //!                           └─ Reconciler               the membership, on the leader
@@ -26,6 +27,7 @@ use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState};
 use crate::config::{ReplicaConfig, ReplicaDeps, StoreChoice};
 use crate::error::StartError;
 use crate::files::OpenError;
+use crate::intake::Intake;
 use crate::leadership::StateWatcher;
 use crate::log::disk::LogDisk;
 use crate::log::{LogStore, RedbLog, Runner};
@@ -59,6 +61,7 @@ pub struct ReplicaInner {
     pub(crate) raft: Raft,
     pub(crate) state: Arc<StateShared>,
     pub(crate) proposer: Proposer,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) reads: mpsc::Sender<Waiting>,
     pub(crate) replica_state: watch::Receiver<ReplicaState>,
     pub(crate) leader: watch::Receiver<Option<NodeId>>,
@@ -88,8 +91,17 @@ impl Replica {
     pub async fn start(config: ReplicaConfig, deps: ReplicaDeps) -> Result<Self, StartError> {
         metrics::describe();
         let tasks = deps.tasks.child();
-        let raft_config = config.openraft().map_err(|e| StartError::Timers(e.to_string()))?;
         let stores = open_stores(&config, &tasks).await?;
+        Self::start_on(config, deps, tasks, stores).await
+    }
+
+    async fn start_on(
+        config: ReplicaConfig,
+        deps: ReplicaDeps,
+        tasks: Tasks,
+        stores: Stores,
+    ) -> Result<Self, StartError> {
+        let raft_config = config.openraft().map_err(|e| StartError::Timers(e.to_string()))?;
         let log_path = log_path(&config.store);
         let log_error = |error| StartError::from_io(&log_path, error);
         if config.expect_existing && stores.disk.incarnation().map_err(log_error)? == 0 {
@@ -144,11 +156,12 @@ impl Replica {
 
         let (state_sender, replica_state) = watch::channel(ReplicaState::default());
         let (leader_sender, leader) = watch::channel(None);
+        let intake = Arc::new(Intake::new(config.node, Arc::clone(&deps.clock)));
         let (proposer, forwarder) = Proposer::new(
             config.node,
             Incarnation(incarnation),
             deps.clock,
-            raft.clone(),
+            (raft.clone(), Arc::clone(&intake)),
             Arc::clone(&deps.transport),
             leader.clone(),
             tasks.token().clone(),
@@ -180,6 +193,7 @@ impl Replica {
             raft: raft.clone(),
             state,
             proposer,
+            intake,
             reads,
             replica_state,
             leader,
@@ -296,3 +310,6 @@ fn state_path(store: &StoreChoice) -> std::path::PathBuf {
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod full_disk_tests;

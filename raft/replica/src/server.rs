@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::intake::Intake;
 use crate::replica::{ReplicaInner, lock};
 use crate::snapshot;
 use crate::state::StateShared;
@@ -68,10 +69,10 @@ impl Server {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return call.answer.refuse("too many requests are being served");
         };
-        let raft = replica.raft.clone();
+        let (raft, intake) = (replica.raft.clone(), Arc::clone(&replica.intake));
         drop(replica);
         self.tasks.spawn_until_cancelled(async move {
-            match answer(&raft, call.service, call.from, &call.body).await {
+            match answer(&raft, &intake, call.service, call.from, &call.body).await {
                 Ok(body) => call.answer.send(Bytes::from(body)),
                 Err(why) => call.answer.refuse(why),
             }
@@ -110,7 +111,13 @@ async fn receive_snapshot(raft: &Raft, state: &StateShared, mut pipe: Pipe) {
     }
 }
 
-async fn answer(raft: &Raft, service: Service, from: NodeId, body: &[u8]) -> Result<Vec<u8>, String> {
+async fn answer(
+    raft: &Raft,
+    intake: &Intake,
+    service: Service,
+    from: NodeId,
+    body: &[u8],
+) -> Result<Vec<u8>, String> {
     match service {
         services::APPEND => {
             let request: AppendEntriesRequest<TypeConfig> = decode(body)?;
@@ -134,7 +141,7 @@ async fn answer(raft: &Raft, service: Service, from: NodeId, body: &[u8]) -> Res
             )
         }
         services::PROPOSE => {
-            let deciding = forward::decide_for(raft, from, body);
+            let deciding = forward::decide_for(raft, intake, from, body);
             let decided = tokio::time::timeout(FORWARDED_TIMEOUT, deciding).await;
             encode(&decided.map_err(|_| "no majority answered".to_owned())??)
         }

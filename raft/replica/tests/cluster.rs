@@ -1,5 +1,9 @@
 //! Three replicas in one process: elections, proposals, reads, crashes, members, snapshots.
-#![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's clients are its own: no node owns or ends their tasks"
+)]
 
 mod support;
 
@@ -7,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jarvis_host::{Clock, ManualClock, SystemClock};
 use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, Origin, Proposal};
-use jarvis_machine::reply::Reply;
+use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_mesh::api::{CallError, Lane, Service};
-use jarvis_replica::{MemoryDisk, ProposeError, ReadError, View};
+use jarvis_replica::{MAX_CLOCK_LEAD_MS, MemoryDisk, ProposeError, ReadError, View};
 use jarvis_types::{Incarnation, NodeId, Seq, SessionId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -416,15 +421,24 @@ async fn too_much_at_once_is_refused_and_what_is_stopped_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_a_power_cut_of_all() {
-    const CLIENTS: u128 = 8;
+async fn what_was_acknowledged_survives_a_power_cut_of_all_in_memory() {
     let mut cluster = Cluster::in_memory();
-    cluster.snapshot_every = 60;
     for node in 1..=3 {
         let mut disk = MemoryDisk::new();
         disk.sync_takes = Duration::from_millis(1 + node);
         cluster.disk(NodeId(node), disk);
     }
+    survives_a_power_cut_of_all(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_power_cut_of_all_in_files() {
+    survives_a_power_cut_of_all(Cluster::in_files()).await;
+}
+
+async fn survives_a_power_cut_of_all(mut cluster: Cluster) {
+    const CLIENTS: u128 = 8;
+    cluster.snapshot_every = 60;
     let mut cluster = cluster.three().await;
     for session in 1..=CLIENTS {
         cluster.propose(create_session(session)).await.unwrap();
@@ -542,5 +556,176 @@ async fn nonsense_from_a_peer_is_refused_and_harms_nobody() {
     cluster.propose(create_session(1)).await.unwrap();
     let view = cluster.replicas[&NodeId(2)].linearizable(PATIENCE).await.unwrap();
     assert!(view.query().session(SessionId(66)).unwrap().is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wrong_clock_does_not_become_everybodys_time() {
+    const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+    let mut cluster = Cluster::in_memory();
+    let ahead = NodeId(3);
+    let now_ms = || SystemClock.now_ms();
+    cluster
+        .clocks
+        .insert(ahead, Arc::new(ManualClock::new(now_ms() + YEAR_MS)));
+    let mut cluster = cluster.three().await;
+    let allowed_ms = || now_ms() + MAX_CLOCK_LEAD_MS;
+    let leader = cluster.leader().await;
+    if leader == ahead {
+        cluster.replicas[&leader]
+            .transfer_leadership(Some(NodeId(1)), PATIENCE)
+            .await
+            .unwrap();
+        until(&cluster.replicas[&NodeId(1)], "leads", |state| state.leads).await;
+    }
+    cluster.propose(create_session(1)).await.unwrap();
+    let said = |reply| match reply {
+        Reply::Appended { at_ms, repeated, .. } => (at_ms, repeated),
+        other => panic!("{other:?}"),
+    };
+    // It works, and its time is taken back.
+    let wrong = cluster.replicas[&ahead].clone();
+    let (at_ms, _) = said(wrong.propose(say(1, "a"), options()).await.unwrap());
+    assert!(at_ms <= allowed_ms(), "{at_ms} and it is {}", now_ms());
+
+    // It leads: the others' clocks outvote its own.
+    let leader = cluster.leader().await;
+    cluster.replicas[&leader]
+        .transfer_leadership(Some(ahead), PATIENCE)
+        .await
+        .unwrap();
+    until(&wrong, "the node with the wrong clock leads", |state| state.leads).await;
+    for node in [1, 2] {
+        cluster.replicas[&NodeId(node)]
+            .propose(say(1, &format!("from-{node}")), options())
+            .await
+            .unwrap();
+    }
+    let (at_ms, _) = said(wrong.propose(say(1, "b"), options()).await.unwrap());
+    assert!(at_ms <= allowed_ms(), "{at_ms} and it is {}", now_ms());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_unreadable_proposal_does_not_take_its_batch_along() {
+    let mut cluster = Cluster::in_memory().three().await;
+    let proposer = NodeId(99);
+    let peer = cluster.network.join(proposer);
+    let proposal = |sequence, session| {
+        let origin = Some(Origin {
+            node: proposer,
+            incarnation: Incarnation(1),
+            sequence,
+            answered_below: 1,
+        });
+        let command = create_session(session);
+        let proposal = Proposal {
+            origin,
+            at_ms: 1,
+            fence: None,
+            request: None,
+            command,
+        };
+        proposal.encode().unwrap()
+    };
+    let mut newer = proposal(2, 22);
+    newer[0] += 1;
+    let items = [proposal(1, 21), newer, vec![1, 0xff, 0xff], proposal(3, 23)];
+    let mut body = vec![1, items.len() as u8];
+    for item in &items {
+        body.push(item.len() as u8);
+        body.extend(item);
+    }
+    let body = bytes::Bytes::from(body);
+    let ask = |node| peer.call(node, Lane::Raft, Service(0x0205), 1, body.clone(), PATIENCE);
+    // A node that does not lead decides nothing, not even against what it cannot read.
+    let nothing = ask(cluster.follower().await).await.unwrap();
+    assert_eq!(nothing[..], [1, 4, 0, 0, 0, 0]);
+
+    let answer = ask(cluster.leader().await).await.unwrap();
+    let mut rest = &answer[2..];
+    let outcomes: Vec<Outcome> = (0..items.len())
+        .map(|_| {
+            assert_eq!(rest[0], 1, "each item has its answer");
+            let len = usize::from(rest[1]);
+            assert!(len < 251, "a length of one byte");
+            let outcome = jarvis_types::codec::decode(1, &rest[2..2 + len]).unwrap();
+            rest = &rest[2 + len..];
+            outcome
+        })
+        .collect();
+    assert_eq!((&outcomes[0], &outcomes[3]), (&Ok(Reply::Done), &Ok(Reply::Done)));
+    assert!(
+        matches!(&outcomes[1], Err(Refusal::Invalid(why)) if why.contains("newer version")),
+        "{outcomes:?}"
+    );
+    assert!(matches!(&outcomes[2], Err(Refusal::Invalid(_))), "{outcomes:?}");
+    let view = cluster.replicas[&NodeId(2)].linearizable(PATIENCE).await.unwrap();
+    for (session, there) in [(21, true), (22, false), (23, true)] {
+        assert_eq!(
+            view.query().session(SessionId(session)).unwrap().is_some(),
+            there,
+            "{session}"
+        );
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
+    const LIVES: usize = 6;
+    const CLIENTS: usize = 4;
+    let mut cluster = Cluster::in_files();
+    cluster.snapshot_every = 40;
+    cluster.timers.heartbeat = Duration::from_millis(20);
+    cluster.timers.election_min = Duration::from_millis(40);
+    cluster.timers.election_max = Duration::from_millis(80);
+    cluster.bootstrap().await;
+    let node = NodeId(1);
+    let mut acknowledged = std::collections::BTreeSet::new();
+    for life in 0..LIVES {
+        // Lives have sessions of their own: only so many messages may wait for a reply.
+        let session = life as u128;
+        cluster.propose(create_session(session)).await.unwrap();
+        let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (replica, said) = (cluster.replicas[&node].clone(), Arc::clone(&said));
+                tokio::spawn(async move {
+                    for n in 0.. {
+                        let id = format!("m-{life}-{client}-{n}");
+                        if replica.propose(say(session, &id), options()).await.is_err() {
+                            return;
+                        }
+                        said.lock().unwrap().push(format!("text of {id}"));
+                    }
+                })
+            })
+            .collect();
+        let enough = 7 + life * 13;
+        let began = Instant::now();
+        while said.lock().unwrap().len() < enough {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::task::yield_now().await;
+        }
+        cluster.replicas[&node].kill();
+        cluster.kill(node);
+        for client in clients {
+            client.await.unwrap();
+        }
+        acknowledged.extend(std::mem::take(&mut *said.lock().unwrap()));
+        cluster.start(node, true).await.unwrap();
+        let view = cluster.replicas[&node].linearizable(PATIENCE).await.unwrap();
+        let found: std::collections::BTreeSet<String> = (0..=session)
+            .flat_map(|session| {
+                view.query()
+                    .messages(SessionId(session), Seq(0), usize::MAX)
+                    .unwrap()
+            })
+            .map(|(_, entry)| entry.text)
+            .collect();
+        let lost: Vec<_> = acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "life {life}: {lost:?}");
+    }
     cluster.stop().await;
 }

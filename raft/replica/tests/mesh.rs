@@ -1,5 +1,5 @@
 //! Three replicas over the real mesh on loopback, in files: proposals, snapshot, reads.
-#![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
 

@@ -65,17 +65,32 @@ async fn a_damaged_file_is_named() {
 async fn a_newer_file_asks_for_an_upgrade() {
     let mut cluster = one().await;
     cluster.stop().await;
-    let path = cluster.folder(NODE).join("raft/log.redb");
-    {
-        let db = redb::Database::open(&path).unwrap();
-        let txn = db.begin_write().unwrap();
-        let numbers = redb::TableDefinition::<&str, u64>::new("numbers");
-        txn.open_table(numbers).unwrap().insert("format", 99).unwrap();
-        txn.commit().unwrap();
+    for file in ["raft/log.redb", "state/state.redb"] {
+        let path = cluster.folder(NODE).join(file);
+        let whole = std::fs::read(&path).unwrap();
+        make_newer(&path);
+        let error = cluster.start(NODE, true).await.err().unwrap();
+        assert!(
+            matches!(&error, StartError::Newer { path, .. } if path.ends_with(file.split('/').next().unwrap()) || path.ends_with(file)),
+            "{error:?}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("format is 99") && text.contains("upgrade jarvis on this node"),
+            "{text}"
+        );
+        std::fs::write(&path, whole).unwrap();
     }
-    let error = cluster.start(NODE, true).await.err().unwrap();
-    assert!(matches!(error, StartError::Newer { .. }), "{error:?}");
-    assert!(error.to_string().contains("upgrade"), "{error}");
+    cluster.start(NODE, true).await.unwrap();
+    cluster.stop().await;
+}
+
+fn make_newer(path: &std::path::Path) {
+    let db = redb::Database::open(path).unwrap();
+    let txn = db.begin_write().unwrap();
+    let numbers = redb::TableDefinition::<&str, u64>::new("numbers");
+    txn.open_table(numbers).unwrap().insert("format", 99).unwrap();
+    txn.commit().unwrap();
 }
 
 #[tokio::test]
@@ -119,4 +134,22 @@ async fn a_folder_that_is_none_is_an_error_with_a_hint() {
     let error = cluster.start(NODE, false).await.err().unwrap();
     assert!(matches!(error, StartError::Io { .. }), "{error:?}");
     assert!(error.to_string().contains("check the folder"), "{error}");
+}
+
+#[tokio::test]
+async fn a_power_cut_while_a_store_was_made_is_no_damage() {
+    let mut cluster = Cluster::in_files();
+    for (folder, file) in [("raft", "log.redb"), ("state", "state.redb")] {
+        let folder = cluster.folder(NODE).join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{file}.unfinished")), vec![0; 8192]).unwrap();
+    }
+    cluster.bootstrap().await;
+    cluster.propose(create_session(1)).await.unwrap();
+    cluster.stop().await;
+    cluster.start(NODE, true).await.unwrap();
+    cluster.stop().await;
+    for file in ["raft/log.redb.unfinished", "state/state.redb.unfinished"] {
+        assert!(!cluster.folder(NODE).join(file).exists(), "{file} is left behind");
+    }
 }

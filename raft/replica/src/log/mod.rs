@@ -9,8 +9,12 @@
 //! An append is readable when it returns and counts when it is synced. Followers that keep up and the state machine are
 //! served from memory; only those that lag read the disk.
 
+#[cfg(test)]
+pub(crate) mod bad_disk;
 pub(crate) mod disk;
 mod memory;
+#[cfg(test)]
+mod power_tests;
 mod redb;
 #[cfg(test)]
 mod suite_tests;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::disk::{LogDisk, LogHead, LogWrite};
 use crate::files::{self, OpenError};
@@ -36,12 +36,14 @@ pub(crate) struct RedbLog(Mutex<Option<Arc<Database>>>);
 impl RedbLog {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        let db = files::open(path, CACHE_BYTES, FORMAT, |txn| {
-            txn.open_table(LOG)?;
-            txn.open_table(META)?;
-            txn.open_table(NUMBERS)?;
-            Ok(())
-        })?;
+        let db = files::open(path, CACHE_BYTES, FORMAT, tables)?;
+        Ok(Self(Mutex::new(Some(Arc::new(db)))))
+    }
+
+    /// As [`Self::open`], on a disk of the test's making.
+    #[cfg(test)]
+    pub(crate) fn on(backend: impl redb::StorageBackend) -> Result<Self, OpenError> {
+        let db = files::open_on(backend, CACHE_BYTES, FORMAT, tables)?;
         Ok(Self(Mutex::new(Some(Arc::new(db)))))
     }
 
@@ -49,6 +51,13 @@ impl RedbLog {
         let db = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         db.clone().ok_or_else(|| io::Error::other("the log is closed"))
     }
+}
+
+fn tables(txn: &WriteTransaction) -> Result<(), redb::Error> {
+    txn.open_table(LOG)?;
+    txn.open_table(META)?;
+    txn.open_table(NUMBERS)?;
+    Ok(())
 }
 
 impl LogDisk for RedbLog {

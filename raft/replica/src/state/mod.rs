@@ -172,6 +172,10 @@ fn apply_entry(tables: &mut dyn Write, entry: &Entry, changes: &mut Vec<Change>)
         ))
     })?;
     let applied = apply(tables, &proposal)?;
+    if let Some(request) = &proposal.request {
+        let applied_well = applied.outcome.is_ok();
+        tracing::debug!(request_id = %request, index = entry.index(), applied = applied_well, "entry applied");
+    }
     changes.extend(applied.changes);
     let outcome = codec::encode(RPC_VERSION, &applied.outcome).map_err(|e| StoreError(e.to_string()))?;
     Ok(Blob(Bytes::from(outcome)))
