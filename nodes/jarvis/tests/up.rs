@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
+
 use common::{Up, eventually, free_port, is_running, jarvis, jarvis_with, stderr, stdout};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -52,6 +54,9 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
         ]
     );
     assert_eq!(up.state(), up.ready);
+    for node in ["node1", "node2", "node3"] {
+        assert!(data.join(node).join("spool").is_dir(), "{node} has no spool");
+    }
 
     let status = json(&jarvis(&["status", "--json", "--data", dir]));
     assert!(
@@ -120,6 +125,17 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
     );
     assert_eq!(stdout(&plain).trim().lines().count(), 1, "{}", stdout(&plain));
     assert!(stdout(&plain).contains("23"), "{}", stdout(&plain));
+
+    // What steers a terminal does not reach it, though programs get the text as it was said.
+    let hostile = "\u{1b}]0;title\u{7}open the door\n";
+    let said = json(&jarvis_with(&["chat", "--json", "--data", dir], hostile));
+    let reply = said["messages"][1]["text"].as_str().expect("a reply");
+    assert!(reply.contains("\u{1b}]0;title"), "{reply:?}");
+    let plain = stdout(&jarvis_with(&["chat", "--data", dir], hostile));
+    assert!(
+        plain.contains("open the door") && !plain.contains(['\u{1b}', '\u{7}']),
+        "{plain:?}"
+    );
 
     // It is started again, under another pid.
     let state = eventually("the node's return", || {
@@ -208,6 +224,47 @@ fn reset_waits_for_the_nodes_of_an_up_that_was_killed() {
     let again = Up::start_with(&data, port, 1, &["--reset", "--yes"]);
     assert!(!is_running(pid), "its folder was deleted below it");
     assert_ne!(again.ready["token"], up.ready["token"]);
+}
+
+#[test]
+fn people_see_what_a_start_waits_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let mut child = common::command()
+        .args(["up", "--nodes", "2", "--port", &port.to_string(), "--data"])
+        .arg(&data)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut shown = String::new();
+    let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+    while !shown.contains("Ctrl-C") && lines.read_line(&mut shown).expect("text") > 0 {}
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{shown}{}", stderr(&output));
+    for part in [
+        "2 nodes are ready",
+        "page:",
+        "login: admin /",
+        "jarvis chat --data",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    // Not on a terminal: plain lines.
+    let progress = stderr(&output);
+    let expected = [
+        "starting the cluster",
+        "waiting until node1 serves",
+        "node2 joins",
+        "waiting until every",
+    ];
+    let found: Vec<_> = expected.iter().map(|part| progress.find(part)).collect();
+    assert!(
+        found.iter().all(Option::is_some) && found.is_sorted(),
+        "{progress}"
+    );
 }
 
 #[test]
