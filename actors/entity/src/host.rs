@@ -23,7 +23,7 @@ use crate::wire::{AskFrame, AskReply};
 /// Bounds and times of a node's entities.
 #[derive(Debug, Clone)]
 pub struct EntityLimits {
-    /// Most messages that wait for one entity; more are refused as overloaded.
+    /// Most messages and events of its own that wait for one entity; further messages are refused as overloaded.
     pub mailbox_messages: usize,
     /// Most entities that run on a node; more are refused as overloaded.
     pub active_entities: usize,
@@ -161,6 +161,8 @@ impl Host {
         limits: EntityLimits,
         tasks: Tasks,
     ) -> Result<Arc<Self>, SpawnErr> {
+        // Bounded by `active_entities`: an activation ends once, and stays in `by_actor`, by which the limit counts, until
+        // its ending was taken from here.
         let (ended, mut endings) = mpsc::unbounded_channel::<Ended>();
         let mut slots = BTreeMap::new();
         for (spec, kind) in kinds.0 {
@@ -212,7 +214,15 @@ impl Host {
 
     /// Takes a message for an entity: queues it, or says at once why not.
     pub(crate) fn deliver(self: &Arc<Self>, from: NodeId, frame: AskFrame, reply: ReplyTo) {
+        let span = tracing::debug_span!(
+            "deliver",
+            request_id = frame.request.as_ref().map(tracing::field::display),
+            entity = %frame.to,
+            %from,
+        );
+        let _entered = span.enter();
         if let Err((reply, refusal)) = self.try_deliver(from, frame, reply) {
+            tracing::debug!(?refusal, "the message was not taken");
             reply(refusal);
         }
     }
@@ -252,6 +262,7 @@ impl Host {
                 Err(words) => AskReply::Refused(words),
             });
         });
+        tracing::debug!(%epoch, "the message waits for the entity");
         // An actor that ends at this instant drops the message, and the drop is the answer.
         let _ = activation.deliver(Inbound {
             from,

@@ -17,7 +17,7 @@ pub const OWNED: &str = "jarvis_entity_owned_partitions";
 /// Partitions moved by this node's plans, by reason.
 pub const MOVES: &str = "jarvis_placement_moves_total";
 
-/// Describes all of them; once a process.
+/// Describes all of them; again does no harm.
 pub fn describe() {
     describe_gauge!(ACTIVE, Unit::Count, "entities that run on this node");
     describe_counter!(RESTARTS, Unit::Count, "entities restarted after a crash");

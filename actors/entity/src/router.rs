@@ -11,6 +11,7 @@ use jarvis_mesh::api::{Call, CallError, Lane, Mesh};
 use jarvis_types::{EntityId, Epoch, NodeId, RequestId, partition_of};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use crate::api::{AskError, Ownership, Router};
 use crate::host::{Host, QuarantinedEntity};
@@ -76,7 +77,17 @@ impl Router {
         deadline: Duration,
     ) -> Result<Bytes, AskError> {
         let started = Instant::now();
-        let result = self.ask_until(to, request, body, started, deadline).await;
+        let span = tracing::debug_span!(
+            "ask",
+            request_id = request.as_ref().map(tracing::field::display),
+            entity = %to,
+        );
+        let asking = async {
+            let result = self.ask_until(to, request, body, started, deadline).await;
+            tracing::debug!(elapsed = ?started.elapsed(), error = result.as_ref().err().map(tracing::field::display), "asked");
+            result
+        };
+        let result = asking.instrument(span).await;
         ::metrics::histogram!(metrics::ASK_SECONDS).record(started.elapsed().as_secs_f64());
         result
     }

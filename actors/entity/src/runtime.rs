@@ -75,6 +75,7 @@ impl EntityRuntime {
     /// # Errors
     /// Where a supervisor does not start.
     pub async fn start(self) -> Result<Router, EntityStartError> {
+        metrics::describe();
         let EntityDeps { mesh, replica, tasks } = self.deps;
         let placement = Arc::new(Placement::new());
         let specs = self.kinds.specs();

@@ -10,6 +10,8 @@ use jarvis_replica::api::Replica;
 use jarvis_types::{EntityId, Epoch, PartitionIndex};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
+use tracing::Instrument;
+
 use crate::api::{Cx, Entity, EntityError, Inbound};
 
 /// What an entity's actor receives.
@@ -24,11 +26,11 @@ impl<E: Send + 'static> ractor::Message for ShellMessage<E> {}
 
 /// What host and shell share about one activation.
 pub(crate) struct Pulse {
-    /// Messages taken and not yet handled.
+    /// Messages and events taken and not yet handled.
     pub(crate) depth: AtomicUsize,
     /// Whether the entity said that it may be passivated.
     pub(crate) idle: AtomicBool,
-    /// Set by every message; the sweeper clears it.
+    /// Set by every message and event; the sweeper clears it.
     pub(crate) used: AtomicBool,
 }
 
@@ -39,6 +41,17 @@ impl Pulse {
             idle: AtomicBool::new(false),
             used: AtomicBool::new(true),
         }
+    }
+
+    /// Something is about to be queued.
+    fn enter(&self) {
+        self.depth.fetch_add(1, Ordering::AcqRel);
+        self.used.store(true, Ordering::Release);
+    }
+
+    /// It was handled, or not queued after all.
+    fn leave(&self) {
+        self.depth.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -55,11 +68,8 @@ pub(crate) struct Activation {
 impl Activation {
     /// Queues a message; `Err` if the actor has ended.
     pub(crate) fn deliver(&self, message: Inbound) -> Result<(), ()> {
-        self.pulse.depth.fetch_add(1, Ordering::AcqRel);
-        self.pulse.used.store(true, Ordering::Release);
-        (self.send)(message).inspect_err(|()| {
-            self.pulse.depth.fetch_sub(1, Ordering::AcqRel);
-        })
+        self.pulse.enter();
+        (self.send)(message).inspect_err(|()| self.pulse.leave())
     }
 
     /// Ends the actor and its tasks where they stand; waiting messages are dropped, which their senders notice.
@@ -137,9 +147,13 @@ impl<T: Entity> Actor for Shell<T> {
         start: Start<T>,
     ) -> Result<Running<T>, ActorProcessingErr> {
         let Start { entity, seat, pulse } = start;
+        let counted = Arc::clone(&pulse);
         let events = Arc::new(move |event| {
+            counted.enter();
             // An event for an actor that has ended has nobody to tell.
-            let _ = myself.cast(ShellMessage::Event(event));
+            if myself.cast(ShellMessage::Event(event)).is_err() {
+                counted.leave();
+            }
         });
         let Seat {
             entity: id,
@@ -179,13 +193,19 @@ impl<T: Entity> Actor for Shell<T> {
     ) -> Result<(), ActorProcessingErr> {
         let result = match message {
             ShellMessage::Inbound(inbound) => {
-                let result = state.entity.on_message(&state.cx, inbound).await;
-                state.pulse.depth.fetch_sub(1, Ordering::AcqRel);
-                result
+                let span = tracing::debug_span!(
+                    "message",
+                    request_id = inbound.request.as_ref().map(tracing::field::display),
+                    entity = %state.cx.entity,
+                );
+                state.entity.on_message(&state.cx, inbound).instrument(span).await
             }
             ShellMessage::Event(event) => state.entity.on_event(&state.cx, event).await,
         };
-        state.settle(&myself, result)
+        let settled = state.settle(&myself, result);
+        // Only here: the sweeper must not see nothing waiting before it can see whether the entity is idle.
+        state.pulse.leave();
+        settled
     }
 }
 

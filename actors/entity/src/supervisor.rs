@@ -11,7 +11,11 @@ pub(crate) struct Ended {
     pub(crate) fault: Option<String>,
 }
 
-/// The supervising actor. Its channel is bounded by the number of entities: each ends once.
+/// The supervising actor.
+///
+/// Its channel has no bound of its own, since a supervisor must not wait for the host. It never holds more endings than
+/// [`crate::api::EntityLimits::active_entities`]: each activation ends once, and counts as running until the host has taken
+/// its ending from the channel, however long that takes.
 pub(crate) struct Supervisor;
 
 /// A supervisor takes no messages, only its children's news.

@@ -17,12 +17,16 @@ use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::TestBed;
 use jarvis_replica::api::{ProposeError, ProposeOptions, ReadError, Replica, View};
 use jarvis_replica::config::{MemoryDisk, ReplicaConfig, ReplicaDeps, StoreChoice};
-use jarvis_types::{ClusterId, EntityId, Epoch, KindId, NodeId, PartitionIndex};
+use jarvis_types::{ClusterId, EntityId, Epoch, KindId, NodeId, PartitionIndex, SessionId, UserId};
 use tokio::time::{Instant, sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 const ECHO: KindId = KindId::FIRST_TEST_KIND;
 const PARTITIONS: u16 = 12;
+
+/// An event that takes [`SLOW`].
+const SLOW_EVENT: u32 = 1_000;
+const SLOW: Duration = Duration::from_millis(400);
 
 /// Counts what happens to entities, over all nodes.
 #[derive(Default)]
@@ -95,6 +99,20 @@ impl Entity for Echo {
                 (cx.events())(41);
                 message.answer.send(Bytes::new());
             }
+            b"events" => {
+                (cx.events())(SLOW_EVENT);
+                (cx.events())(41);
+                message.answer.send(Bytes::new());
+            }
+            b"propose" => {
+                tracing::info!("in the entity's hands");
+                let command = Command::CreateSession {
+                    session: SessionId(1),
+                    user: UserId(1),
+                };
+                let proposed = cx.propose(command, message.request, PATIENCE).await;
+                message.answer.send(Bytes::from(format!("{proposed:?}")));
+            }
             _ => message
                 .answer
                 .send(Bytes::from(format!("{}@{}", cx.replica.node(), cx.epoch))),
@@ -103,6 +121,10 @@ impl Entity for Echo {
     }
 
     async fn on_event(&mut self, _: &Cx<u32>, event: u32) -> Result<(), EntityError> {
+        if event == SLOW_EVENT {
+            sleep(SLOW).await;
+            return Ok(());
+        }
         self.count += event;
         Ok(())
     }
@@ -537,6 +559,104 @@ async fn an_idle_entity_is_passivated_and_comes_back_when_needed() {
         Ok("1".into()),
         "it began anew"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entity_with_an_event_waiting_is_not_passivated() {
+    let limits = EntityLimits {
+        passivate_after: SLOW / 8,
+        ..EntityLimits::default()
+    };
+    let cluster = Cluster::of(1, limits).await;
+    let id = EntityId {
+        kind: ECHO,
+        key: "waiting".into(),
+    };
+    // One event takes as long as several sweeps, with another behind it.
+    assert_eq!(cluster.ask(1, &id, "events").await, Ok(String::new()));
+    let started = Instant::now();
+    while started.elapsed() < SLOW * 3 / 4 {
+        assert!(
+            cluster.node(1).router.activity(&id).0,
+            "passivated with events waiting"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(cluster.ask(1, &id, "count").await, Ok("42".into()));
+    assert_eq!(cluster.events.starts.load(Ordering::SeqCst), 1);
+}
+
+/// Where the lines of a test go.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn with(&self, what: &str) -> Vec<String> {
+        let bytes = self.0.lock().expect("not poisoned");
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines()
+            .filter(|line| line.contains(what))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+// All on the test's own thread, so that its subscriber sees every line.
+#[tokio::test]
+async fn a_requests_id_is_in_every_line_about_it() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("info,jarvis_entity=debug,jarvis_replica=debug")
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let cluster = Cluster::of(3, EntityLimits::default()).await;
+    let leader = cluster.leader().await;
+    let owner = (1..=3)
+        .map(NodeId)
+        .find(|node| *node != leader)
+        .expect("a follower");
+    let id = cluster.key_of(owner);
+    let request = "request-77".parse().expect("a request id");
+    let answer = cluster
+        .node(leader.0)
+        .router
+        .ask(&id, Some(request), Bytes::from("propose"), PATIENCE)
+        .await;
+    assert_eq!(answer, Ok(Bytes::from("Ok(Done)")));
+    cluster
+        .node(leader.0)
+        .replica
+        .linearizable(PATIENCE)
+        .await
+        .expect("reads");
+    for what in [
+        "the message waits for the entity",
+        "in the entity's hands",
+        "the proposal has reached the leader",
+        "entry applied",
+        "proposed",
+        "asked",
+    ] {
+        let found = lines.with(what);
+        assert!(
+            found.iter().any(|line| line.contains("request_id=request-77")),
+            "{what}: {found:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
