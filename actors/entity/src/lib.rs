@@ -14,6 +14,7 @@
 //! - `placement`: who owns what, as applied here. `router`: finds the owner and follows it.
 //! - `host`, `shell`, `supervisor`: activation, the ractor actor around an entity, restarts and quarantine.
 //! - `controller`: the leader's loop that keeps every partition on a node that answers.
+//! - `succession`: stands for election when the leader's connection is lost.
 //! - `wire`: messages between routers and hosts.
 pub mod api;
 mod controller;
@@ -23,5 +24,6 @@ mod placement;
 mod router;
 pub mod runtime;
 mod shell;
+mod succession;
 mod supervisor;
 mod wire;

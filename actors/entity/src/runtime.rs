@@ -96,6 +96,7 @@ impl EntityRuntime {
             names,
         };
         tasks.spawn_until_cancelled(follower.run());
+        tasks.spawn_until_cancelled(crate::succession::follow_leader(mesh.clone(), replica.clone()));
         let controller = Controller::new(self.controller, specs, replica, mesh.clone());
         tasks.spawn_until_cancelled(controller.run());
         Ok(Router::new(host, placement, mesh))

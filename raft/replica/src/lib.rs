@@ -30,6 +30,7 @@ mod reads;
 mod replica;
 mod server;
 mod snapshot;
+mod stand;
 mod state;
 pub mod testing;
 mod threads;
