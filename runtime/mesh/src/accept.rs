@@ -84,8 +84,14 @@ impl MeshInner {
         let own_not_after_ms = self.own_not_after_ms();
         let names = peer_names(connection)?;
         self.admit(&names)?;
-        if names.node >= self.node {
+        if names.node == self.node {
             return Err(CloseCode::WrongSide);
+        }
+        if names.node > self.node {
+            // It is this node that dials: it learns where.
+            self.heard_from(names.node, connection.remote_address());
+            CloseCode::Heard.close(connection);
+            return Ok(());
         }
         let greeting = match greet(connection, self.life, None).await {
             Ok(greeting) => greeting,

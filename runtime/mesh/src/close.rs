@@ -20,10 +20,11 @@ pub(crate) enum CloseCode {
     JoinBusy = 11,
     JoinDone = 12,
     BadCertificate = 13,
+    Heard = 14,
 }
 
 impl CloseCode {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Stopping,
         Self::NotAMember,
         Self::Removed,
@@ -38,6 +39,7 @@ impl CloseCode {
         Self::JoinBusy,
         Self::JoinDone,
         Self::BadCertificate,
+        Self::Heard,
     ];
 
     /// The words that go with it.
@@ -53,10 +55,11 @@ impl CloseCode {
             Self::CertificateExpired => "certificate expired",
             Self::Protocol => "protocol error",
             Self::Replaced => "replaced after a renewal",
-            Self::WrongSide => "the node with the lower id dials",
+            Self::WrongSide => "a node does not dial itself",
             Self::JoinBusy => "too many joins at a time: try again",
             Self::JoinDone => "join answered",
             Self::BadCertificate => "the certificate names no node",
+            Self::Heard => "heard: the node with the lower id dials back",
         }
     }
 
@@ -77,6 +80,7 @@ impl CloseCode {
             Self::JoinBusy => "join_busy",
             Self::JoinDone => "join_done",
             Self::BadCertificate => "bad_certificate",
+            Self::Heard => "heard",
         }
     }
 

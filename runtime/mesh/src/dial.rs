@@ -1,4 +1,4 @@
-//! Dialling: the node with the lower id keeps the pair connected.
+//! Dialling: the node with the lower id keeps the pair connected. The other one knocks where it is not found: `knock.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(crate) async fn keep_connected(mesh: &Arc<MeshInner>, node: NodeId, wanted: 
     let mut last_error = String::new();
     let mut last_link: Option<Arc<Link>> = None;
     loop {
-        let Some(address) = mesh.address_to_dial(node) else {
+        let Some(addresses) = mesh.addresses_to_dial(node) else {
             wanted.notified().await;
             continue;
         };
@@ -78,7 +78,7 @@ pub(crate) async fn keep_connected(mesh: &Arc<MeshInner>, node: NodeId, wanted: 
                 pause = timers.redial_min;
             }
         }
-        match dial(mesh, node, &address).await {
+        match dial_any(mesh, node, &addresses).await {
             Ok(link) => {
                 last_error.clear();
                 last_link = Some(link);
@@ -100,12 +100,37 @@ pub(crate) async fn keep_connected(mesh: &Arc<MeshInner>, node: NodeId, wanted: 
     }
 }
 
+/// Dials one address after the other.
+async fn dial_any(mesh: &Arc<MeshInner>, node: NodeId, addresses: &[String]) -> Result<Arc<Link>, DialError> {
+    let mut last = DialError::Resolve {
+        address: String::new(),
+        why: "no address".to_owned(),
+    };
+    for address in addresses {
+        match dial(mesh, node, address).await {
+            Ok(link) => return Ok(link),
+            Err(error) => last = error,
+        }
+        mesh.forget_heard(node, address);
+    }
+    Err(last)
+}
+
 /// Between half and all of the pause, which then doubles.
-async fn sleep(mesh: &MeshInner, pause: &mut Duration) {
+pub(crate) async fn sleep(mesh: &MeshInner, pause: &mut Duration) {
     let half = *pause / 2;
     let jitter_us = mesh.entropy.next_u64() % (half.as_micros() as u64).max(1);
     tokio::time::sleep(half + Duration::from_micros(jitter_us)).await;
     *pause = (*pause * 2).min(mesh.timers.redial_max);
+}
+
+/// The addresses behind a name.
+pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
+    match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(address)).await {
+        Ok(Ok(found)) => Ok(found.collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
 }
 
 async fn dial(mesh: &Arc<MeshInner>, node: NodeId, address: &str) -> Result<Arc<Link>, DialError> {
@@ -113,10 +138,7 @@ async fn dial(mesh: &Arc<MeshInner>, node: NodeId, address: &str) -> Result<Arc<
         address: address.to_owned(),
         why,
     };
-    let resolved = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(address))
-        .await
-        .map_err(|_| unresolved("no answer in time".to_owned()))?
-        .map_err(|e| unresolved(e.to_string()))?;
+    let resolved = resolve(address).await.map_err(&unresolved)?;
     let mut last = unresolved("no address".to_owned());
     for address in resolved {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, dial_one(mesh, node, address)).await {

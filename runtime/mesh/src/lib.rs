@@ -22,6 +22,7 @@ mod dial;
 mod frame;
 pub mod identity;
 pub mod join;
+mod knock;
 mod late;
 mod link;
 mod members;

@@ -1,6 +1,7 @@
 //! Members and the connections to them: who may connect, which connection is in use, what becomes of the one before.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::close::CloseCode;
 use crate::identity::{CertificateNames, IdentityError, NodeIdentity};
 use crate::link::{Link, RETIRE_GRACE};
 use crate::mesh::MeshInner;
-use crate::{dial, metrics};
+use crate::{dial, knock, metrics};
 
 #[derive(Default)]
 pub(crate) struct Peers {
@@ -28,7 +29,9 @@ pub(crate) struct Entry {
     was_connected: bool,
     /// The peer or we have a new certificate: a new connection is wanted though there is one.
     stale: bool,
-    /// Wakes the dialer.
+    /// Where it knocked from last: it may have moved from where it is listed.
+    heard_at: Option<SocketAddr>,
+    /// Wakes whoever dials or knocks.
     wanted: Arc<Notify>,
     token: CancellationToken,
 }
@@ -65,21 +68,28 @@ impl MeshInner {
                 if let Some(entry) = peers.by_id.get_mut(&member.node) {
                     if entry.peer.member != member {
                         entry.peer.member = member;
+                        // The list is newer than the knock.
+                        entry.heard_at = None;
                         entry.wanted.notify_one();
                     }
                     continue;
                 }
                 let entry = Entry::new(member, self.tasks.token().child_token());
-                if self.node < entry.peer.member.node {
-                    let (inner, node) = (Arc::clone(self), entry.peer.member.node);
-                    let (token, wanted) = (entry.token.clone(), Arc::clone(&entry.wanted));
-                    self.tasks.spawn(async move {
-                        tokio::select! {
-                            () = token.cancelled() => {}
-                            () = dial::keep_connected(&inner, node, &wanted) => {}
+                let (inner, node) = (Arc::clone(self), entry.peer.member.node);
+                let (token, wanted) = (entry.token.clone(), Arc::clone(&entry.wanted));
+                self.tasks.spawn(async move {
+                    let upkeep = async {
+                        if inner.node < node {
+                            dial::keep_connected(&inner, node, &wanted).await;
+                        } else {
+                            knock::while_alone(&inner, node, &wanted).await;
                         }
-                    });
-                }
+                    };
+                    tokio::select! {
+                        () = token.cancelled() => {}
+                        () = upkeep => {}
+                    }
+                });
                 peers.by_id.insert(entry.peer.member.node, entry);
             }
             self.publish(&peers);
@@ -117,11 +127,43 @@ impl MeshInner {
             .map(|entry| entry.peer.member.name.clone())
     }
 
-    /// The address to dial `node` at, where a connection is wanted.
-    pub(crate) fn address_to_dial(&self, node: NodeId) -> Option<String> {
+    /// The addresses to dial `node` at, the likeliest first, where a connection is wanted.
+    pub(crate) fn addresses_to_dial(&self, node: NodeId) -> Option<Vec<String>> {
         let peers = self.peers();
         let entry = peers.by_id.get(&node)?;
-        (entry.link.is_none() || entry.stale).then(|| entry.peer.member.address.clone())
+        if entry.link.is_some() && !entry.stale {
+            return None;
+        }
+        let heard_at = entry.heard_at.map(|address| address.to_string());
+        let listed = entry.peer.member.address.clone();
+        Some(heard_at.into_iter().chain([listed]).collect())
+    }
+
+    /// A peer that waits to be dialled has said where it is.
+    pub(crate) fn heard_from(&self, node: NodeId, address: SocketAddr) {
+        if let Some(entry) = self.peers().by_id.get_mut(&node) {
+            tracing::debug!(peer = %node, %address, "a peer knocked");
+            entry.heard_at = Some(address);
+            entry.wanted.notify_one();
+        }
+    }
+
+    /// The peer is not where it knocked from.
+    pub(crate) fn forget_heard(&self, node: NodeId, address: &str) {
+        if let Some(entry) = self.peers().by_id.get_mut(&node) {
+            entry.heard_at = entry.heard_at.filter(|heard| heard.to_string() != address);
+        }
+    }
+
+    /// Where a peer without a connection is listed, and since when it has none.
+    pub(crate) fn alone_since(&self, node: NodeId) -> Option<(String, tokio::time::Instant)> {
+        let peers = self.peers();
+        let entry = peers.by_id.get(&node)?;
+        let since = entry.peer.changed_at;
+        entry
+            .link
+            .is_none()
+            .then(|| (entry.peer.member.address.clone(), since))
     }
 
     pub(crate) fn has_live_link(&self, node: NodeId) -> bool {
@@ -311,6 +353,7 @@ impl Entry {
             link: None,
             was_connected: false,
             stale: false,
+            heard_at: None,
             wanted,
             token,
         }

@@ -346,6 +346,42 @@ async fn calls_under_way_end_with_their_connection() {
     assert_eq!(answer, Ok(number(3)));
 }
 
+/// The node with the higher id is back where nobody looks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_at_another_address_is_found() {
+    let bed = TestBed::default();
+    let meshes = bed.cluster(3).await;
+    let listed: Vec<_> = meshes.iter().map(testing::member).collect();
+    // Bound while the old one is there, so that it is another address.
+    let moved = bed.mesh_of(meshes[2].identity(), "127.0.0.1:0");
+    assert_ne!(testing::member(&moved).address, listed[2].address);
+    meshes[2].stop().await;
+    for mesh in &meshes[..2] {
+        testing::becomes(mesh, NodeId(3), PeerState::Down).await;
+    }
+    for mesh in [&meshes[0], &meshes[1], &moved] {
+        mesh.serve(ECHO, Arc::new(echo));
+    }
+    // Nobody is told; it knows the others.
+    moved.set_members(listed);
+    let now = [meshes[0].clone(), meshes[1].clone(), moved];
+    testing::connected(&now).await;
+    for from in &now {
+        for to in now.iter().filter(|to| to.node() != from.node()) {
+            let answer = from
+                .call(to.node(), Lane::Actors, ECHO, 0, number(to.node().0), PATIENCE)
+                .await;
+            assert_eq!(answer, Ok(number(to.node().0)));
+        }
+    }
+    // And again, from a connection that was found by knocking: it is dialled where it was.
+    bed.wires.isolate(&now[2], &now[..2]);
+    testing::becomes(&now[0], NodeId(3), PeerState::Down).await;
+    testing::becomes(&now[2], NodeId(1), PeerState::Down).await;
+    bed.wires.mend_all();
+    testing::connected(&now).await;
+}
+
 /// One of two nodes dies without a farewell and is back at once, under a profile that misses a silent peer only after
 /// three seconds.
 async fn restarted(which: usize) {
