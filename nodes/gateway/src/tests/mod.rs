@@ -3,6 +3,7 @@ mod access;
 pub(crate) mod fake;
 mod http;
 mod limits;
+mod logs;
 mod socket;
 
 use std::net::SocketAddr;
