@@ -148,6 +148,15 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
 /// redb's errors as the store traits of openraft want them.
 pub(crate) fn io_error(error: impl Into<redb::Error>) -> io::Error {
     match error.into() {
+        redb::Error::Io(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            let text = format!("the disk is full: free some space and start this node again ({e})");
+            io::Error::new(e.kind(), text)
+        }
         redb::Error::Io(e) => e,
         redb::Error::Corrupted(what) => io::Error::new(io::ErrorKind::InvalidData, what),
         other => io::Error::other(other),

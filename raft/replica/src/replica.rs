@@ -211,12 +211,17 @@ impl Replica {
         Ok(Self { inner })
     }
 
-    /// Ends it where it stands, as dropping all clones does: for tests in which others still hold some.
+    /// Ends it where it stands, as dropping all clones does: for tests in which others still hold some. Must be called in
+    /// a tokio runtime.
     pub fn kill(&self) {
         self.inner.tasks.cancel();
         let raft = self.inner.raft.clone();
-        // Telling openraft takes effect when it is first polled, so nothing need be awaited.
-        let _ = futures_util::FutureExt::now_or_never(async move { raft.shutdown().await });
+        let mut ending = Box::pin(async move { raft.shutdown().await });
+        // Telling openraft takes effect when it is first polled. The rest is waiting, which must go on to its end: dropped
+        // in between, it makes whoever asks openraft for anything later panic.
+        if futures_util::FutureExt::now_or_never(&mut ending).is_none() {
+            self.inner.tasks.spawn(async move { drop(ending.await) });
+        }
     }
 
     /// Completes with the reason when Raft has ended on this node by itself, as when its disk fails: nothing works any more,

@@ -114,7 +114,10 @@ async fn a_disk_that_fills_ends_the_node_and_loses_nothing_acknowledged() {
         let why = tokio::time::timeout(PATIENCE, replica.failed())
             .await
             .expect("a node that cannot write says so");
-        assert!(why.contains("no storage space"), "{why}");
+        assert!(
+            why.contains("the disk is full: free some space and start this node again"),
+            "{why}"
+        );
         replica.kill();
         drop(replica);
 
