@@ -83,15 +83,13 @@ impl MeshInner {
     async fn accept_peer(self: &Arc<Self>, connection: &quinn::Connection) -> Result<(), CloseCode> {
         let own_not_after_ms = self.own_not_after_ms();
         let names = peer_names(connection)?;
+        if names.node > self.node {
+            self.take_knock(&names, connection);
+            return Ok(());
+        }
         self.admit(&names)?;
         if names.node == self.node {
             return Err(CloseCode::WrongSide);
-        }
-        if names.node > self.node {
-            // It is this node that dials: it learns where.
-            self.heard_from(names.node, connection.remote_address());
-            CloseCode::Heard.close(connection);
-            return Ok(());
         }
         let greeting = match greet(connection, self.life, None).await {
             Ok(greeting) => greeting,
@@ -103,6 +101,23 @@ impl MeshInner {
         let token = self.tasks.token().child_token();
         let link = Link::new(connection.clone(), names, &greeting, own_not_after_ms, token);
         self.install(link, greeting.control).map(drop)
+    }
+
+    /// It is this node that dials: it learns where.
+    fn take_knock(&self, names: &CertificateNames, connection: &quinn::Connection) {
+        let code = match self.admit(names) {
+            Ok(()) => {
+                self.heard_from(names.node, connection.remote_address());
+                CloseCode::Heard
+            }
+            // Not worth a warning here: it knocks every other second, and says on its own side why it is refused.
+            Err(code) => {
+                metrics::refused(code.label());
+                tracing::debug!(peer = %names.node, reason = %code, "refused a peer that knocked");
+                code
+            }
+        };
+        code.close(connection);
     }
 }
 
