@@ -159,6 +159,25 @@ async fn what_is_said_is_confirmed_however_much_the_client_claims_to_have() {
 }
 
 #[tokio::test]
+async fn a_message_sent_again_across_its_replay_comes_once() {
+    let rig = rig().await;
+    let (mut first, session) = rig.chat(ADA).await;
+    first.say("m1", "x").await;
+    first.is_said(1, "m1").await;
+    // The client lost its socket before it was told, and says it again as soon as it is welcome.
+    let mut again = Client::open(&rig, &[]).await;
+    again
+        .hello(json!({ "token": ADA, "session": session, "after": 0 }))
+        .await;
+    again.is_said(1, "m1").await;
+    again.say("m1", "x").await;
+    again.is_quiet().await;
+    // Who asks once more on the same socket is told once more.
+    again.say("m1", "x").await;
+    again.is_said(1, "m1").await;
+}
+
+#[tokio::test]
 async fn the_same_id_is_the_same_message_and_its_sender_is_told_again() {
     let rig = rig().await;
     let (mut client, session) = rig.chat(ADA).await;
@@ -177,11 +196,13 @@ async fn the_same_id_is_the_same_message_and_its_sender_is_told_again() {
     rig.fake.released.notify_one();
     client.is_said(2, "m2").await;
     client.is_quiet().await;
-    // A client that resumed after it, unsure whether it arrived.
+    // A client that resumed after it has it by its own word; only if it insists is it told again.
     let mut resumed = Client::open(&rig, &[]).await;
     resumed
         .hello(json!({ "token": ADA, "session": session, "after": 2 }))
         .await;
+    resumed.say("m1", "once").await;
+    resumed.is_quiet().await;
     resumed.say("m1", "once").await;
     resumed.is_said(1, "m1").await;
 }

@@ -34,6 +34,9 @@ const SILENT_INTERVALS: u32 = 2;
 /// Pings are spread over this part of their interval, so that sockets opened together are not woken together.
 const PING_SPREAD: u32 = 8;
 
+/// Messages of one socket that it remembers as confirmed.
+const MAX_CONFIRMED: usize = 16;
+
 /// Something a client asked for.
 struct Operation {
     id: ClientMessageId,
@@ -66,6 +69,8 @@ pub(crate) struct Live {
     back_to: Option<Seq>,
     waiting: VecDeque<Operation>,
     running: Option<Running>,
+    /// The latest messages that were said on this socket and are committed.
+    confirmed: VecDeque<ClientMessageId>,
 }
 
 impl Live {
@@ -79,6 +84,7 @@ impl Live {
             back_to: None,
             waiting: VecDeque::new(),
             running: None,
+            confirmed: VecDeque::new(),
         }
     }
 
@@ -183,8 +189,14 @@ impl Live {
                 return Ok(());
             }
             // The feed brings it, or has brought it meanwhile.
-            Outcome::Said(Ok(said)) if !said.repeated || said.seq > sent_before => return Ok(()),
-            // The client has had it and asks again: the feed will not bring it a second time.
+            Outcome::Said(Ok(said)) if !said.repeated || said.seq > sent_before => {
+                self.confirm(&id);
+                return Ok(());
+            }
+            // This socket has carried it before, in a replay perhaps that crossed with the client's second attempt: an entry
+            // comes once on a socket.
+            Outcome::Said(Ok(_)) if !self.confirm(&id) => return Ok(()),
+            // The client was told on this very socket and asks again: it wants to hear it again.
             Outcome::Said(Ok(said)) => match self.entry_at(&socket.shared, said.seq) {
                 Ok(frame) => return socket.send(&frame).await,
                 Err(error) => error,
@@ -202,6 +214,18 @@ impl Live {
             Outcome::Said(Err(error)) | Outcome::Cancelled(Err(error)) => error,
         };
         socket.send(&session_error(&error, Some(id.to_string()))).await
+    }
+
+    /// Notes that a message said on this socket is committed. True if it had been before.
+    fn confirm(&mut self, id: &ClientMessageId) -> bool {
+        if self.confirmed.contains(id) {
+            return true;
+        }
+        if self.confirmed.len() >= MAX_CONFIRMED {
+            self.confirmed.pop_front();
+        }
+        self.confirmed.push_back(id.clone());
+        false
     }
 
     fn entry_at(&self, shared: &Shared, seq: Seq) -> Result<ServerFrame, SessionError> {
