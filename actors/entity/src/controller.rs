@@ -123,10 +123,12 @@ impl Controller {
             };
             let entry = self.seen.entry(peer.member.node).or_insert(first);
             if entry.up != up {
+                // Only one that was connected before can have been lost; a node that joins is met for the first time.
+                let returned = entry.returned || entry.up;
                 *entry = Seen {
                     up,
                     since: now,
-                    returned: true,
+                    returned,
                 };
             }
         }

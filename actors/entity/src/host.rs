@@ -53,6 +53,9 @@ impl Default for EntityLimits {
     }
 }
 
+/// How often the metrics are told.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
 /// What an answer says when its holder dropped it: the mesh's own words.
 const DROPPED: &str = "dropped without an answer";
 
@@ -198,11 +201,17 @@ impl Host {
         });
         let weak = Arc::downgrade(&host);
         let every = host.limits.passivate_after;
+        let mut swept = Instant::now();
         host.tasks.spawn_until_cancelled(async move {
             loop {
-                tokio::time::sleep(every).await;
                 let Some(host) = weak.upgrade() else { return };
-                host.sweep();
+                host.count();
+                if swept.elapsed() >= every {
+                    host.sweep();
+                    swept = Instant::now();
+                }
+                drop(host);
+                tokio::time::sleep(every.min(COUNT_EVERY)).await;
             }
         });
         Ok(host)
@@ -473,13 +482,9 @@ impl Host {
     /// Passivates what nobody used since the last sweep, and counts.
     fn sweep(&self) {
         let mut entities = self.lock();
-        let mut active: BTreeMap<KindId, (u32, u32, usize)> =
-            self.kinds.keys().map(|&kind| (kind, (0, 0, 0))).collect();
         let limits = &self.limits;
-        entities.slots.retain(|id, slot| {
-            let count = active.entry(id.kind).or_default();
+        entities.slots.retain(|_, slot| {
             if let Some(aside) = &slot.aside {
-                count.1 += 1;
                 return aside.since.elapsed() < limits.aside_for;
             }
             let Some(activation) = &slot.activation else {
@@ -491,15 +496,28 @@ impl Host {
                 activation.stop();
                 return false;
             }
-            *count = (count.0 + 1, count.1, count.2.max(depth));
             true
         });
-        drop(entities);
-        for (kind, (running, aside, depth)) in active {
+    }
+
+    /// Tells the metrics how many entities run, are set aside, and how deep the deepest mailbox is.
+    fn count(&self) {
+        let mut counts: BTreeMap<KindId, (u32, u32, usize)> =
+            self.kinds.keys().map(|&kind| (kind, (0, 0, 0))).collect();
+        for (id, slot) in &self.lock().slots {
+            let count = counts.entry(id.kind).or_default();
+            count.1 += u32::from(slot.aside.is_some());
+            if let Some(activation) = &slot.activation {
+                count.0 += 1;
+                count.2 = count.2.max(activation.pulse.depth.load(Ordering::Acquire));
+            }
+        }
+        for (kind, (running, aside, depth)) in counts {
             let name = self.kind_name(kind);
             ::metrics::gauge!(metrics::ACTIVE, "kind" => name).set(running);
             ::metrics::gauge!(metrics::QUARANTINED, "kind" => name).set(aside);
             ::metrics::gauge!(metrics::MAILBOX, "kind" => name).set(depth as f64);
+            ::metrics::counter!(metrics::RESTARTS, "kind" => name).increment(0);
         }
     }
 
