@@ -94,6 +94,8 @@ pub struct ReplicaState {
     pub voters: Vec<NodeId>,
     /// Learners, ascending.
     pub learners: Vec<NodeId>,
+    /// Whether the voters are being changed: until that is done, decisions need a majority of the earlier voters too.
+    pub joint: bool,
     /// Whether this node has caught up with what was committed when it started.
     pub caught_up: bool,
 }

@@ -97,6 +97,7 @@ impl StateWatcher {
             leads: now.state == ServerState::Leader && (alone || confirmed),
             learners: members.learner_ids().map(NodeId).collect(),
             voters,
+            joint: members.get_joint_config().len() > 1,
             caught_up: false,
         }
     }

@@ -68,7 +68,7 @@ impl Cluster {
         for _ in 0..2 {
             self.join().await;
         }
-        self.until_all("three voters", |state| state.voters.len() == 3)
+        self.until_all("three voters", |state| state.voters.len() == 3 && !state.joint)
             .await;
         self
     }
