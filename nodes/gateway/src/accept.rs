@@ -8,12 +8,12 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::http::extract::PeerAddress;
+use crate::listen::{Connection, Listen};
 use crate::metrics::{self, Gauged};
 use crate::places::{Place, Places};
 use crate::shared::Shared;
@@ -35,7 +35,7 @@ pub(crate) struct ConnectionGuard {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     router: Router,
-    listener: TcpListener,
+    listener: Box<dyn Listen>,
     stopping: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(shared.settings.max_connections));
@@ -83,15 +83,11 @@ pub(crate) async fn run(
 async fn serve(
     shared: Arc<Shared>,
     router: Router,
-    stream: TcpStream,
+    stream: Connection,
     from: PeerAddress,
     guard: Arc<ConnectionGuard>,
     stopping: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "a connection was lost before it was served");
-        return;
-    }
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(from);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jarvis_host::StopReport;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::api::{GatewayDeps, GatewaySettings};
 use crate::backend::BackendError;
+use crate::listen::Listen;
 use crate::shared::Shared;
 use crate::ws::registry::{CLOSE, DRAIN};
 use crate::{accept, http, metrics, watch};
@@ -44,9 +44,10 @@ impl Gateway {
     pub fn start(
         settings: GatewaySettings,
         deps: GatewayDeps,
-        listener: TcpListener,
+        listener: impl Into<Box<dyn Listen>>,
     ) -> Result<Self, StartError> {
         metrics::describe();
+        let listener = listener.into();
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let changes = deps.backend.changes();
         let shared = Shared::new(settings, deps).map_err(StartError::State)?;

@@ -18,6 +18,7 @@ mod backend;
 mod gateway;
 mod http;
 mod limiter;
+mod listen;
 mod members;
 mod metrics;
 mod places;
@@ -33,3 +34,4 @@ pub use auth::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, 
 pub use auth::secret_hash;
 pub use backend::{Backend, BackendError, ClusterBackend, ClusterView, FeedSource};
 pub use gateway::{Gateway, StartError};
+pub use listen::{Connection, Duplex, Listen};

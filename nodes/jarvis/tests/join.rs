@@ -83,7 +83,7 @@ impl House {
         let deps = NodeDeps {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
-            tcp: sockets.tcp,
+            tcp: sockets.tcp.into(),
             udp: sockets.udp,
             quic: Arc::new(quinn::TokioRuntime),
             identity: self.identity.clone(),

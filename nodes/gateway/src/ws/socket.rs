@@ -11,7 +11,6 @@ use jarvis_types::chat::{ClientFrame, ErrorCode, Limits, ServerFrame};
 use jarvis_types::limits::MAX_CHAT_FRAME_BYTES;
 use jarvis_types::{RequestId, Seq, SessionId, UserId};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -25,6 +24,7 @@ use super::registry::{CLOSE, DRAIN, Entry};
 use crate::accept::ConnectionGuard;
 use crate::auth::{AuthError, Credential, Identity};
 use crate::http::problem::{RETRY_AFTER_MS, limit_advice};
+use crate::listen::Connection;
 use crate::metrics::Gauged;
 use crate::shared::Shared;
 
@@ -82,7 +82,7 @@ pub(crate) enum Incoming {
 /// One socket.
 pub(crate) struct Socket {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) ws: WebSocketStream<TcpStream>,
+    pub(crate) ws: WebSocketStream<Connection>,
     pub(crate) entry: Entry,
     pub(crate) request: Option<RequestId>,
     /// When something last came in.
@@ -108,7 +108,7 @@ struct Opening {
 /// Runs a socket to its end.
 pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketStart) {
     let Some((io, read)) = take_apart(upgraded) else {
-        error!("a connection that is no TCP stream was upgraded");
+        error!("a connection that was accepted by nobody was upgraded");
         return;
     };
     let config = WebSocketConfig::default()
@@ -137,8 +137,8 @@ pub(crate) async fn run(shared: Arc<Shared>, upgraded: Upgraded, start: SocketSt
 
 /// The stream, and what was read of it beyond the request. The HTTP connection's buffer ends here: a socket would
 /// otherwise keep its 8 KiB for life.
-fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+fn take_apart(upgraded: Upgraded) -> Option<(Connection, Vec<u8>)> {
+    let parts = upgraded.downcast::<TokioIo<Connection>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
@@ -392,7 +392,7 @@ impl Socket {
 }
 
 /// Reads what is still on its way: closing on unread bytes would reset the connection, and the reason with it.
-async fn discard(stream: &mut TcpStream) {
+async fn discard(stream: &mut Connection) {
     let (mut buffer, mut left) = (vec![0u8; 16 * 1024], MAX_DISCARDED_BYTES);
     while left > 0 {
         match timeout(QUIET_BEFORE_CLOSE, stream.read(&mut buffer)).await {

@@ -61,7 +61,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let deps = NodeDeps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::default()),
-        tcp: sockets.tcp,
+        tcp: sockets.tcp.into(),
         udp: sockets.udp,
         quic: Arc::new(quinn::TokioRuntime),
         identity,

@@ -28,7 +28,8 @@ use std::time::Duration;
 use jarvis_config::{Profile, Settings};
 use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
 use jarvis_gateway::{
-    ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, RenderMetrics, secret_hash,
+    ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
+    secret_hash,
 };
 use jarvis_host::telemetry::LogControl;
 use jarvis_host::{Clock, Entropy, Tasks};
@@ -108,7 +109,7 @@ pub struct NodeDeps {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// For people and programs.
-    pub tcp: TcpListener,
+    pub tcp: Box<dyn Listen>,
     /// For the mesh.
     pub udp: Arc<dyn quinn::AsyncUdpSocket>,
     /// Timers and tasks of QUIC.
