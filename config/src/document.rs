@@ -27,6 +27,8 @@ pub(crate) enum Raw {
     Integer(i64),
     /// A boolean of a file.
     Bool(bool),
+    /// A list of strings of a file.
+    Strings(Vec<String>),
     /// Something of a file that no setting is: its type.
     Other(&'static str),
 }
@@ -38,6 +40,16 @@ impl Raw {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Raw::Other("an integer out of range"), Raw::Integer),
             DeValue::Boolean(flag) => Raw::Bool(flag),
+            DeValue::Array(array) => {
+                let texts = array.into_iter().map(|element| match element.into_inner() {
+                    DeValue::String(text) => Some(text.into_owned()),
+                    _ => None,
+                });
+                texts.collect::<Option<_>>().map_or(
+                    Raw::Other("a list with something else than strings"),
+                    Raw::Strings,
+                )
+            }
             other => Raw::Other(other.type_str()),
         }
     }

@@ -111,6 +111,56 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A duration, or 0 for never.
+    pub(crate) fn duration_or_zero(
+        &mut self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
+        let expected = format!(
+            "a duration from \"{}\" to \"{}\", or \"0s\" for never",
+            format_duration(least),
+            format_duration(most)
+        );
+        self.take(key, &expected, |raw| {
+            let duration = match raw {
+                Raw::Integer(0) => Duration::ZERO,
+                Raw::Text(text) if text.trim() == "0" => Duration::ZERO,
+                raw => parse_duration(text(raw)?)?,
+            };
+            Some(duration).filter(|d| d.is_zero() || (least..=most).contains(d))
+        })
+    }
+
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.take(key, "true or false", |raw| match raw {
+            Raw::Bool(flag) => Some(*flag),
+            Raw::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// A list of texts that `fits` as a whole; in the environment, parted by commas.
+    pub(crate) fn texts_that(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        fits: impl Fn(&[String]) -> bool,
+    ) -> Option<Vec<String>> {
+        self.take(key, expected, |raw| {
+            let texts: Vec<String> = match raw {
+                Raw::Strings(texts) => texts.clone(),
+                Raw::Text(text) => {
+                    let parts = text.split(',').map(str::trim);
+                    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+                }
+                _ => return None,
+            };
+            fits(&texts).then_some(texts)
+        })
+    }
+
     pub(crate) fn socket(&mut self, key: &'static str) -> Option<SocketAddr> {
         self.take(key, "an address and port such as \"0.0.0.0:8007\"", |raw| {
             text(raw)?.trim().parse().ok()
@@ -185,6 +235,10 @@ fn describe(raw: &Raw) -> String {
         Raw::Text(text) | Raw::String(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
         Raw::Integer(number) => format!("the integer {number}"),
         Raw::Bool(flag) => format!("the boolean {flag}"),
+        Raw::Strings(texts) => {
+            let shown = format!("{texts:?}");
+            format!("the list {}", shown.chars().take(120).collect::<String>())
+        }
         Raw::Other(kind) => (*kind).to_owned(),
     }
 }

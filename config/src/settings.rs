@@ -1,9 +1,11 @@
 //! What there is to set. Field names are the keys of the file.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use jarvis_types::NodeName;
+use jarvis_types::limits::MAX_NAME_CHARS;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -52,7 +54,16 @@ pub struct NodeSettings {
     /// Where others meet it, `host:port`; none: found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
+    /// What this machine has that some work needs: `microphone`, `gpu`, `mqtt`, any name.
+    pub capabilities: BTreeSet<String>,
+    /// How much work it takes on compared with the others.
+    pub capacity: u32,
 }
+
+/// How much work a node takes on unless told otherwise.
+const DEFAULT_CAPACITY: u32 = 100;
+/// Most capabilities of a node.
+const MAX_CAPABILITIES: usize = 32;
 
 impl Default for NodeSettings {
     fn default() -> Self {
@@ -61,6 +72,8 @@ impl Default for NodeSettings {
             name: None,
             listen,
             advertise: None,
+            capabilities: BTreeSet::new(),
+            capacity: DEFAULT_CAPACITY,
         }
     }
 }
@@ -102,12 +115,19 @@ impl Default for MeshSettings {
 pub struct RaftSettings {
     /// Entries between two snapshots.
     pub snapshot_every: u64,
+    /// A voter that does not answer for so long loses its vote to one that does; 0: never.
+    #[serde(serialize_with = "serialize_duration")]
+    pub replace_after: Duration,
+    /// Whether a voter whose disk is too slow may lose its vote to one whose is not.
+    pub demote_slow_disk: bool,
 }
 
 impl Default for RaftSettings {
     fn default() -> Self {
         Self {
             snapshot_every: 10_000,
+            replace_after: 10 * MINUTE,
+            demote_slow_disk: false,
         }
     }
 }
@@ -267,10 +287,7 @@ impl Settings {
         match name {
             "node" => self.node.read(from),
             "mesh" => self.mesh.read(from),
-            "raft" => set(
-                &mut self.raft.snapshot_every,
-                from.number("snapshot_every", 100, 10_000_000),
-            ),
+            "raft" => self.raft.read(from),
             "limits" => self.limits.read(from),
             "log" => self.log.read(from),
             "session" => self.session.read(from),
@@ -297,6 +314,35 @@ impl NodeSettings {
         set(&mut self.listen, from.socket("listen"));
         let expected = "a host and port such as \"192.168.1.10:8007\"";
         self.advertise = from.text_that("advertise", expected, is_host_and_port);
+        let expected = format!(
+            "a list of at most {MAX_CAPABILITIES} names such as [\"microphone\", \"gpu\"], each of 1 to \
+             {MAX_NAME_CHARS} letters, digits, '-', '_' or '.'"
+        );
+        let capabilities = from.texts_that("capabilities", &expected, |names| {
+            names.len() <= MAX_CAPABILITIES && names.iter().all(|name| name.parse::<NodeName>().is_ok())
+        });
+        set(
+            &mut self.capabilities,
+            capabilities.map(|names| names.into_iter().collect()),
+        );
+        let capacity = from
+            .number("capacity", 1, 1_000)
+            .and_then(|n| u32::try_from(n).ok());
+        set(&mut self.capacity, capacity);
+    }
+}
+
+impl RaftSettings {
+    fn read(&mut self, from: &mut Reader<'_>) {
+        set(
+            &mut self.snapshot_every,
+            from.number("snapshot_every", 100, 10_000_000),
+        );
+        set(
+            &mut self.replace_after,
+            from.duration_or_zero("replace_after", 10 * SECOND, 30 * DAY),
+        );
+        set(&mut self.demote_slow_disk, from.flag("demote_slow_disk"));
     }
 }
 

@@ -81,6 +81,26 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
             "jarvis.toml:2: mesh.profile: expected one of \"lan\", \"wifi\", \"slow-disk\", found \"fast\"",
         ),
         (
+            "[node]\ncapabilities = [\"gpu\", \"the microphone\"]",
+            "jarvis.toml:2: node.capabilities: expected a list of at most 32 names such as [\"microphone\", \"gpu\"], each of 1 to 63 letters, digits, '-', '_' or '.', found the list [\"gpu\", \"the microphone\"]",
+        ),
+        (
+            "[node]\ncapabilities = [1]",
+            "jarvis.toml:2: node.capabilities: expected a list of at most 32 names such as [\"microphone\", \"gpu\"], each of 1 to 63 letters, digits, '-', '_' or '.', found a list with something else than strings",
+        ),
+        (
+            "[node]\ncapacity = 0",
+            "jarvis.toml:2: node.capacity: expected a whole number from 1 to 1000, found the integer 0",
+        ),
+        (
+            "[raft]\nreplace_after = \"1s\"",
+            "jarvis.toml:2: raft.replace_after: expected a duration from \"10s\" to \"30d\", or \"0s\" for never, found \"1s\"",
+        ),
+        (
+            "[raft]\ndemote_slow_disk = \"maybe\"",
+            "jarvis.toml:2: raft.demote_slow_disk: expected true or false, found \"maybe\"",
+        ),
+        (
             "[session]\ntime_zone = \"Mars/Olympus\"",
             "jarvis.toml:2: session.time_zone: expected an IANA time zone such as \"Europe/Paris\", found \"Mars/Olympus\"",
         ),
@@ -182,6 +202,39 @@ fn the_environment_goes_before_the_file() {
         Duration::from_secs(20)
     );
     assert_eq!(loaded.file.as_deref(), Some(file.as_path()));
+}
+
+#[test]
+fn what_a_node_has_is_read_from_file_and_environment() {
+    let text = "[node]\ncapabilities = [\"stt\", \"gpu\", \"stt\"]\ncapacity = 250\n\
+                [raft]\nreplace_after = \"0s\"\ndemote_slow_disk = true\n";
+    let settings = check_text(Path::new("jarvis.toml"), text).expect("right");
+    let names: Vec<_> = settings.node.capabilities.iter().map(String::as_str).collect();
+    assert_eq!((names, settings.node.capacity), (vec!["gpu", "stt"], 250));
+    assert_eq!(
+        (settings.raft.replace_after, settings.raft.demote_slow_disk),
+        (Duration::ZERO, true)
+    );
+    assert_eq!(
+        check_text(Path::new("jarvis.toml"), &settings.effective()).expect("can be read again"),
+        settings
+    );
+    let vars = env(&[
+        ("JARVIS_NODE__CAPABILITIES", "mqtt, microphone"),
+        ("JARVIS_RAFT__REPLACE_AFTER", "0"),
+        ("JARVIS_RAFT__DEMOTE_SLOW_DISK", "true"),
+    ]);
+    let empty = tempfile::tempdir().expect("a folder");
+    let loaded = load(&Lookup {
+        explicit: None,
+        data: Some(empty.path()),
+        env: &vars,
+    })
+    .expect("right");
+    let node = &loaded.settings.node;
+    assert!(node.capabilities.contains("mqtt") && node.capabilities.contains("microphone"));
+    assert_eq!((node.capabilities.len(), node.capacity), (2, 100));
+    assert!(loaded.settings.raft.replace_after.is_zero() && loaded.settings.raft.demote_slow_disk);
 }
 
 #[test]
