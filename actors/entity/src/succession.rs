@@ -96,6 +96,7 @@ mod tests {
             state,
             rtt: None,
             changed_at: Instant::now(),
+            lost: None,
         };
         let peers = [
             peer(1, PeerState::Down),

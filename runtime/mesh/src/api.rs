@@ -162,6 +162,20 @@ pub struct Peer {
     pub rtt: Option<Duration>,
     /// Since when the state has been as it is.
     pub changed_at: tokio::time::Instant,
+    /// How the last connection was lost; none while up, and where there was none yet.
+    pub lost: Option<Lost>,
+}
+
+/// How a connection was lost, which says how sure it is that the other side is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// The peer's process has ended without a word: its machine refuses its port, or has closed its tether and QUIC is
+    /// silent besides.
+    Crashed,
+    /// Nothing was heard for the idle time: the machine is gone, or cut off, or stopped.
+    Silent,
+    /// One of the two closed it in order.
+    Closed,
 }
 
 /// Whether there is a connection to a peer.

@@ -10,7 +10,7 @@ use jarvis_types::NodeId;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Answer, Call, CallError, Lane, LaneStream, Service};
+use crate::api::{Answer, Call, CallError, Lane, LaneStream, Lost, Service};
 use crate::close::CloseCode;
 use crate::frame::{
     self, CONTROL_SLOT, FrameError, Header, Kind, MAX_REFUSAL_BYTES, PREAMBLE_BYTES, RAW_PREAMBLE_BYTES,
@@ -70,6 +70,8 @@ pub(crate) struct Link {
     last_words: AtomicUsize,
     /// The other side waits for nothing more, and has heard all of ours.
     peer_done: AtomicBool,
+    /// This side closed it because the peer's process has ended.
+    crashed: AtomicBool,
     /// Something about retiring has changed.
     progress: Notify,
 }
@@ -109,6 +111,7 @@ impl Link {
             retired: AtomicBool::new(false),
             last_words: AtomicUsize::new(0),
             peer_done: AtomicBool::new(false),
+            crashed: AtomicBool::new(false),
             progress: Notify::new(),
             turns: std::array::from_fn(|_| CancellationToken::new()),
             before: Vec::new(),
@@ -484,6 +487,21 @@ impl Link {
             }
         };
         let _late = tokio::time::timeout(RETIRE_GRACE, both_done).await;
+    }
+
+    /// Closes it, for the peer's process has ended.
+    pub(crate) fn crashed(&self) {
+        self.crashed.store(true, Ordering::Release);
+        CloseCode::Superseded.close(&self.connection);
+    }
+
+    /// What the end of the connection says of the peer.
+    pub(crate) fn how_lost(&self, reason: &quinn::ConnectionError) -> Lost {
+        match reason {
+            quinn::ConnectionError::LocallyClosed if self.crashed.load(Ordering::Acquire) => Lost::Crashed,
+            quinn::ConnectionError::TimedOut => Lost::Silent,
+            _ => Lost::Closed,
+        }
     }
 
     /// The connection is lost: nobody waits any longer.

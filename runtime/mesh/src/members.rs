@@ -214,6 +214,7 @@ impl MeshInner {
             }
             entry.stale = false;
             entry.set_state(PeerState::Up, Some(link.connection.rtt()));
+            entry.peer.lost = None;
             if std::mem::replace(&mut entry.was_connected, true) && !continued {
                 metrics::reconnected();
             }
@@ -260,6 +261,7 @@ impl MeshInner {
 
     fn lost(self: &Arc<Self>, link: &Arc<Link>, reason: &quinn::ConnectionError) {
         link.end();
+        let how = link.how_lost(reason);
         let current = {
             let mut peers = self.peers();
             let entry = peers.by_id.get_mut(&link.peer);
@@ -268,6 +270,7 @@ impl MeshInner {
                 Some(entry) => {
                     entry.link = None;
                     entry.set_state(PeerState::Down, None);
+                    entry.peer.lost = Some(how);
                     entry.wanted.notify_one();
                     self.set_link(link.peer, None);
                     self.publish(&peers);
@@ -284,7 +287,7 @@ impl MeshInner {
             Some(code) if code.is_refusal() => {
                 tracing::warn!(peer = %link.peer, %address, reason = %code, "the peer refuses this node");
             }
-            _ => tracing::info!(peer = %link.peer, %address, %reason, "connection lost"),
+            _ => tracing::info!(peer = %link.peer, %address, ?how, %reason, "connection lost"),
         }
     }
 
@@ -349,6 +352,7 @@ impl Entry {
                 state: PeerState::Down,
                 rtt: None,
                 changed_at,
+                lost: None,
             },
             link: None,
             was_connected: false,

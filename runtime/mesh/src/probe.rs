@@ -15,7 +15,6 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use crate::api::Mesh;
-use crate::close::CloseCode;
 use crate::link::Link;
 use crate::mesh::MeshInner;
 
@@ -87,11 +86,11 @@ async fn probe(link: &Link, datagrams: u64) {
         return;
     }
     tracing::info!(peer = %link.peer, %address, "the peer's process is gone: its machine refuses its port");
-    CloseCode::Superseded.close(&link.connection);
+    link.crashed();
 }
 
 /// Whether the machine at `address` says that nobody listens there.
-async fn is_refused(address: SocketAddr) -> bool {
+pub(crate) async fn is_refused(address: SocketAddr) -> bool {
     let refused = async {
         let any = if address.is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()

@@ -33,6 +33,8 @@ pub struct MeshTimers {
     pub keep_alive: Duration,
     /// A connection on which nothing was heard for this long is lost.
     pub idle_timeout: Duration,
+    /// How long a peer whose tether broke has to answer before its process counts as ended.
+    pub probe_patience: Duration,
     /// What a round trip is taken to be before it was measured; the first retry of a handshake comes after thrice this.
     pub initial_rtt: Duration,
     /// First pause before a peer is dialled again.
@@ -47,6 +49,7 @@ impl MeshTimers {
         Self {
             keep_alive: Duration::from_millis(200),
             idle_timeout: Duration::from_millis(600),
+            probe_patience: Duration::from_millis(40),
             initial_rtt: Duration::from_millis(30),
             redial_min: Duration::from_millis(50),
             redial_max: Duration::from_millis(500),
@@ -58,6 +61,7 @@ impl MeshTimers {
         Self {
             keep_alive: Duration::from_millis(400),
             idle_timeout: Duration::from_millis(2_000),
+            probe_patience: Duration::from_millis(150),
             initial_rtt: Duration::from_millis(80),
             ..Self::lan()
         }
@@ -68,6 +72,7 @@ impl MeshTimers {
         Self {
             keep_alive: Duration::from_millis(500),
             idle_timeout: Duration::from_millis(3_000),
+            probe_patience: Duration::from_millis(150),
             ..Self::lan()
         }
     }

@@ -36,6 +36,7 @@ pub(crate) fn peer(node: u64, name: &str, up: bool) -> Peer {
         state: if up { PeerState::Up } else { PeerState::Down },
         rtt: up.then_some(Duration::from_micros(150)),
         changed_at: tokio::time::Instant::now(),
+        lost: None,
     }
 }
 
