@@ -4,9 +4,11 @@
 //! randomness of the test's choosing. `clippy.toml` forbids the direct way.
 mod clock;
 mod entropy;
+pub mod faults;
 mod tasks;
 pub mod telemetry;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy, new_ulid, random_token};
+pub use faults::{Fault, FaultId, Faults, FaultyClock, FaultyPeers, NetworkFault};
 pub use tasks::{StopReport, Tasks};
