@@ -19,6 +19,7 @@ pub mod api;
 mod close;
 pub mod control;
 mod dial;
+pub mod faulty;
 mod frame;
 pub mod identity;
 pub mod join;
