@@ -127,6 +127,7 @@ impl Node {
         let deps = ReplicaDeps {
             transport: Arc::new(mesh.clone()),
             clock,
+            faults: jarvis_host::Faults::new(),
             tasks: tasks.clone(),
         };
         let replica = Replica::start(config, deps).await?;

@@ -208,6 +208,7 @@ impl Cluster {
         let config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
         let deps = ReplicaDeps {
             transport: Arc::new(mesh.clone()),
+            faults: jarvis_host::Faults::new(),
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
         };

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jarvis_host::{Clock, Tasks};
+use jarvis_host::{Clock, Faults, Tasks};
 use jarvis_machine::memory::MemoryStore;
 use jarvis_types::NodeId;
 
 use crate::log::MemoryLog;
+use crate::simulated::{Bite, Observer};
 use crate::transport::Transport;
 
 /// Log entries between two snapshots, unless told otherwise.
@@ -34,6 +35,8 @@ pub struct ReplicaConfig {
     /// Whether this node was started before, which its identity file knows: then an empty store is an error, for a node
     /// that forgot its votes may not come back under its old id.
     pub expect_existing: bool,
+    /// The highest cluster level this node speaks: the build's, but in tests of upgrades, where a node stands for an earlier build.
+    pub speaks_level: u32,
 }
 
 impl ReplicaConfig {
@@ -46,6 +49,7 @@ impl ReplicaConfig {
             keep_entries: DEFAULT_KEEP_ENTRIES,
             store,
             expect_existing: false,
+            speaks_level: jarvis_machine::LEVEL,
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct MemoryDisk {
     pub(crate) state: Arc<Mutex<MemoryStore>>,
     /// How long each sync takes, on the runtime's time.
     pub sync_takes: Duration,
+    /// Sees what is applied.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl MemoryDisk {
@@ -76,8 +82,29 @@ impl MemoryDisk {
 
     /// Loses what was not synced, as a power cut does. The replica on it must have been dropped.
     pub fn crash(&self) {
-        self.log.crash();
+        self.crash_with(false);
+    }
+
+    /// As [`MemoryDisk::crash`]. The power may fail so late that what was just being synced is there all the same
+    /// (`finish_sync`); like every commit of the log it is there wholly or not at all.
+    pub fn crash_with(&self, finish_sync: bool) {
+        self.log.crash(finish_sync);
         self.state.lock().unwrap_or_else(PoisonError::into_inner).crash();
+    }
+
+    /// From here on each sync takes this much longer than `sync_takes`.
+    pub fn slow_down(&self, by: Duration) {
+        self.log.slow_down(by);
+    }
+
+    /// From here on nothing more can be written, or everything can again.
+    pub fn fill(&self, full: bool) {
+        self.log.fill(full);
+    }
+
+    /// Has this disk do something wrong, to prove that it would be found.
+    pub fn bite(&self, bite: Option<Bite>) {
+        self.log.set_bite(bite);
     }
 }
 
@@ -95,6 +122,8 @@ pub struct ReplicaDeps {
     pub transport: Arc<dyn Transport>,
     /// The time that goes with proposals.
     pub clock: Arc<dyn Clock>,
+    /// What is wrong with the disk on purpose.
+    pub faults: Faults,
     /// Its tasks are a child of this group.
     pub tasks: Tasks,
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use jarvis_host::{StopReport, Tasks};
+use jarvis_host::{Faults, StopReport, Tasks};
 use jarvis_types::{Incarnation, NodeId};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, watch};
@@ -30,7 +30,7 @@ use crate::files::OpenError;
 use crate::intake::Intake;
 use crate::leadership::StateWatcher;
 use crate::log::disk::LogDisk;
-use crate::log::{LogStore, RedbLog, Runner};
+use crate::log::{FaultyLog, LogStore, RedbLog, Runner};
 use crate::members::Reconciler;
 use crate::network::Network;
 use crate::proposer::Proposer;
@@ -91,7 +91,7 @@ impl Replica {
     pub async fn start(config: ReplicaConfig, deps: ReplicaDeps) -> Result<Self, StartError> {
         metrics::describe();
         let tasks = deps.tasks.child();
-        let stores = open_stores(&config, &tasks).await?;
+        let stores = open_stores(&config, &tasks, &deps.faults).await?;
         Self::start_on(config, deps, tasks, stores).await
     }
 
@@ -257,13 +257,13 @@ impl Replica {
     }
 }
 
-async fn open_stores(config: &ReplicaConfig, tasks: &Tasks) -> Result<Stores, StartError> {
+async fn open_stores(config: &ReplicaConfig, tasks: &Tasks, faults: &Faults) -> Result<Stores, StartError> {
     let folder = match &config.store {
         StoreChoice::Memory(disk) => {
             return Ok(Stores {
                 disk: Arc::new(disk.log.clone()),
-                runner: Runner::Task(tasks.clone(), disk.sync_takes),
-                state: StateStore::memory(Arc::clone(&disk.state)),
+                runner: Runner::Task(tasks.clone(), disk.sync_takes, disk.log.clone()),
+                state: StateStore::memory(disk),
             });
         }
         StoreChoice::Redb(folder) => folder,
@@ -279,7 +279,7 @@ async fn open_stores(config: &ReplicaConfig, tasks: &Tasks) -> Result<Stores, St
     let state_folder = folder.join(STATE_FOLDER);
     let state = when_unlocked(&state_folder, || StateStore::open(&state_folder)).await?;
     Ok(Stores {
-        disk: Arc::new(log),
+        disk: Arc::new(FaultyLog::new(Arc::new(log), faults.clone())),
         runner: Runner::Thread,
         state,
     })

@@ -25,6 +25,7 @@ async fn replicas_work_over_quic() {
         config.keep_entries = 10;
         let deps = ReplicaDeps {
             transport: Arc::new(mesh.clone()),
+            faults: jarvis_host::Faults::new(),
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
         };

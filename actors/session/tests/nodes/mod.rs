@@ -174,6 +174,7 @@ impl Node {
         let clock = Arc::new(SystemClock);
         let deps = ReplicaDeps {
             transport: Arc::new(mesh.clone()),
+            faults: jarvis_host::Faults::new(),
             clock: clock.clone(),
             tasks: tasks.clone(),
         };

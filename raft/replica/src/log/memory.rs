@@ -3,8 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::entry::RaftEntry;
 
 use super::disk::{LogDisk, LogHead, LogWrite};
+use super::open_entry;
+use crate::simulated::Bite;
+use crate::types::seal_record;
 
 /// What the disk holds.
 #[derive(Debug, Default, Clone)]
@@ -20,6 +26,11 @@ struct Content {
 struct Disk {
     synced: Content,
     current: Content,
+    /// What is being synced: it counts for nothing yet, and may be found after a crash.
+    in_flight: Vec<LogWrite>,
+    slower_by: Duration,
+    full: bool,
+    bite: Option<Bite>,
 }
 
 /// A log in memory. Clones are the same disk, so that a node can be started again on it.
@@ -32,10 +43,38 @@ impl MemoryLog {
         Self::default()
     }
 
-    /// Loses what was not synced, as a power cut does.
-    pub fn crash(&self) {
+    /// Loses what was not synced, as a power cut does; what was being synced may be there all the same.
+    pub fn crash(&self, finish_sync: bool) {
         let mut disk = self.disk();
+        let in_flight = std::mem::take(&mut disk.in_flight);
+        if finish_sync && disk.bite.is_none() && !disk.full {
+            disk.apply(&in_flight);
+            disk.synced = disk.current.clone();
+        }
         disk.current = disk.synced.clone();
+    }
+
+    pub(crate) fn slow_down(&self, by: Duration) {
+        self.disk().slower_by = by;
+    }
+
+    pub(crate) fn fill(&self, full: bool) {
+        self.disk().full = full;
+    }
+
+    pub(crate) fn set_bite(&self, bite: Option<Bite>) {
+        self.disk().bite = bite;
+    }
+
+    pub(crate) fn bite(&self) -> Option<Bite> {
+        self.disk().bite
+    }
+
+    /// Begins to sync `writes`, and says how much longer than usual that takes.
+    pub(crate) fn begin(&self, writes: &[LogWrite]) -> Duration {
+        let mut disk = self.disk();
+        disk.in_flight = writes.to_vec();
+        disk.slower_by
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -43,14 +82,39 @@ impl MemoryLog {
     }
 }
 
+impl Disk {
+    fn apply(&mut self, writes: &[LogWrite]) {
+        let too_far = u64::from(self.bite == Some(Bite::TruncateOneTooFar));
+        let content = &mut self.current;
+        for write in writes {
+            match write {
+                LogWrite::Append(records) => content.records.extend(records.iter().cloned()),
+                LogWrite::Vote(vote) => content.vote = Some(vote.clone()),
+                LogWrite::TruncateFrom(from) => drop(content.records.split_off(&(from - too_far))),
+                LogWrite::Purge { upto, marker } => {
+                    content.records = content.records.split_off(&(upto + 1));
+                    content.purged = Some(marker.clone());
+                }
+                LogWrite::Committed(committed) => content.committed = Some(committed.clone()),
+            }
+        }
+    }
+}
+
 impl LogDisk for MemoryLog {
     fn head(&self) -> io::Result<LogHead> {
         let disk = self.disk();
         let content = &disk.current;
+        let mut committed = content.committed.clone();
+        if let (Some(Bite::ApplyBeforeCommit), Some((index, record))) =
+            (disk.bite, content.records.last_key_value())
+        {
+            committed = Some(seal_record(&open_entry(*index, record)?.log_id())?);
+        }
         Ok(LogHead {
             vote: content.vote.clone(),
             purged: content.purged.clone(),
-            committed: content.committed.clone(),
+            committed,
             last: content
                 .records
                 .last_key_value()
@@ -74,21 +138,18 @@ impl LogDisk for MemoryLog {
 
     fn write(&self, writes: &[LogWrite], sync: bool) -> io::Result<()> {
         let mut disk = self.disk();
-        for write in writes {
-            let content = &mut disk.current;
-            match write {
-                LogWrite::Append(records) => content.records.extend(records.iter().cloned()),
-                LogWrite::Vote(vote) => content.vote = Some(vote.clone()),
-                LogWrite::TruncateFrom(from) => drop(content.records.split_off(from)),
-                LogWrite::Purge { upto, marker } => {
-                    content.records = content.records.split_off(&(upto + 1));
-                    content.purged = Some(marker.clone());
-                }
-                LogWrite::Committed(committed) => content.committed = Some(committed.clone()),
-            }
+        disk.in_flight.clear();
+        if disk.full {
+            return Err(io::ErrorKind::StorageFull.into());
         }
+        let late = (disk.bite == Some(Bite::AppendNotSynced)).then(|| disk.current.clone());
+        disk.apply(writes);
         if sync {
-            disk.synced = disk.current.clone();
+            let vote = disk.synced.vote.clone();
+            disk.synced = late.unwrap_or_else(|| disk.current.clone());
+            if disk.bite == Some(Bite::VoteNotSynced) {
+                disk.synced.vote = vote;
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 #[cfg(test)]
 pub(crate) mod bad_disk;
 pub(crate) mod disk;
+mod faulty;
 mod memory;
 #[cfg(test)]
 mod power_tests;
@@ -30,6 +31,7 @@ use openraft::entry::RaftEntry;
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::{LogDisk, LogWrite};
+pub(crate) use self::faulty::FaultyLog;
 pub use self::memory::MemoryLog;
 pub(crate) use self::redb::RedbLog;
 use self::tail::Tail;

@@ -29,9 +29,9 @@ fn machine(store: StateStore) -> StateMachine {
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, Tasks> for InMemory {
     async fn build(&self) -> Result<(Tasks, LogStore, StateMachine), StorageError<TypeConfig>> {
         let tasks = Tasks::new();
-        let runner = Runner::Task(tasks.clone(), Duration::ZERO);
+        let runner = Runner::Task(tasks.clone(), Duration::ZERO, MemoryLog::new());
         let log = LogStore::open(Arc::new(MemoryLog::new()), &runner).expect("opens");
-        Ok((tasks, log, machine(StateStore::memory(MemoryDisk::new().state))))
+        Ok((tasks, log, machine(StateStore::memory(&MemoryDisk::new()))))
     }
 }
 
@@ -125,7 +125,7 @@ async fn a_damaged_record_is_named() {
 async fn memory_loses_what_was_not_synced() {
     let disk = MemoryLog::new();
     let tasks = Tasks::new();
-    let runner = Runner::Task(tasks.clone(), Duration::from_secs(3600));
+    let runner = Runner::Task(tasks.clone(), Duration::from_secs(3600), disk.clone());
     tokio::time::pause();
     let mut log = LogStore::open(Arc::new(disk.clone()), &runner).expect("opens");
     log.blocking_append([entry(1, 1, b"kept")])

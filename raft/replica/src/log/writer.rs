@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::disk::{LogDisk, LogWrite};
+use super::memory::MemoryLog;
 use crate::types::TypeConfig;
 use crate::{metrics, threads};
 
@@ -49,7 +50,7 @@ pub(crate) enum Runner {
     /// On a thread of its own: the disk blocks.
     Thread,
     /// As a task on the runtime's time: the disk is memory, and a sync takes this long.
-    Task(Tasks, Duration),
+    Task(Tasks, Duration, MemoryLog),
 }
 
 /// Starts a writer and gives its queue.
@@ -69,14 +70,15 @@ pub(crate) fn start(
             }
             disk.close();
         })?,
-        Runner::Task(tasks, sync_takes) => {
-            let sync_takes = *sync_takes;
+        Runner::Task(tasks, sync_takes, memory) => {
+            let (sync_takes, memory) = (*sync_takes, memory.clone());
             // Dropped where it waits when the node is killed: what it had not synced is lost, as in a crash.
             tasks.spawn_until_cancelled(async move {
                 while let Some(first) = jobs.recv().await {
                     let batch = Batch::gather(first, &mut jobs);
-                    if !sync_takes.is_zero() {
-                        tokio::time::sleep(sync_takes).await;
+                    let takes = sync_takes + memory.begin(&batch.writes);
+                    if !takes.is_zero() {
+                        tokio::time::sleep(takes).await;
                     }
                     if batch.commit(&*disk, &flushed) {
                         return;

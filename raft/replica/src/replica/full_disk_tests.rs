@@ -32,6 +32,7 @@ async fn start(log: &BadDisk, rest: &MemoryDisk) -> Result<Replica, StartError> 
     let tasks = Tasks::new();
     let deps = ReplicaDeps {
         transport: MemoryNetwork::new().join(NODE),
+        faults: jarvis_host::Faults::new(),
         clock: Arc::new(SystemClock),
         tasks: tasks.clone(),
     };

@@ -138,6 +138,7 @@ impl Cluster {
         let clock = self.clocks.get(&node).cloned();
         let deps = ReplicaDeps {
             transport: self.network.join(node),
+            faults: jarvis_host::Faults::new(),
             clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
             tasks: Tasks::new(),
         };
