@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::leadership;
 pub use crate::replica::ReplicaInner;
+use crate::simulated::Bite;
 use crate::state::AppliedMark;
 
 /// Batches of changes that a watcher may lag behind before it is told to read the tables anew.
@@ -190,6 +191,9 @@ impl Replica {
     /// # Errors
     /// [`ReadError`].
     pub async fn linearizable(&self, deadline: Duration) -> Result<View, ReadError> {
+        if self.inner.state.store.bite() == Some(Bite::StaleRead) {
+            return self.local();
+        }
         let began = Instant::now();
         let caught_up = tokio::time::timeout(deadline, self.wait_for_read_index()).await;
         match caught_up {

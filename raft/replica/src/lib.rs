@@ -29,6 +29,7 @@ mod proposer;
 mod reads;
 mod replica;
 mod server;
+pub mod simulated;
 mod snapshot;
 mod stand;
 mod state;

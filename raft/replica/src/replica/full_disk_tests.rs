@@ -27,7 +27,7 @@ async fn start(log: &BadDisk, rest: &MemoryDisk) -> Result<Replica, StartError> 
     let stores = Stores {
         disk: Arc::new(opened),
         runner: Runner::Thread,
-        state: StateStore::memory(Arc::clone(&rest.state)),
+        state: StateStore::memory(rest),
     };
     let tasks = Tasks::new();
     let deps = ReplicaDeps {

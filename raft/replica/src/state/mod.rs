@@ -17,7 +17,7 @@ use futures_util::{Stream, StreamExt};
 use jarvis_machine::apply;
 use jarvis_machine::change::Change;
 use jarvis_machine::command::Proposal;
-use jarvis_machine::storage::{Read, StoreError, Write};
+use jarvis_machine::storage::{Read, StoreError, Table, Write};
 use jarvis_types::codec;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -27,6 +27,7 @@ use tokio::sync::{Mutex, broadcast, watch};
 pub(crate) use self::store::{AppliedMark, Staged, StateStore};
 use crate::api::Applied;
 use crate::metrics;
+use crate::simulated::{AppliedEntry, Bite};
 use crate::snapshot;
 use crate::types::{Blob, Entry, LogId, RPC_VERSION, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -133,13 +134,14 @@ impl StateMachine {
                 .store
                 .write(&mut |tables| {
                     for (entry, _) in &batch {
-                        outcomes.push(apply_entry(tables, entry, &mut changes)?);
+                        outcomes.push(apply_entry(tables, entry, &mut changes, self.shared.store.bite())?);
                     }
                     mark.write(tables, with_membership)
                 })
                 .map_err(io::Error::other)?;
         }
         self.mark = mark;
+        self.observe(&batch, &outcomes);
         self.shared.applied.send_replace(last.index);
         for ((_, responder), outcome) in batch.into_iter().zip(outcomes) {
             if let Some(responder) = responder {
@@ -148,6 +150,23 @@ impl StateMachine {
         }
         self.announce(last, changes);
         Ok(())
+    }
+
+    fn observe(&self, batch: &[EntryResponder<TypeConfig>], outcomes: &[Blob]) {
+        let Some(observer) = self.shared.store.observer() else {
+            return;
+        };
+        for ((entry, _), outcome) in batch.iter().zip(outcomes) {
+            observer.applied(&AppliedEntry {
+                index: entry.index(),
+                term: entry.log_id().leader_id.term,
+                proposal: match &entry.payload {
+                    EntryPayload::Normal(proposal) => Some(&proposal.0),
+                    _ => None,
+                },
+                outcome: &outcome.0,
+            });
+        }
     }
 
     fn announce(&self, last: LogId, changes: Vec<Change>) {
@@ -161,11 +180,20 @@ impl StateMachine {
     }
 }
 
-fn apply_entry(tables: &mut dyn Write, entry: &Entry, changes: &mut Vec<Change>) -> Result<Blob, StoreError> {
+fn apply_entry(
+    tables: &mut dyn Write,
+    entry: &Entry,
+    changes: &mut Vec<Change>,
+    bite: Option<Bite>,
+) -> Result<Blob, StoreError> {
     let EntryPayload::Normal(proposal) = &entry.payload else {
         return Ok(Blob::default());
     };
-    let proposal = Proposal::decode(&proposal.0).map_err(|e| {
+    let mut proposal = Proposal::decode(&proposal.0);
+    if let Some(bite) = bite {
+        proposal = bite.before(tables, proposal)?;
+    }
+    let proposal = proposal.map_err(|e| {
         let index = entry.index();
         StoreError(format!(
             "log entry {index} cannot be applied by this version of jarvis ({e}); upgrade this node"
@@ -179,6 +207,16 @@ fn apply_entry(tables: &mut dyn Write, entry: &Entry, changes: &mut Vec<Change>)
     changes.extend(applied.changes);
     let outcome = codec::encode(RPC_VERSION, &applied.outcome).map_err(|e| StoreError(e.to_string()))?;
     Ok(Blob(Bytes::from(outcome)))
+}
+
+/// Removes what a fault that was put back keeps out of snapshots.
+fn forget(tables: &mut dyn Write, bite: Bite) -> Result<(), StoreError> {
+    for table in Table::ALL.into_iter().filter(|table| bite.leaves_out(*table)) {
+        for (key, _) in jarvis_machine::keys::scan_prefix(tables, table, &[], false, usize::MAX)? {
+            tables.delete(table, &key)?;
+        }
+    }
+    Ok(())
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -223,12 +261,18 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             membership: meta.last_membership.clone(),
         };
         staged.write(&mut |tables| mark.write(tables, true))?;
+        if let Some(bite) = self.shared.store.bite() {
+            staged.write(&mut |tables| forget(tables, bite))?;
+        }
         {
             let _writing = self.shared.writing.lock().await;
             self.shared.store.promote(staged).await?;
         }
         self.mark = mark;
         if let Some(last) = meta.last_log_id {
+            if let Some(observer) = self.shared.store.observer() {
+                observer.replaced(last.index);
+            }
             self.shared.applied.send_replace(last.index);
             self.announce(last, vec![Change::Replaced]);
         }

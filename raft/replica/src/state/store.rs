@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jarvis_machine::memory::MemoryStore;
@@ -19,8 +19,10 @@ use jarvis_machine::raft_meta::{get_meta, put_meta};
 use jarvis_machine::storage::{Read, StoreError, TableStore, Write};
 
 use super::redb::RedbTables;
+use crate::config::MemoryDisk;
 use crate::files::OpenError;
 use crate::replica::lock;
+use crate::simulated::{Bite, Observer};
 use crate::threads;
 use crate::types::{LogId, StoredMembership, open_record, seal_record};
 
@@ -85,7 +87,7 @@ impl Tables {
 enum Place {
     /// With the number of the next staging file: one that is given up must not be in the way of the next.
     Folder(PathBuf, AtomicU64),
-    Memory(Arc<Mutex<MemoryStore>>),
+    Memory(MemoryDisk),
 }
 
 /// The applied tables.
@@ -124,10 +126,10 @@ impl Drop for Staged {
 
 impl StateStore {
     /// Tables in memory, which outlive this.
-    pub(crate) fn memory(memory: Arc<Mutex<MemoryStore>>) -> Self {
-        let tables = lock(&memory).clone();
+    pub(crate) fn memory(disk: &MemoryDisk) -> Self {
+        let tables = lock(&disk.state).clone();
         Self {
-            place: Place::Memory(memory),
+            place: Place::Memory(disk.clone()),
             current: ArcSwapOption::from_pointee(Tables::Memory(tables)),
         }
     }
@@ -146,6 +148,22 @@ impl StateStore {
             place: Place::Folder(folder.to_owned(), AtomicU64::new(1)),
             current: ArcSwapOption::from_pointee(Tables::Redb(tables)),
         })
+    }
+
+    /// Who watches what is applied.
+    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+        match &self.place {
+            Place::Memory(disk) => disk.observer.as_deref(),
+            Place::Folder(..) => None,
+        }
+    }
+
+    /// The fault that was put back.
+    pub(crate) fn bite(&self) -> Option<Bite> {
+        match &self.place {
+            Place::Memory(disk) => disk.log.bite(),
+            Place::Folder(..) => None,
+        }
     }
 
     fn current(&self) -> Result<Arc<Tables>, StoreError> {
@@ -203,7 +221,7 @@ impl StateStore {
         sync(Arc::clone(&tables)).await?;
         match (&self.place, &*tables) {
             (Place::Folder(folder, _), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
-            (Place::Memory(memory), Tables::Memory(staged)) => *lock(memory) = staged.clone(),
+            (Place::Memory(disk), Tables::Memory(staged)) => *lock(&disk.state) = staged.clone(),
             _ => return Err(io::Error::other("staged in another kind of store")),
         }
         self.current.store(Some(tables));
