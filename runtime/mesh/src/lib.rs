@@ -13,6 +13,7 @@
 //! - [`transport`]: sockets and timers.
 //! - [`join`]: how someone without a certificate asks to become a node.
 //! - [`control`]: agents of nodes, by ractor_cluster over the control lane.
+//! - [`tether`]: how a peer's crash is noticed at once; `probe`: how it is noticed besides.
 //! - [`testing`]: several meshes in one process, for tests of this crate and those above.
 mod accept;
 pub mod api;
@@ -35,5 +36,6 @@ pub mod renew;
 pub mod store;
 #[doc(hidden)]
 pub mod testing;
+pub mod tether;
 mod tls;
 pub mod transport;

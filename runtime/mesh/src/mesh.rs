@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use jarvis_host::{Clock, Entropy, StopReport, Tasks};
 use jarvis_types::{ClusterId, NodeId};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{Call, CallError, Handler, JoinHandler, Mesh, Peer, Service, StreamHandler};
 use crate::close::CloseCode;
@@ -96,6 +97,8 @@ pub struct MeshInner {
     pub(crate) peers: Mutex<Peers>,
     pub(crate) watch: watch::Sender<Arc<Vec<Peer>>>,
     pub(crate) handshakes: AtomicUsize,
+    /// Set off when the peers have been told that this node stops.
+    pub(crate) farewell: CancellationToken,
 }
 
 impl MeshInner {
@@ -156,6 +159,7 @@ impl MeshInner {
             peers: Mutex::default(),
             watch: watch::Sender::new(Arc::default()),
             handshakes: AtomicUsize::new(0),
+            farewell: CancellationToken::new(),
         });
         let accepting = Arc::clone(&inner);
         inner.tasks.spawn(async move { accepting.accept().await });
@@ -284,6 +288,7 @@ impl MeshInner {
         let links = self.links.swap(Arc::default());
         links.values().for_each(|link| link.end());
         let _late = tokio::time::timeout(FAREWELL_TIMEOUT, self.endpoint.wait_idle()).await;
+        self.farewell.cancel();
         if let Ok(address) = self.endpoint.local_addr() {
             // Twice, because an endpoint keeps the socket it had before until something arrives at the new one.
             for _ in 0..2 {

@@ -12,6 +12,8 @@ const CONNECTED: &str = "jarvis_mesh_connected_peers";
 const RECONNECTS: &str = "jarvis_mesh_reconnects_total";
 const OVERLOADED: &str = "jarvis_mesh_overloaded_total";
 const REFUSED: &str = "jarvis_mesh_refused_peers_total";
+const TETHERS: &str = "jarvis_mesh_tethers";
+const TETHERS_BROKEN: &str = "jarvis_mesh_tethers_broken_total";
 
 /// Says what each of them means.
 pub(crate) fn describe() {
@@ -36,6 +38,11 @@ pub(crate) fn describe() {
         "Messages that were not sent because the queue to the peer was full"
     );
     describe_counter!(REFUSED, "Connections that were refused, by reason");
+    describe_gauge!(TETHERS, "Tethers held: one to each peer where all is well");
+    describe_counter!(
+        TETHERS_BROKEN,
+        "Tethers that broke, by what the peer turned out to be: crashed or alive"
+    );
 }
 
 pub(crate) fn round_trip(peer: &str, seconds: f64) {
@@ -56,6 +63,27 @@ pub(crate) fn overloaded(lane: Lane) {
 
 pub(crate) fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// A tether broke, and this is what its peer turned out to be.
+pub(crate) fn tether_broken(verdict: &'static str) {
+    counter!(TETHERS_BROKEN, "verdict" => verdict).increment(1);
+}
+
+/// Counts a tether while it is held.
+pub(crate) struct Tethered(());
+
+impl Tethered {
+    pub(crate) fn count() -> Self {
+        gauge!(TETHERS).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for Tethered {
+    fn drop(&mut self) {
+        gauge!(TETHERS).decrement(1.0);
+    }
 }
 
 /// Counts one direction of one lane.
