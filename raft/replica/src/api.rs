@@ -101,6 +101,17 @@ pub struct ReplicaState {
     pub caught_up: bool,
 }
 
+/// A node's leadership as it knows of it; another may have been elected since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leading {
+    /// Its term.
+    pub term: u64,
+    /// When that was sent which a majority has answered to: nobody else had been elected by then.
+    pub quorum_acked_at: Option<Instant>,
+    /// Last index of its log.
+    pub last_log: u64,
+}
+
 /// What one applied batch changed, in order.
 #[derive(Debug, Clone)]
 pub struct Applied {
@@ -235,6 +246,11 @@ impl Replica {
     /// Where the replica stands, and every change of that.
     pub fn state(&self) -> watch::Receiver<ReplicaState> {
         self.inner.replica_state.clone()
+    }
+
+    /// This node's leadership, if it leads as far as it knows.
+    pub fn leading(&self) -> Option<Leading> {
+        leadership::leading(&self.inner.raft)
     }
 
     /// How long ago each other member last answered this node, if this node leads; `None` for who never did. Empty

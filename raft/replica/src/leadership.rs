@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 use tokio::sync::watch;
 
-use crate::api::ReplicaState;
+use crate::api::{Leading, ReplicaState};
 use crate::metrics;
 use crate::replica::ReplicaInner;
 use crate::state::StateShared;
@@ -150,6 +150,29 @@ fn confirmed_commit(now: &RaftMetrics<TypeConfig>) -> Option<LogId> {
     now.current_leader?;
     now.cluster_committed
         .filter(|committed| committed.leader_id.term == now.current_term)
+}
+
+/// This node's leadership, if it leads as far as it knows.
+pub(crate) fn leading(raft: &Raft) -> Option<Leading> {
+    let now = raft.metrics().borrow_watched().clone();
+    if now.state != ServerState::Leader || now.running_state.is_err() {
+        return None;
+    }
+    let members = now.membership_config.membership();
+    let alone = members.get_joint_config().len() == 1 && members.voter_ids().eq([*raft.node_id()]);
+    // Looked at before the time that has passed is: the difference errs to the earlier side.
+    let looked = tokio::time::Instant::now();
+    let quorum_acked_at = if alone {
+        Some(looked)
+    } else {
+        now.last_quorum_acked
+            .and_then(|at| looked.checked_sub(at.elapsed()))
+    };
+    Some(Leading {
+        term: now.current_term,
+        quorum_acked_at,
+        last_log: now.last_log_index.unwrap_or(0),
+    })
 }
 
 /// How long ago each other node last answered this one, if this one leads.
