@@ -40,6 +40,8 @@ pub enum Change {
         /// The new entry.
         seq: Seq,
     },
+    /// The cluster is at this level from here on.
+    LevelRaised(u32),
     /// Everything may have changed: a snapshot was installed.
     Replaced,
 }

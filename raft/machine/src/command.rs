@@ -6,7 +6,7 @@ use jarvis_types::{
     SessionId, UserId,
 };
 
-use crate::rows::{NodeIntent, NodeRole};
+use crate::rows::{Cause, NodeFacts, NodeIntent, NodeRole};
 
 /// The version byte of encoded proposals.
 pub const PROPOSAL_VERSION: u8 = 1;
@@ -199,6 +199,51 @@ pub enum Command {
         /// Whether the user stopped it.
         cancelled: bool,
     },
+    /// Lets commands and rows of a higher level be used from here on. Refused while a member speaks less; never lowered.
+    /// Proposed by the leader's controller once every member allows it.
+    RaiseLevel {
+        /// The level to be.
+        to: u32,
+    },
+    /// A node tells what it has and how much it carries, when that has changed. Level 2.
+    DescribeNode {
+        /// Which node.
+        node: NodeId,
+        /// What it has.
+        facts: NodeFacts,
+    },
+    /// A [`Command::Place`] that says what was seen of the nodes that made partitions move. Level 2.
+    PlaceBecause {
+        /// The placement revision that the plan was made from.
+        based_on: u64,
+        /// Who answers and who does not, where that changed.
+        health: Vec<(NodeId, bool)>,
+        /// Partitions and their new owners; each gets the next epoch.
+        moves: Vec<Move>,
+        /// Why, in general.
+        reason: MoveReason,
+        /// What was seen of which node; kept with the moves from or to it.
+        causes: Vec<Cause>,
+    },
+    /// Keeps with moves how long they took, as the leader measured it. Of moves that are no longer known nothing is kept.
+    /// Level 2.
+    NoteTakeOver {
+        /// The partitions, in the epochs they were moved to.
+        moves: Vec<Seat>,
+        /// From when the loss was seen until the move was applied, in milliseconds.
+        took_ms: u32,
+    },
+}
+
+/// A partition in one of its epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Seat {
+    /// The kind.
+    pub kind: KindId,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// The epoch.
+    pub epoch: Epoch,
 }
 
 /// A node that becomes a member.

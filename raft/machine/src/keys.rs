@@ -20,6 +20,8 @@ pub const META_LAST_NODE: &[u8] = b"last_node";
 pub const META_LAST_USER: &[u8] = b"last_user";
 /// `Meta`: the placement revision.
 pub const META_PLACEMENT_REVISION: &[u8] = b"placement_revision";
+/// `Meta`: the cluster level, once it is above the first.
+pub const META_LEVEL: &[u8] = b"level";
 /// `Meta`: prefix of the replica's own rows, which are no part of the replicated state.
 pub const META_RAFT_PREFIX: &[u8] = b"raft/";
 
@@ -30,7 +32,7 @@ pub fn session_count(user: UserId) -> Vec<u8> {
     [META_SESSIONS_PREFIX, &user.0.to_be_bytes()].concat()
 }
 
-/// `Nodes`, `RemovedNodes` and `Proposers`.
+/// `Nodes`, `RemovedNodes`, `NodeFacts` and `Proposers`.
 pub fn node(node: NodeId) -> [u8; 8] {
     node.0.to_be_bytes()
 }
@@ -40,12 +42,12 @@ pub fn kind(kind: KindId) -> [u8; 1] {
     [kind.0]
 }
 
-/// `Placement`; also the prefix of a partition's `PlacementLog`.
+/// `Placement`; also the prefix of a partition's `PlacementLog` and `PlacementNotes`.
 pub fn placement(kind: KindId, partition: PartitionIndex) -> [u8; 3] {
     join(&[&[kind.0], &partition.0.to_be_bytes()])
 }
 
-/// `PlacementLog`.
+/// `PlacementLog` and `PlacementNotes`.
 pub fn placement_log(kind: KindId, partition: PartitionIndex, epoch: Epoch) -> [u8; 11] {
     join(&[&placement(kind, partition), &epoch.0.to_be_bytes()])
 }

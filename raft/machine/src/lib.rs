@@ -19,6 +19,7 @@
 //! - [`mod@apply`]: the machine itself; [`query`]: typed reads of what it wrote.
 //! - [`raft_meta`]: the replica's own rows, which change in the same batches and are no part of the state.
 //! - [`snapshot`]: all rows as chunks and back; [`conformance`]: what every store must do.
+//! - [`level`]: which of all this a cluster may use while some of its nodes run an earlier build.
 //! - [`planner`]: where partitions should be, and who should vote.
 
 pub mod apply;
@@ -26,6 +27,7 @@ pub mod change;
 pub mod command;
 pub mod conformance;
 pub mod keys;
+pub mod level;
 pub mod memory;
 pub mod planner;
 mod proposal_codec;
@@ -38,6 +40,7 @@ pub mod snapshot;
 pub mod storage;
 
 pub use apply::{Applied, apply};
+pub use level::LEVEL;
 pub use memory::MemoryStore;
 pub use proposal_codec::ProposalError;
 pub use query::Query;

@@ -16,6 +16,14 @@ pub enum ProposalError {
         /// The limit.
         max: usize,
     },
+    /// A later build wrote it.
+    #[error("the command is of level {needs}, and this node speaks level {speaks}")]
+    Newer {
+        /// The command's level.
+        needs: u32,
+        /// This node's.
+        speaks: u32,
+    },
     /// The bytes are none, or a newer version wrote them.
     #[error("not a proposal")]
     Codec(#[from] CodecError),
@@ -30,6 +38,19 @@ impl Proposal {
         let bytes = codec::encode(PROPOSAL_VERSION, self)?;
         check_size(bytes.len())?;
         Ok(bytes)
+    }
+
+    /// The proposal in `bytes` for a node that speaks `speaks`, which takes no command of a later level.
+    ///
+    /// # Errors
+    /// [`ProposalError`].
+    pub fn decode_at(speaks: u32, bytes: &[u8]) -> Result<Self, ProposalError> {
+        let proposal = Self::decode(bytes)?;
+        let needs = proposal.command.level();
+        if needs > speaks {
+            return Err(ProposalError::Newer { needs, speaks });
+        }
+        Ok(proposal)
     }
 
     /// The proposal in `bytes`, which may come from anywhere.

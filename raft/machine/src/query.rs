@@ -9,10 +9,11 @@ use jarvis_types::{
 
 use crate::command::SecretHash;
 use crate::keys::{self, KeyParts};
+use crate::level::FIRST_LEVEL;
 use crate::row_codec::{decode_row, get_row};
 use crate::rows::{
-    ClusterRow, CredentialRow, KindRow, MessageRow, NodeRow, PlacementLogRow, PlacementRow, SessionRow,
-    UserRow,
+    ClusterRow, CredentialRow, KindRow, MessageRow, NodeFacts, NodeRow, PlacementLogRow, PlacementNoteRow,
+    PlacementRow, SessionRow, UserRow,
 };
 use crate::storage::{KeyValue, Read, StoreError, Table};
 
@@ -34,6 +35,21 @@ impl Query<'_> {
     /// The largest time any applied command carried, Unix milliseconds.
     pub fn ledger_ms(&self) -> Result<u64, StoreError> {
         self.counter(keys::META_LEDGER_MS)
+    }
+
+    /// Which commands and rows may be used.
+    pub fn cluster_level(&self) -> Result<u32, StoreError> {
+        Ok(get_row(self.0, Table::Meta, keys::META_LEVEL)?.unwrap_or(FIRST_LEVEL))
+    }
+
+    /// What a node has; none where it has not said so.
+    pub fn node_facts(&self, node: NodeId) -> Result<Option<NodeFacts>, StoreError> {
+        get_row(self.0, Table::NodeFacts, &keys::node(node))
+    }
+
+    /// What nodes have that have said so, by id.
+    pub fn all_node_facts(&self) -> Result<Vec<(NodeId, NodeFacts)>, StoreError> {
+        self.all(Table::NodeFacts, &[], |key| Ok(NodeId(key.u64()?)))
     }
 
     /// Members, by id.
@@ -99,6 +115,26 @@ impl Query<'_> {
             let _kind_and_partition = (key.u8()?, key.u16()?);
             Ok(Epoch(key.u64()?))
         })
+    }
+
+    /// What is kept beside the last moves of a partition, oldest first; nothing of moves at the first level.
+    pub fn placement_notes(
+        &self,
+        kind: KindId,
+        partition: PartitionIndex,
+    ) -> Result<Vec<(Epoch, PlacementNoteRow)>, StoreError> {
+        self.all(Table::PlacementNotes, &keys::placement(kind, partition), |key| {
+            let _kind_and_partition = (key.u8()?, key.u16()?);
+            Ok(Epoch(key.u64()?))
+        })
+    }
+
+    /// Whether the node owned any partition, as far as moves of the past are known.
+    pub fn has_owned(&self, node: NodeId) -> Result<bool, StoreError> {
+        let rows: Vec<((), PlacementLogRow)> = self.all(Table::PlacementLog, &[], |_| Ok(()))?;
+        Ok(rows
+            .iter()
+            .any(|((), row)| row.to == node || row.from == Some(node)))
     }
 
     /// How many partitions of all kinds a node owns.

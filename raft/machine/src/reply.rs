@@ -93,4 +93,26 @@ pub enum Refusal {
     /// Too many of something.
     #[error("limit reached: {0}")]
     LimitReached(String),
+    /// The command is of a level that the cluster is not at.
+    #[error(
+        "this needs cluster level {needs}, and the cluster is at level {level}; upgrade jarvis on every node, see `jarvis status`"
+    )]
+    LevelTooLow {
+        /// The command's level.
+        needs: u32,
+        /// The cluster's.
+        level: u32,
+    },
+    /// Members hold the level back.
+    #[error("the cluster cannot go to level {to} while {} speaks less; upgrade jarvis there", names(.by))]
+    LevelHeldBack {
+        /// The level that was wanted.
+        to: u32,
+        /// Who speaks less.
+        by: Vec<NodeName>,
+    },
+}
+
+fn names(nodes: &[NodeName]) -> String {
+    nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -15,9 +15,16 @@
 //! | `Messages` | session id, seq | [`MessageRow`] |
 //! | `MessageIds` | session id, client id | seq |
 //! | `OpenTurns` | partition, session id, seq | empty: messages not yet answered |
+//! | `NodeFacts` | node id | [`NodeFacts`]; from level 2 on |
+//! | `PlacementNotes` | kind, partition, epoch | [`PlacementNoteRow`], beside `PlacementLog`; from level 2 on |
 //! | `Proposals`, `Proposers` | node, incarnation, sequence; node | remembered outcome; [`ProposerRow`] |
 //!
+//! `Meta` has the cluster level under `level` once it is above the first. Tables of a level are written only once the cluster is
+//! at it, so that a snapshot of a cluster at an earlier level is readable by builds of that level.
+//!
 //! Numbers in keys are big endian, so that byte order is number order.
+
+use std::collections::BTreeSet;
 
 use bincode::{Decode, Encode};
 use jarvis_types::{ClientMessageId, ClusterId, Epoch, Incarnation, NodeId, NodeName, Seq, UserId};
@@ -83,6 +90,27 @@ pub struct NodeRow {
     pub joined_at_ms: u64,
 }
 
+/// What a node has and how much it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NodeFacts {
+    /// What it has that kinds may need: `microphone`, `gpu`, …
+    pub capabilities: BTreeSet<String>,
+    /// How much it carries compared with others: 1 to 1000.
+    pub capacity: u32,
+}
+
+/// How much a node carries that has not said so.
+pub const DEFAULT_CAPACITY: u32 = 100;
+
+impl Default for NodeFacts {
+    fn default() -> Self {
+        Self {
+            capabilities: BTreeSet::new(),
+            capacity: DEFAULT_CAPACITY,
+        }
+    }
+}
+
 /// An invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct InviteRow {
@@ -123,6 +151,45 @@ pub struct PlacementLogRow {
     pub reason: MoveReason,
     /// Ledger time.
     pub at_ms: u64,
+}
+
+/// What is kept beside a move of the past.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct PlacementNoteRow {
+    /// What was seen of which node; none where the reason says all.
+    pub cause: Option<Cause>,
+    /// From when the loss was seen until the move was applied, in milliseconds; none until it was measured.
+    pub took_ms: Option<u32>,
+}
+
+/// What was seen of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Cause {
+    /// Which node.
+    pub node: NodeId,
+    /// What was seen.
+    pub news: NodeNews,
+}
+
+/// What may be seen of a node that makes partitions move: away from it, or, from `Returned` on, towards it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum NodeNews {
+    /// Its process ended: the kernel said so.
+    Crashed,
+    /// It fell silent: the machine is dead or cut off.
+    Silent,
+    /// It went in order, closing its connections.
+    Closed,
+    /// It is no member any more.
+    Removed,
+    /// It is being drained.
+    Drained,
+    /// It lacks what the kind needs.
+    Unfit,
+    /// It came back.
+    Returned,
+    /// It is new.
+    Joined,
 }
 
 /// A user.

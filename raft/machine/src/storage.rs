@@ -25,11 +25,13 @@ pub enum Table {
     OpenTurns = 15,
     Proposals = 16,
     Proposers = 17,
+    NodeFacts = 18,
+    PlacementNotes = 19,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 20] = [
         Table::Meta,
         Table::Nodes,
         Table::RemovedNodes,
@@ -48,6 +50,8 @@ impl Table {
         Table::OpenTurns,
         Table::Proposals,
         Table::Proposers,
+        Table::NodeFacts,
+        Table::PlacementNotes,
     ];
 }
 

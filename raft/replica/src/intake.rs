@@ -55,6 +55,7 @@ pub(crate) struct Intake {
     node: NodeId,
     clock: Arc<dyn Clock>,
     clocks: Mutex<Clocks>,
+    speaks: u32,
 }
 
 impl Intake {
@@ -63,7 +64,18 @@ impl Intake {
             node,
             clock,
             clocks: Mutex::default(),
+            speaks: jarvis_machine::LEVEL,
         }
+    }
+
+    /// Takes no command of a level above `speaks`.
+    pub(crate) fn speaking(self, speaks: u32) -> Self {
+        Self { speaks, ..self }
+    }
+
+    /// The highest cluster level this node speaks.
+    pub(crate) fn speaks(&self) -> u32 {
+        self.speaks
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -97,7 +109,7 @@ impl Intake {
     /// # Errors
     /// Where it bears another node's name: then the sender is not to be believed at all.
     pub(crate) fn admit(&self, from: NodeId, body: Bytes) -> Result<Admission, String> {
-        let mut proposal = match Proposal::decode(&body) {
+        let mut proposal = match Proposal::decode_at(self.speaks, &body) {
             Ok(proposal) => proposal,
             Err(error) => return Ok(Admission::Refused(self.unreadable(from, &error))),
         };

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use jarvis_host::Clock;
 use jarvis_machine::ProposalError;
 use jarvis_machine::command::{Command, Origin, Proposal};
-use jarvis_machine::reply::{Outcome, Reply};
+use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_types::limits::MAX_COMMAND_BYTES;
 use jarvis_types::{Incarnation, NodeId, codec};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -222,11 +222,15 @@ impl Proposer {
             request: options.request.clone(),
             command,
         };
+        let (needs, level) = (proposal.command.level(), self.intake.speaks());
+        if needs > level {
+            return Err(ProposeError::Refused(Refusal::LevelTooLow { needs, level }));
+        }
         match proposal.encode() {
             Ok(body) => Ok(Bytes::from(body)),
             Err(ProposalError::TooLarge { len, max }) => Err(ProposeError::TooLarge { len, max }),
-            // The codec's own limit is far above the log's.
-            Err(ProposalError::Codec(_)) => Err(ProposeError::TooLarge {
+            // The codec's own limit is far above the log's; of levels only what is read is judged.
+            Err(ProposalError::Codec(_) | ProposalError::Newer { .. }) => Err(ProposeError::TooLarge {
                 len: codec::DECODE_LIMIT_BYTES,
                 max: MAX_COMMAND_BYTES,
             }),

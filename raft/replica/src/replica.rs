@@ -131,7 +131,9 @@ impl Replica {
                 what,
             });
         }
-        let machine = StateMachine::new(Arc::clone(&state)).map_err(state_error)?;
+        let machine = StateMachine::new(Arc::clone(&state))
+            .map_err(state_error)?
+            .speaking(config.speaks_level);
         let network = Network {
             node: config.node,
             transport: Arc::clone(&deps.transport),
@@ -156,7 +158,8 @@ impl Replica {
 
         let (state_sender, replica_state) = watch::channel(ReplicaState::default());
         let (leader_sender, leader) = watch::channel(None);
-        let intake = Arc::new(Intake::new(config.node, Arc::clone(&deps.clock)));
+        let intake = Intake::new(config.node, Arc::clone(&deps.clock)).speaking(config.speaks_level);
+        let intake = Arc::new(intake);
         let (proposer, forwarder) = Proposer::new(
             config.node,
             Incarnation(incarnation),

@@ -15,6 +15,8 @@ pub const INVITE_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 pub const MAX_PARTITIONS: u16 = 4_096;
 /// Past moves that are kept of each partition.
 pub const PLACEMENT_LOG_ROWS: u64 = 8;
+/// Most moves that one note of their duration names: all partitions of several kinds.
+pub const MAX_NOTED_MOVES: usize = 16_384;
 /// Most users.
 pub const MAX_USERS: usize = 1_000;
 /// Shortest name of a user, in characters.
@@ -35,6 +37,10 @@ pub const MAX_TEXT_CHARS: usize = MAX_REPLY_CHARS;
 pub const MAX_TITLE_CHARS: usize = 80;
 /// Longest address, URL or version of a node, in bytes.
 pub const MAX_NODE_TEXT_BYTES: usize = 256;
+/// Most capabilities of a node.
+pub const MAX_CAPABILITIES: usize = 32;
+/// Greatest capacity of a node.
+pub const MAX_CAPACITY: u32 = 1_000;
 /// Remembered outcomes that one proposal forgets at most: more than one, so that a backlog shrinks.
 pub const FORGOTTEN_PER_PROPOSAL: usize = 32;
 /// Remembered outcomes that are forgotten with a removed node.

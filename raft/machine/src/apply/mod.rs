@@ -12,6 +12,7 @@ mod cluster;
 mod context;
 mod dedupe;
 mod invites;
+mod levels;
 mod limits;
 mod names;
 mod nodes;
@@ -75,6 +76,7 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
     if let Some(fence) = proposal.fence {
         check_fence(&cx.query(), fence)?;
     }
+    levels::check(&cx.query(), &proposal.command)?;
     let fence = proposal.fence;
     match &proposal.command {
         Command::Initialise { cluster, node, admin } => cluster::initialise(cx, *cluster, node, admin),
@@ -111,7 +113,7 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
             health,
             moves,
             reason,
-        } => placement::place(cx, *based_on, health, moves, *reason),
+        } => placement::place(cx, *based_on, health, moves, *reason, None),
         Command::CreateUser {
             name,
             password,
@@ -140,6 +142,16 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
             text,
             cancelled,
         } => sessions::answer(cx, fence, *session, *to, text, *cancelled),
+        Command::RaiseLevel { to } => levels::raise(cx, *to),
+        Command::DescribeNode { node, facts } => nodes::describe(cx, *node, facts),
+        Command::PlaceBecause {
+            based_on,
+            health,
+            moves,
+            reason,
+            causes,
+        } => placement::place(cx, *based_on, health, moves, *reason, Some(causes)),
+        Command::NoteTakeOver { moves, took_ms } => placement::note_take_over(cx, moves, *took_ms),
     }
 }
 

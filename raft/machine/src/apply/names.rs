@@ -1,5 +1,7 @@
 //! What may stand in names and texts. Ids that come decoded from a log were not checked on their way, so the machine does.
 
+use std::collections::BTreeSet;
+
 use jarvis_types::{ClientMessageId, NodeName, limits::MAX_NAME_CHARS};
 
 use super::context::{Halt, invalid};
@@ -27,6 +29,19 @@ pub(super) fn check_node_name(name: &NodeName) -> Result<(), Halt> {
         .parse::<NodeName>()
         .map(|_| ())
         .map_err(|e| invalid(e.to_string()))
+}
+
+/// Capabilities are written like names of nodes.
+pub(super) fn check_capabilities(names: &BTreeSet<String>) -> Result<(), Halt> {
+    for name in names {
+        if name.parse::<NodeName>().is_err() {
+            return Err(invalid(format!(
+                "the capability {:?} must have 1 to {MAX_NAME_CHARS} letters, digits, '-', '_' or '.'",
+                name.chars().take(40).collect::<String>()
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn check_client_id(id: &ClientMessageId) -> Result<(), Halt> {

@@ -3,14 +3,14 @@
 use jarvis_types::NodeId;
 
 use super::context::{Context, Halt, invalid, not_found};
-use super::limits::MAX_NODES;
-use super::{dedupe, names};
+use super::limits::{MAX_CAPABILITIES, MAX_CAPACITY, MAX_NODES};
+use super::{dedupe, levels, names};
 use crate::change::Change;
 use crate::command::NewNode;
 use crate::keys;
 use crate::reply::{Refusal, Reply};
 use crate::row_codec::EMPTY;
-use crate::rows::{NodeIntent, NodeRole, NodeRow};
+use crate::rows::{NodeFacts, NodeIntent, NodeRole, NodeRow};
 use crate::storage::Table;
 
 /// Where a node is met and what it runs.
@@ -25,6 +25,7 @@ pub(super) struct Found<'a> {
 pub(super) fn check_new(cx: &Context<'_>, node: &NewNode) -> Result<(), Halt> {
     names::check_node_name(&node.name)?;
     check_found(&node.mesh_address, &node.http_url, &node.version)?;
+    levels::check_speaks(cx, node.level)?;
     let members = cx.query().nodes()?;
     if members
         .iter()
@@ -62,6 +63,7 @@ pub(super) fn admit(cx: &mut Context<'_>, node: &NewNode, intent: NodeIntent) ->
 pub(super) fn announce(cx: &mut Context<'_>, id: NodeId, found: Found<'_>) -> Result<Reply, Halt> {
     let before = member(cx, id)?;
     check_found(found.mesh_address, found.http_url, found.version)?;
+    levels::check_speaks(cx, found.level)?;
     let mut row = NodeRow {
         mesh_address: found.mesh_address.to_owned(),
         http_url: found.http_url.to_owned(),
@@ -74,6 +76,26 @@ pub(super) fn announce(cx: &mut Context<'_>, id: NodeId, found: Found<'_>) -> Re
         cx.bump_placement_revision()?;
     }
     replace(cx, id, &before, &row)
+}
+
+pub(super) fn describe(cx: &mut Context<'_>, id: NodeId, facts: &NodeFacts) -> Result<Reply, Halt> {
+    member(cx, id)?;
+    names::check_capabilities(&facts.capabilities)?;
+    if facts.capabilities.len() > MAX_CAPABILITIES {
+        return Err(Refusal::LimitReached(format!("{MAX_CAPABILITIES} capabilities of a node")).into());
+    }
+    if !(1..=MAX_CAPACITY).contains(&facts.capacity) {
+        return Err(invalid(format!(
+            "a node's capacity is 1 to {MAX_CAPACITY}, not {}",
+            facts.capacity
+        )));
+    }
+    if cx.query().node_facts(id)?.as_ref() != Some(facts) {
+        cx.put(Table::NodeFacts, &keys::node(id), facts)?;
+        cx.bump_placement_revision()?;
+        cx.changes.push(Change::Node(id));
+    }
+    Ok(Reply::Done)
 }
 
 pub(super) fn set_intent(cx: &mut Context<'_>, id: NodeId, intent: NodeIntent) -> Result<Reply, Halt> {
@@ -113,6 +135,7 @@ pub(super) fn remove(cx: &mut Context<'_>, id: NodeId, force: bool) -> Result<Re
         check_owns_nothing(cx, id)?;
     }
     cx.delete(Table::Nodes, &keys::node(id))?;
+    cx.delete(Table::NodeFacts, &keys::node(id))?;
     cx.tables.put(Table::RemovedNodes, &keys::node(id), EMPTY)?;
     dedupe::retire(cx.tables, id)?;
     cx.bump_placement_revision()?;

@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use jarvis_types::{Epoch, NodeId};
 
 use super::context::{Context, Halt, invalid, not_found};
-use super::limits::PLACEMENT_LOG_ROWS;
+use super::limits::{MAX_NOTED_MOVES, PLACEMENT_LOG_ROWS};
 use super::nodes;
 use crate::change::Change;
-use crate::command::{Move, MoveReason};
+use crate::command::{Move, MoveReason, Seat};
 use crate::keys;
 use crate::reply::{Refusal, Reply};
-use crate::rows::{NodeIntent, NodeRole, NodeRow, PlacementLogRow, PlacementRow};
+use crate::rows::{
+    Cause, NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow, PlacementRow,
+};
 use crate::storage::Table;
 
 pub(super) fn place(
@@ -20,6 +22,7 @@ pub(super) fn place(
     health: &[(NodeId, bool)],
     moves: &[Move],
     reason: MoveReason,
+    causes: Option<&Vec<Cause>>,
 ) -> Result<Reply, Halt> {
     let current = cx.query().placement_revision()?;
     if based_on != current {
@@ -35,7 +38,11 @@ pub(super) fn place(
         cx.changes.push(Change::Node(id));
     }
     for (step, before) in steps {
-        execute(cx, step, before, reason)?;
+        let note = causes.map(|causes| PlacementNoteRow {
+            cause: cause_of(causes, before.owner, step.to),
+            took_ms: None,
+        });
+        execute(cx, step, before, reason, note)?;
     }
     cx.bump_placement_revision()?;
     Ok(Reply::Done)
@@ -96,7 +103,40 @@ fn check_target(id: NodeId, row: &NodeRow) -> Result<(), Halt> {
     Ok(())
 }
 
-fn execute(cx: &mut Context<'_>, step: Move, before: PlacementRow, reason: MoveReason) -> Result<(), Halt> {
+/// What was seen that made a partition move from `from` to `to`.
+fn cause_of(causes: &[Cause], from: Option<NodeId>, to: NodeId) -> Option<Cause> {
+    let concerns = |cause: &&Cause| match cause.news {
+        NodeNews::Returned | NodeNews::Joined => cause.node == to,
+        _ => Some(cause.node) == from,
+    };
+    causes.iter().find(concerns).copied()
+}
+
+/// Keeps how long moves took with those of them that are still known and of which nothing was kept yet.
+pub(super) fn note_take_over(cx: &mut Context<'_>, moves: &[Seat], took_ms: u32) -> Result<Reply, Halt> {
+    if moves.len() > MAX_NOTED_MOVES {
+        return Err(Refusal::LimitReached(format!("{MAX_NOTED_MOVES} moves of one note")).into());
+    }
+    for seat in moves {
+        let key = keys::placement_log(seat.kind, seat.partition, seat.epoch);
+        let Some(note) = cx.get::<PlacementNoteRow>(Table::PlacementNotes, &key)? else {
+            continue;
+        };
+        if note.took_ms.is_none() {
+            let took_ms = Some(took_ms);
+            cx.put(Table::PlacementNotes, &key, &PlacementNoteRow { took_ms, ..note })?;
+        }
+    }
+    Ok(Reply::Done)
+}
+
+fn execute(
+    cx: &mut Context<'_>,
+    step: Move,
+    before: PlacementRow,
+    reason: MoveReason,
+    note: Option<PlacementNoteRow>,
+) -> Result<(), Halt> {
     let Move { kind, partition, to } = step;
     let epoch = Epoch(before.epoch.0 + 1);
     let from = before.owner;
@@ -119,12 +159,18 @@ fn execute(cx: &mut Context<'_>, step: Move, before: PlacementRow, reason: MoveR
         &keys::placement_log(kind, partition, epoch),
         &row,
     )?;
+    if let Some(note) = note {
+        cx.put(
+            Table::PlacementNotes,
+            &keys::placement_log(kind, partition, epoch),
+            &note,
+        )?;
+    }
     if let Some(oldest) = epoch.0.checked_sub(PLACEMENT_LOG_ROWS) {
         // Epochs have no gaps, so one row goes for each that comes.
-        cx.delete(
-            Table::PlacementLog,
-            &keys::placement_log(kind, partition, Epoch(oldest)),
-        )?;
+        let oldest = keys::placement_log(kind, partition, Epoch(oldest));
+        cx.delete(Table::PlacementLog, &oldest)?;
+        cx.delete(Table::PlacementNotes, &oldest)?;
     }
     cx.changes.push(Change::Placed {
         kind,

@@ -4,11 +4,15 @@
 use std::fmt::{Debug, Write as _};
 
 use bincode::{Decode, Encode};
-use jarvis_machine::command::{Command, Fence, MoveReason, NewNode, Origin, PROPOSAL_VERSION, Proposal};
+use jarvis_machine::ProposalError;
+use jarvis_machine::command::{
+    Command, Fence, Move, MoveReason, NewNode, Origin, PROPOSAL_VERSION, Proposal, Seat,
+};
 use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_machine::rows::{
-    ClusterRow, CredentialKind, CredentialRow, InviteRow, KindRow, MessageBody, MessageRow, NodeIntent,
-    NodeRole, NodeRow, PlacementLogRow, PlacementRow, ProposerRow, ROW_VERSION, SessionRow, UserRow,
+    Cause, ClusterRow, CredentialKind, CredentialRow, InviteRow, KindRow, MessageBody, MessageRow, NodeFacts,
+    NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow, PlacementRow, ProposerRow,
+    ROW_VERSION, SessionRow, UserRow,
 };
 use jarvis_machine::snapshot::{CHUNK_VERSION, Chunk, ChunkRow};
 use jarvis_types::{
@@ -93,9 +97,15 @@ fn command_tag(command: &Command) -> u8 {
         Command::CreateSession { .. } => 13,
         Command::Say { .. } => 14,
         Command::Answer { .. } => 15,
+        Command::RaiseLevel { .. } => 16,
+        Command::DescribeNode { .. } => 17,
+        Command::PlaceBecause { .. } => 18,
+        Command::NoteTakeOver { .. } => 19,
     }
 }
-const COMMANDS: u8 = 16;
+const COMMANDS: u8 = 20;
+/// Commands that builds of the first level know.
+const COMMANDS_OF_LEVEL_1: u8 = 16;
 
 fn refusal_tag(refusal: &Refusal) -> u8 {
     match refusal {
@@ -112,9 +122,11 @@ fn refusal_tag(refusal: &Refusal) -> u8 {
         Refusal::NotDrained { .. } => 10,
         Refusal::Invalid(_) => 11,
         Refusal::LimitReached(_) => 12,
+        Refusal::LevelTooLow { .. } => 13,
+        Refusal::LevelHeldBack { .. } => 14,
     }
 }
-const REFUSALS: u8 = 13;
+const REFUSALS: u8 = 15;
 
 fn reply_tag(reply: &Reply) -> u8 {
     match reply {
@@ -287,6 +299,94 @@ fn place(reason: MoveReason) -> Command {
     }
 }
 
+/// What level 2 added; the rest stands as it did at level 1.
+fn commands_of_level_2() -> Vec<(Command, &'static str)> {
+    let facts = |capabilities: &[&str], capacity| NodeFacts {
+        capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
+        capacity,
+    };
+    let because = |news| Command::PlaceBecause {
+        based_on: 300,
+        health: vec![(NodeId(2), false)],
+        moves: vec![Move {
+            kind: KindId::SESSION,
+            partition: PartitionIndex(59),
+            to: NodeId(3),
+        }],
+        reason: MoveReason::OwnerLost,
+        causes: vec![Cause {
+            node: NodeId(2),
+            news,
+        }],
+    };
+    let seat = Seat {
+        kind: KindId::SESSION,
+        partition: PartitionIndex(59),
+        epoch: Epoch(9),
+    };
+    vec![
+        (Command::RaiseLevel { to: 2 }, "011002"),
+        (
+            Command::DescribeNode {
+                node: NodeId(3),
+                facts: facts(&["stt", "gpu"], 250),
+            },
+            "011103020367707503737474fa",
+        ),
+        (
+            Command::DescribeNode {
+                node: NodeId(3),
+                facts: facts(&[], 1_000),
+            },
+            "01110300fbe803",
+        ),
+        (because(NodeNews::Crashed), "0112fb2c0101020001013b0301010200"),
+        (because(NodeNews::Silent), "0112fb2c0101020001013b0301010201"),
+        (because(NodeNews::Closed), "0112fb2c0101020001013b0301010202"),
+        (because(NodeNews::Removed), "0112fb2c0101020001013b0301010203"),
+        (because(NodeNews::Drained), "0112fb2c0101020001013b0301010204"),
+        (because(NodeNews::Unfit), "0112fb2c0101020001013b0301010205"),
+        (because(NodeNews::Returned), "0112fb2c0101020001013b0301010206"),
+        (because(NodeNews::Joined), "0112fb2c0101020001013b0301010207"),
+        (
+            Command::NoteTakeOver {
+                moves: vec![seat],
+                took_ms: 300,
+            },
+            "011301013b09fb2c01",
+        ),
+    ]
+}
+
+#[test]
+fn commands_of_level_2_have_these_bytes() {
+    let mut golden = Golden::new(PROPOSAL_VERSION);
+    let mut tags = Vec::new();
+    for (command, expected) in commands_of_level_2() {
+        assert_eq!(command.level(), 2, "{command:?}");
+        let proposal = Proposal {
+            origin: None,
+            at_ms: 1,
+            fence: None,
+            request: None,
+            command: command.clone(),
+        };
+        let bytes = proposal.encode().unwrap();
+        assert_eq!(
+            Proposal::decode_at(1, &bytes),
+            Err(ProposalError::Newer { needs: 2, speaks: 1 })
+        );
+        assert_eq!(Proposal::decode_at(2, &bytes), Ok(proposal));
+        tags.push(command_tag(&command));
+        golden.check(command, expected);
+    }
+    assert!(
+        (COMMANDS_OF_LEVEL_1..COMMANDS).all(|tag| tags.contains(&tag)),
+        "every command has its bytes here: {tags:?}"
+    );
+    golden.done();
+}
+
 #[test]
 fn commands_have_these_bytes() {
     let mut golden = Golden::new(PROPOSAL_VERSION);
@@ -298,11 +398,12 @@ fn commands_have_these_bytes() {
             tag,
             "{command:?}"
         );
+        assert_eq!(command.level(), 1, "{command:?}");
         tags.push(tag);
         golden.check(command, expected);
     }
     assert!(
-        (0..COMMANDS).all(|tag| tags.contains(&tag)),
+        (0..COMMANDS_OF_LEVEL_1).all(|tag| tags.contains(&tag)),
         "every command has its bytes here: {tags:?}"
     );
     golden.done();
@@ -384,6 +485,14 @@ fn outcomes_have_these_bytes() {
         (Refusal::NotDrained { partitions: 20 }, "01010a14"),
         (Refusal::Invalid("x".to_owned()), "01010b0178"),
         (Refusal::LimitReached("x".to_owned()), "01010c0178"),
+        (Refusal::LevelTooLow { needs: 2, level: 1 }, "01010d0201"),
+        (
+            Refusal::LevelHeldBack {
+                to: 2,
+                by: vec![node_name()],
+            },
+            "01010e0201076b69746368656e",
+        ),
     ];
     let reply_tags: Vec<u8> = replies.iter().map(|(reply, _)| reply_tag(reply)).collect();
     assert_eq!(
@@ -560,6 +669,26 @@ fn rows_have_these_bytes() {
         },
         "0102fb2c01",
     );
+    golden.check(
+        NodeFacts {
+            capabilities: ["stt", "gpu"].map(str::to_owned).into(),
+            capacity: 250,
+        },
+        "01020367707503737474fa",
+    );
+    golden.check(PlacementNoteRow::default(), "010000");
+    golden.check(
+        PlacementNoteRow {
+            cause: Some(Cause {
+                node: NodeId(2),
+                news: NodeNews::Crashed,
+            }),
+            took_ms: Some(300),
+        },
+        "0101020001fb2c01",
+    );
+    // The cluster level.
+    golden.check(2u32, "0102");
     // Counters, user ids under names, and places of messages under client ids.
     golden.check(70_000u64, "01fc70110100");
     golden.check(UserId(2), "0102");
@@ -588,7 +717,6 @@ fn chunks_have_these_bytes() {
 
 #[test]
 fn proposals_have_a_largest_size() {
-    use jarvis_machine::ProposalError;
     use jarvis_types::limits::MAX_COMMAND_BYTES;
     let of = |len: usize| Proposal {
         origin: None,

@@ -5,6 +5,7 @@ mod cluster;
 mod dedupe;
 mod golden;
 mod invites;
+mod levels;
 mod nodes;
 mod placement;
 mod planner;

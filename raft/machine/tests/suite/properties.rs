@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jarvis_machine::command::{Command, Fence, Move, MoveReason, Proposal};
+use jarvis_machine::command::{Command, Fence, Move, MoveReason, Proposal, Seat};
 use jarvis_machine::keys;
 use jarvis_machine::query::partition_of_session;
 use jarvis_machine::reply::{Outcome, Reply};
 use jarvis_machine::row_codec::decode_row;
 use jarvis_machine::rows::{
-    CredentialKind, CredentialRow, InviteRow, MessageBody, MessageRow, NodeIntent, NodeRole, NodeRow,
-    SessionRow, UserRow,
+    Cause, CredentialKind, CredentialRow, InviteRow, MessageBody, MessageRow, NodeFacts, NodeIntent,
+    NodeNews, NodeRole, NodeRow, SessionRow, UserRow,
 };
 use jarvis_machine::snapshot::fingerprint;
 use jarvis_machine::storage::{Table, TableStore};
 use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId, codec};
 use proptest::prelude::*;
 
-use crate::world::{World, announce, create_user, credential, new_node, origin, sessions_kind, set_intent};
+use crate::world::{
+    World, announce, create_user, credential, new_node, origin, sessions_kind, set_intent, speaks,
+};
 
 /// A command in numbers small enough that commands meet: the same sessions, users, messages, nodes.
 #[derive(Debug, Clone)]
@@ -94,6 +96,23 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (1u64..5, 0usize..3).prop_map(move |(id, n)| set_intent(id, intents[n])),
         1 => (1u64..5, any::<bool>()).prop_map(|(id, force)| Command::RemoveNode { node: NodeId(id), force }),
         1 => Just(sessions_kind()),
+        1 => (1u32..4).prop_map(|to| Command::RaiseLevel { to }),
+        1 => (1u64..5, 1u32..4).prop_map(|(id, level)| speaks(id, level)),
+        1 => (1u64..5, 0u32..1_002).prop_map(|(id, capacity)| Command::DescribeNode {
+            node: NodeId(id),
+            facts: NodeFacts { capacity, ..NodeFacts::default() },
+        }),
+        2 => (1u64..30, 0u16..61, 1u64..5).prop_map(|(based_on, partition, node)| Command::PlaceBecause {
+            based_on,
+            health: vec![],
+            moves: vec![Move { kind: KindId::SESSION, partition: PartitionIndex(partition), to: NodeId(node) }],
+            reason: MoveReason::OwnerLost,
+            causes: vec![Cause { node: NodeId(node), news: NodeNews::Returned }],
+        }),
+        1 => (0u16..61, 1u64..4).prop_map(|(partition, epoch)| Command::NoteTakeOver {
+            moves: vec![Seat { kind: KindId::SESSION, partition: PartitionIndex(partition), epoch: Epoch(epoch) }],
+            took_ms: 7,
+        }),
         1 => "[a-c]{2,4}".prop_map(|name| create_user(&name)),
         1 => (1u64..4).prop_map(|user| Command::RemoveUser { user: UserId(user) }),
         1 => (1u64..4).prop_map(|u| Command::SetPassword { user: UserId(u), password: "$argon2id$".to_owned() }),

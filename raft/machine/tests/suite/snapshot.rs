@@ -181,7 +181,7 @@ fn chunks_that_no_export_makes_are_refused() {
         value: vec![],
     };
     let check = |rows: Vec<ChunkRow>| Chunk::decode(&Chunk { rows, last: true }.encode().unwrap());
-    assert_eq!(check(vec![row(18, b"a")]), Err(ChunkError::UnknownTable(18)));
+    assert_eq!(check(vec![row(20, b"a")]), Err(ChunkError::UnknownTable(20)));
     assert_eq!(
         check(vec![row(0, b"raft/applied")]),
         Err(ChunkError::Foreign(Table::Meta))

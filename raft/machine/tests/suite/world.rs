@@ -224,12 +224,16 @@ pub(crate) fn sessions_kind() -> Command {
 }
 
 pub(crate) fn announce(node: NodeId) -> Command {
+    speaks(node.0, 1)
+}
+
+pub(crate) fn speaks(node: u64, level: u32) -> Command {
     Command::AnnounceNode {
-        node,
+        node: NodeId(node),
         mesh_address: "10.0.0.1:8007".to_owned(),
         http_url: "http://10.0.0.1:8007".to_owned(),
         version: "0.1.0".to_owned(),
-        level: 1,
+        level,
     }
 }
 

@@ -100,13 +100,23 @@ impl StateShared {
 pub(crate) struct StateMachine {
     shared: Arc<StateShared>,
     mark: AppliedMark,
+    speaks: u32,
 }
 
 impl StateMachine {
     /// Over what `shared` holds.
     pub(crate) fn new(shared: Arc<StateShared>) -> io::Result<Self> {
         let mark = shared.mark()?;
-        Ok(Self { shared, mark })
+        Ok(Self {
+            shared,
+            mark,
+            speaks: jarvis_machine::LEVEL,
+        })
+    }
+
+    /// Takes no command of a level above `speaks`.
+    pub(crate) fn speaking(self, speaks: u32) -> Self {
+        Self { speaks, ..self }
     }
 
     async fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
@@ -134,7 +144,8 @@ impl StateMachine {
                 .store
                 .write(&mut |tables| {
                     for (entry, _) in &batch {
-                        outcomes.push(apply_entry(tables, entry, &mut changes, self.shared.store.bite())?);
+                        let bite = self.shared.store.bite();
+                        outcomes.push(apply_entry(self.speaks, tables, entry, &mut changes, bite)?);
                     }
                     mark.write(tables, with_membership)
                 })
@@ -181,6 +192,7 @@ impl StateMachine {
 }
 
 fn apply_entry(
+    speaks: u32,
     tables: &mut dyn Write,
     entry: &Entry,
     changes: &mut Vec<Change>,
@@ -189,7 +201,7 @@ fn apply_entry(
     let EntryPayload::Normal(proposal) = &entry.payload else {
         return Ok(Blob::default());
     };
-    let mut proposal = Proposal::decode(&proposal.0);
+    let mut proposal = Proposal::decode_at(speaks, &proposal.0);
     if let Some(bite) = bite {
         proposal = bite.before(tables, proposal)?;
     }

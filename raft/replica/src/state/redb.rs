@@ -45,6 +45,8 @@ const fn definition(table: Table) -> Rows {
         Table::OpenTurns => "open_turns",
         Table::Proposals => "proposals",
         Table::Proposers => "proposers",
+        Table::NodeFacts => "node_facts",
+        Table::PlacementNotes => "placement_notes",
     })
 }
 
@@ -116,27 +118,35 @@ impl TableStore for RedbTables {
 
 /// One consistent picture.
 struct Picture {
-    // Opened when first read: most pictures serve one or two tables.
-    tables: [OnceLock<ReadOnlyTable<&'static [u8], &'static [u8]>>; TABLES],
+    // Opened when first read: most pictures serve one or two tables. None: an earlier build made the file, and nothing has been
+    // written to the table since.
+    tables: [OnceLock<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>>; TABLES],
     txn: ReadTransaction,
     // A database that closes makes its pictures fail, so each holds it.
     _db: Arc<Database>,
 }
 
 impl Picture {
-    fn table(&self, table: Table) -> Result<&ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
+    fn table(
+        &self,
+        table: Table,
+    ) -> Result<Option<&ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreError> {
         let cell = &self.tables[table as usize];
         if let Some(open) = cell.get() {
-            return Ok(open);
+            return Ok(open.as_ref());
         }
-        let open = self.txn.open_table(definition(table)).map_err(failed)?;
-        Ok(cell.get_or_init(|| open))
+        let open = match self.txn.open_table(definition(table)) {
+            Ok(open) => Some(open),
+            Err(redb::TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(cell.get_or_init(|| open).as_ref())
     }
 }
 
 impl Read for Picture {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get(self.table(table)?, key)
+        self.table(table)?.map_or(Ok(None), |table| get(table, key))
     }
 
     fn scan(
@@ -147,7 +157,8 @@ impl Read for Picture {
         backwards: bool,
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError> {
-        scan(self.table(table)?, from, to, backwards, limit)
+        self.table(table)?
+            .map_or(Ok(Vec::new()), |table| scan(table, from, to, backwards, limit))
     }
 }
 
@@ -265,5 +276,34 @@ mod tests {
         });
         let path = folder.path().join("again.redb");
         jarvis_machine::conformance::check_reopen(&mut || Box::new(RedbTables::open(&path).expect("opens")));
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_build_is_read_and_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("earlier.redb");
+        drop(RedbTables::open(&path).expect("opens"));
+        let raw = Database::open(&path).expect("opens");
+        let txn = raw.begin_write().expect("begins");
+        for table in [Table::NodeFacts, Table::PlacementNotes] {
+            assert!(txn.delete_table(definition(table)).expect("deletes"));
+        }
+        txn.commit().expect("commits");
+        drop(raw);
+        let tables = RedbTables::open(&path).expect("opens");
+        let get = |key: &[u8]| tables.read().expect("reads").get(Table::NodeFacts, key);
+        assert_eq!(get(b"k"), Ok(None));
+        let all = tables.read().expect("reads").scan(
+            Table::PlacementNotes,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            false,
+            9,
+        );
+        assert_eq!(all, Ok(Vec::new()));
+        tables
+            .write(true, &mut |w| w.put(Table::NodeFacts, b"k", b"v"))
+            .expect("writes");
+        assert_eq!(get(b"k"), Ok(Some(b"v".to_vec())));
     }
 }
