@@ -1,14 +1,22 @@
 //! Follows the leader's connection: when it is lost, this node stands for election without waiting for the election timer.
 //!
-//! The mesh knows of a crashed process long before Raft's timer runs out. The voter with the lowest id that is still
-//! connected stands first, the next a little later, so that two do not split the votes. Pre-vote and lease keep a leader
-//! whom only this node has lost.
+//! The mesh knows of a crashed process, or a machine that is gone, before Raft's timer runs out. The voter with the lowest
+//! id that is still connected stands first, the next a little later, so that two do not split the votes.
+//!
+//! ```text
+//!  how it was lost      this node's lease of the leader      stands
+//!  crashed              is given up at once                  at once, again every few milliseconds
+//!  silent, closed       runs to its end                      at once, in vain while a majority's leases run
+//! ```
+//!
+//! In both cases by pre-vote: a leader that only this node has lost keeps the leases of the others, and stays.
 
 use std::time::Duration;
 
-use jarvis_mesh::api::{Mesh, Peer, PeerState};
-use jarvis_replica::api::{Replica, ReplicaState};
+use jarvis_mesh::api::{Lost, Mesh, Peer, PeerState};
+use jarvis_replica::api::{Replica, ReplicaState, Standing};
 use jarvis_types::NodeId;
+use tokio::time::Instant;
 
 /// Head start of each voter over the next.
 const HEAD_START: Duration = Duration::from_millis(120);
@@ -16,6 +24,16 @@ const HEAD_START: Duration = Duration::from_millis(120);
 const AGAIN: Duration = Duration::from_millis(40);
 /// Attempts; after them the election timers have their turn anyway.
 const ATTEMPTS: u32 = 12;
+
+/// Head start of each voter over the next after a crash: the time of an election, so that the next one stands only where
+/// the first cannot win, its log being shorter perhaps.
+const CRASH_HEAD_START: Duration = Duration::from_millis(40);
+/// Between two attempts after a crash: the others learn of it within milliseconds of one another.
+const CRASH_AGAIN: Duration = Duration::from_millis(10);
+/// How long an election that has begun may take before this node stands again: a vote is written to disk first.
+const VOTE_PATIENCE: Duration = Duration::from_millis(150);
+/// How long others may take to learn of the crash; by then leases run out by themselves.
+const CRASH_PATIENCE: Duration = Duration::from_millis(400);
 
 pub(crate) async fn follow_leader(mesh: Mesh, replica: Replica) {
     let mut peers = mesh.peers();
@@ -30,7 +48,15 @@ pub(crate) async fn follow_leader(mesh: Mesh, replica: Replica) {
             (Some(leader), Some(true)) => met = Some(leader),
             (Some(leader), Some(false)) if met == Some(leader) => {
                 met = None;
+                if !now.voters.contains(&replica.node()) {
+                    continue;
+                }
                 let places = places_before(&peers.borrow(), &now, replica.node(), leader);
+                if how_lost(&peers.borrow(), leader) == Some(Lost::Crashed)
+                    && succeed(&mesh, &replica, leader, places).await
+                {
+                    continue;
+                }
                 tokio::time::sleep(HEAD_START * places).await;
                 stand(&mesh, &replica, leader, now.term).await;
                 continue;
@@ -51,6 +77,13 @@ fn is_up(peers: &[Peer], node: NodeId) -> Option<bool> {
         .map(|peer| peer.state == PeerState::Up)
 }
 
+fn how_lost(peers: &[Peer], node: NodeId) -> Option<Lost> {
+    peers
+        .iter()
+        .find(|peer| peer.member.node == node)
+        .and_then(|peer| peer.lost)
+}
+
 /// How many voters stand before this node.
 fn places_before(peers: &[Peer], state: &ReplicaState, own: NodeId, lost: NodeId) -> u32 {
     let earlier = state
@@ -60,6 +93,35 @@ fn places_before(peers: &[Peer], state: &ReplicaState, own: NodeId, lost: NodeId
     earlier
         .filter(|voter| is_up(peers, **voter) == Some(true))
         .count() as u32
+}
+
+/// Elects a successor of a leader whose process has ended. False where nobody was elected in time.
+async fn succeed(mesh: &Mesh, replica: &Replica, leader: NodeId, places: u32) -> bool {
+    replica.give_up_lease(leader).await;
+    let until = Instant::now() + CRASH_PATIENCE;
+    let mut voting_since: Option<Instant> = None;
+    tokio::time::sleep(CRASH_HEAD_START * places).await;
+    while Instant::now() < until {
+        if is_up(&mesh.peers().borrow(), leader) != Some(false) {
+            return true;
+        }
+        match replica.standing(leader) {
+            Standing::Settled => return true,
+            Standing::Bereft => {
+                voting_since = None;
+                replica.stand().await;
+            }
+            Standing::Voting => {
+                let since = *voting_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= VOTE_PATIENCE + CRASH_HEAD_START * places {
+                    voting_since = None;
+                    replica.stand().await;
+                }
+            }
+        }
+        tokio::time::sleep(CRASH_AGAIN).await;
+    }
+    false
 }
 
 async fn stand(mesh: &Mesh, replica: &Replica, leader: NodeId, term: u64) {
@@ -83,7 +145,6 @@ async fn stand(mesh: &Mesh, replica: &Replica, leader: NodeId, term: u64) {
 mod tests {
     use super::*;
     use jarvis_mesh::api::Member;
-    use tokio::time::Instant;
 
     #[test]
     fn connected_voters_of_lower_id_come_first() {

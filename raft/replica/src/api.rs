@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::leadership;
 pub use crate::replica::ReplicaInner;
+pub use crate::stand::Standing;
 use crate::simulated::Bite;
 use crate::state::AppliedMark;
 
