@@ -15,6 +15,7 @@ pub mod faults;
 pub mod gaps;
 pub mod history;
 pub mod laws;
+pub mod net;
 pub mod report;
 pub mod storm;
 pub mod talker;

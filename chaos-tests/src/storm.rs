@@ -90,7 +90,7 @@ pub async fn run(cluster: &mut Cluster, plan: &Plan) -> Result<Verdict> {
         let node = faults::choose(cluster, victim, &board).await?;
         let at = Instant::now();
         let pid = cluster.kill(&node)?;
-        wait_restarted(cluster, &node, pid).await?;
+        cluster.wait_restarted(&node, pid).await?;
         let whole_after = at
             .elapsed()
             .max(cluster.wait_whole().await.map(|_| at.elapsed())?);
@@ -183,21 +183,6 @@ pub async fn transcript(
         for frame in frames {
             entries.push(entry_of(frame).with_context(|| format!("not an entry: {frame}"))?);
         }
-    }
-}
-
-async fn wait_restarted(cluster: &mut Cluster, node: &str, old_pid: u32) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        cluster.refresh()?;
-        if cluster.node(node)?.pid != old_pid {
-            return Ok(());
-        }
-        anyhow::ensure!(
-            started.elapsed() < Duration::from_secs(30),
-            "{node} was not started again"
-        );
-        sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -1,20 +1,32 @@
-//! A cluster of real processes, started by `jarvis up` as a person would start it.
+//! A cluster of real processes, started as a person would start it.
+//!
+//! Either by `jarvis up`, all nodes on this machine's loopback, for any user ([`up`]); or each node on a machine of its own,
+//! as far as the network can tell ([`machines`]), where cables can be cut.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+mod machines;
+mod process;
+mod up;
+
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
+
+pub use self::machines::Machines;
+use self::process::{free_ports, wait_gone};
+pub use self::process::{Stopped, signal};
+use self::up::{Up, UpFile};
+use crate::net::Weather;
 
 /// Longest wait for a cluster to start or stop: a debug build on a loaded machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a machine's supervisor waits before it starts a node again that died, as `jarvis up` does.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// A node as `up.json` names it.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,14 +41,6 @@ pub struct NodeProcess {
     pub url: String,
     /// Its data folder.
     pub data: PathBuf,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct UpFile {
-    ready: bool,
-    url: String,
-    token: String,
-    nodes: Vec<NodeProcess>,
 }
 
 /// How a cluster is started.
@@ -90,9 +94,15 @@ pub fn find_jarvis() -> Result<PathBuf> {
     })
 }
 
+/// What keeps the nodes' processes.
+enum Hosting {
+    Up(Up),
+    Machines(Machines),
+}
+
 /// A running cluster.
 pub struct Cluster {
-    up: Child,
+    hosting: Hosting,
     /// Where the page is.
     pub url: String,
     /// A bearer token.
@@ -103,12 +113,11 @@ pub struct Cluster {
     pub ready_after: Duration,
     data: PathBuf,
     options: Options,
-    port: u16,
     http: reqwest::Client,
 }
 
 impl Cluster {
-    /// Starts one in `data` and waits until it is ready.
+    /// Starts one in `data` by `jarvis up` and waits until it is ready.
     ///
     /// # Errors
     /// Where it does not get ready; with what it said.
@@ -117,66 +126,56 @@ impl Cluster {
         Self::start_at(data.path(), options, port).await
     }
 
+    /// Starts one in `data`, each node on a machine of its own. Only where [`crate::net::enter`] has led.
+    ///
+    /// # Errors
+    /// Where it does not get ready.
+    pub async fn start_on_machines(data: &TempDir, options: Options) -> Result<Self> {
+        let started = Instant::now();
+        let (machines, token) = Box::pin(Machines::start(data.path(), &options)).await?;
+        let nodes = machines.nodes();
+        let mut cluster = Self {
+            hosting: Hosting::Machines(machines),
+            url: nodes.first().context("there are nodes")?.url.clone(),
+            token,
+            nodes,
+            ready_after: started.elapsed(),
+            data: data.path().to_owned(),
+            options,
+            http: http_client()?,
+        };
+        cluster.wait_whole().await?;
+        cluster.ready_after = started.elapsed();
+        Ok(cluster)
+    }
+
     async fn start_at(data: &Path, options: Options, port: u16) -> Result<Self> {
         let started = Instant::now();
-        let mut command = Command::new(&options.jarvis);
-        command.args([
-            "up",
-            "--json",
-            "--nodes",
-            &options.nodes.to_string(),
-            "--port",
-            &port.to_string(),
-        ]);
-        command.arg("--data").arg(data);
-        if !options.restart {
-            command.arg("--no-restart");
-        }
-        command.envs(options.env.iter().map(|(key, value)| (key, value)));
-        command.env_remove("JARVIS_DATA");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true);
-        let mut up = command
-            .spawn()
-            .with_context(|| format!("{} does not start", options.jarvis.display()))?;
-        let out = up.stdout.take().context("stdout is piped")?;
-        let mut lines = BufReader::new(out).lines();
-        let line = timeout(PATIENCE, lines.next_line())
-            .await
-            .context("the cluster did not get ready")??;
-        let line = line.context("jarvis up ended before it was ready")?;
-        let file: UpFile =
-            serde_json::from_str(&line).with_context(|| format!("not the promised line: {line}"))?;
-        ensure!(file.ready, "jarvis up said it was not ready");
-        let ready_after = started.elapsed();
-        let http = http_client()?;
+        let (up, file) = Up::start(data, &options, port).await?;
         let UpFile {
             url, token, nodes, ..
         } = file;
         Ok(Self {
-            up,
+            hosting: Hosting::Up(up),
             url,
             token,
             nodes,
-            ready_after,
+            ready_after: started.elapsed(),
             data: data.to_owned(),
             options,
-            port,
-            http,
+            http: http_client()?,
         })
     }
 
-    /// Reads `up.json` again: pids change when a node is started again.
+    /// Learns again which processes there are: pids change when a node is started again.
     ///
     /// # Errors
     /// Where the file is not as promised.
     pub fn refresh(&mut self) -> Result<()> {
-        let text = std::fs::read(self.data.join("up.json"))?;
-        let file: UpFile = serde_json::from_slice(&text)?;
-        self.nodes = file.nodes;
+        self.nodes = match &self.hosting {
+            Hosting::Up(up) => up.nodes()?,
+            Hosting::Machines(machines) => machines.nodes(),
+        };
         Ok(())
     }
 
@@ -201,10 +200,53 @@ impl Cluster {
     /// # Errors
     /// Where it is not running.
     pub fn kill(&mut self, name: &str) -> Result<u32> {
+        self.signal(name, Signal::KILL)
+    }
+
+    /// Signals a node's process.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn signal(&mut self, name: &str, what: Signal) -> Result<u32> {
         self.refresh()?;
         let pid = self.node(name)?.pid;
-        signal(pid, Signal::KILL)?;
+        signal(pid, what)?;
         Ok(pid)
+    }
+
+    /// Waits until a node whose process was `old_pid` runs again under another.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn wait_restarted(&mut self, name: &str, old_pid: u32) -> Result<()> {
+        if let Hosting::Machines(machines) = &mut self.hosting {
+            machines.wait_ended(name).await?;
+            sleep(RESTART_PAUSE).await;
+            machines.run(name)?;
+        }
+        let started = Instant::now();
+        loop {
+            self.refresh()?;
+            if self.node(name)?.pid != old_pid {
+                return Ok(());
+            }
+            ensure!(
+                started.elapsed() < Duration::from_secs(30),
+                "{name} was not started again"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sets what the network between the machines does to packets, from now on.
+    ///
+    /// # Errors
+    /// Where the nodes are not on machines of their own.
+    pub async fn weather(&self, weather: &Weather) -> Result<()> {
+        match &self.hosting {
+            Hosting::Up(_) => bail!("nodes that share one loopback have no cables to cut"),
+            Hosting::Machines(machines) => machines.weather(weather).await,
+        }
     }
 
     /// `GET path` at a node, as JSON.
@@ -212,11 +254,37 @@ impl Cluster {
     /// # Errors
     /// Where it does not answer with success.
     pub async fn get(&self, node: &NodeProcess, path: &str) -> Result<serde_json::Value> {
+        let text = self.get_text(node, path).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// `GET path` at a node.
+    ///
+    /// # Errors
+    /// Where it does not answer with success.
+    pub async fn get_text(&self, node: &NodeProcess, path: &str) -> Result<String> {
+        self.eyes().get(node, path).await
+    }
+
+    /// What looks at nodes from elsewhere, while the cluster is in other hands.
+    pub fn eyes(&self) -> Eyes {
+        Eyes {
+            http: self.http.clone(),
+            token: self.token.clone(),
+        }
+    }
+
+    /// `POST path` at a node.
+    ///
+    /// # Errors
+    /// Where it does not answer with success.
+    pub async fn post(&self, node: &NodeProcess, path: &str, body: &serde_json::Value) -> Result<String> {
         let url = format!("{}{path}", node.url.trim_end_matches('/'));
-        let answer = self.http.get(&url).bearer_auth(&self.token).send().await?;
-        let status = answer.status();
-        ensure!(status.is_success(), "{url} answers {status}");
-        Ok(answer.json().await?)
+        let asked = self.http.post(&url).bearer_auth(&self.token).json(body);
+        let answer = asked.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{url} answers {status}: {text}");
+        Ok(text)
     }
 
     /// Name of the leader, as some node that answers sees it.
@@ -290,23 +358,24 @@ impl Cluster {
     /// Kills every node and the supervisor, as a power cut would.
     ///
     /// # Errors
-    /// Where a process cannot be signalled.
+    /// Where a process cannot be signalled, or the nodes are on machines of their own.
     pub async fn power_cut(mut self) -> Result<(PathBuf, Options, u16)> {
         self.refresh()?;
-        let up = self.up.id().context("the supervisor runs")?;
-        signal(up, Signal::KILL)?;
+        let Hosting::Up(up) = &mut self.hosting else {
+            bail!("only what jarvis up started is cut as one");
+        };
+        up.kill().await?;
         for node in &self.nodes {
             // Those that noticed the supervisor's end may be gone already.
             let _ = signal(node.pid, Signal::KILL);
         }
-        self.up.wait().await?;
         for node in &self.nodes {
             wait_gone(node.pid).await?;
         }
-        Ok((self.data.clone(), self.options.clone(), self.port))
+        Ok((self.data.clone(), self.options.clone(), up.port))
     }
 
-    /// Starts again what [`Cluster::power_cut`] or [`Cluster::stop`] ended, on the same ports.
+    /// Starts again what [`Cluster::power_cut`] ended, on the same ports.
     ///
     /// # Errors
     /// As [`Cluster::start`].
@@ -318,13 +387,32 @@ impl Cluster {
     ///
     /// # Errors
     /// Where it does not end in time, or not with success.
-    pub async fn stop(mut self) -> Result<(PathBuf, Options, u16)> {
-        signal(self.up.id().context("the supervisor runs")?, Signal::TERM)?;
-        let status = timeout(PATIENCE, self.up.wait())
-            .await
-            .context("jarvis up did not stop")??;
-        ensure!(status.success(), "jarvis up ended with {status}");
-        Ok((self.data.clone(), self.options.clone(), self.port))
+    pub async fn stop(mut self) -> Result<()> {
+        match &mut self.hosting {
+            Hosting::Up(up) => up.stop().await,
+            Hosting::Machines(machines) => machines.stop().await,
+        }
+    }
+}
+
+/// Looks at nodes over HTTP.
+#[derive(Clone)]
+pub struct Eyes {
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Eyes {
+    /// `GET path` at a node.
+    ///
+    /// # Errors
+    /// Where it does not answer with success.
+    pub async fn get(&self, node: &NodeProcess, path: &str) -> Result<String> {
+        let url = format!("{}{path}", node.url.trim_end_matches('/'));
+        let answer = self.http.get(&url).bearer_auth(&self.token).send().await?;
+        let status = answer.status();
+        ensure!(status.is_success(), "{url} answers {status}");
+        Ok(answer.text().await?)
     }
 }
 
@@ -347,41 +435,4 @@ pub fn http_client() -> Result<reqwest::Client> {
         .tls_backend_preconfigured(tls)
         .timeout(Duration::from_secs(10))
         .build()?)
-}
-
-/// Signals a process by its id.
-///
-/// # Errors
-/// Where there is none.
-pub fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(pid)?).context("pid 0 is nobody")?;
-    kill_process(pid, signal).with_context(|| format!("process {pid:?} cannot be signalled"))
-}
-
-async fn wait_gone(pid: u32) -> Result<()> {
-    let started = Instant::now();
-    let status = PathBuf::from(format!("/proc/{pid}/stat"));
-    // A zombie has ended: whoever inherits it reaps it.
-    while std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z ")) {
-        ensure!(started.elapsed() < PATIENCE, "process {pid} did not end");
-        sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
-}
-
-/// A port such that it, and every tenth after it for the other nodes, is free for TCP and UDP.
-fn free_ports(nodes: u32) -> Result<u16> {
-    for _ in 0..100 {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let step = |n: u32| port.checked_add(u16::try_from(n * 10).ok()?);
-        let all: Option<Vec<u16>> = (0..nodes).map(step).collect();
-        let free = |port: &u16| {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
-                && UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
-        };
-        if all.is_some_and(|all| all.iter().all(free)) {
-            return Ok(port);
-        }
-    }
-    bail!("no free ports")
 }

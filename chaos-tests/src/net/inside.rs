@@ -1,0 +1,132 @@
+//! The way into namespaces of the tool's own, and out of them.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Set in the tool that was started inside.
+const MARK: &str = "JARVIS_LOAD_INSIDE";
+
+/// What a shell says of a command that a key ended.
+const INTERRUPTED: i32 = 130;
+
+/// Where [`enter`] has led.
+#[derive(Debug)]
+pub enum Way {
+    /// This process is inside: go on.
+    Inside,
+    /// This process was outside; the one inside has ended with this exit code.
+    Ended(i32),
+}
+
+/// The command that runs `program` inside: every namespace, and every process in them, ends with this process. Other users
+/// than root get a user namespace besides, where the kernel allows that.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg("--").arg(program).kill_on_drop(true);
+    command
+}
+
+/// Runs this very command again inside namespaces of its own, unless this is already the one inside.
+///
+/// # Errors
+/// Where this machine does not allow it; with what to do.
+pub async fn enter() -> Result<Way> {
+    if std::env::var_os(MARK).is_some() {
+        prepare().await?;
+        return Ok(Way::Inside);
+    }
+    possible().await?;
+    let mut tool = command(&std::env::current_exe()?);
+    tool.args(std::env::args_os().skip(1)).env(MARK, "1");
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut child = tool.spawn().context("setpriv does not start: install util-linux")?;
+    let code = tokio::select! {
+        status = child.wait() => status?.code().unwrap_or(1),
+        // `unshare` itself waits such signals out; its end is the end of everything inside.
+        _ = interrupt.recv() => end(&mut child).await?,
+        _ = terminate.recv() => end(&mut child).await?,
+    };
+    Ok(Way::Ended(code))
+}
+
+async fn end(child: &mut tokio::process::Child) -> Result<i32> {
+    child.kill().await?;
+    Ok(INTERRUPTED)
+}
+
+/// Whether namespaces, a bridge and nftables can be had here.
+///
+/// # Errors
+/// Where they cannot; with what to do.
+pub async fn possible() -> Result<()> {
+    let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add jarvis0 type bridge \
+                  && nft add table inet jarvis";
+    let mut probe = command(Path::new("sh"));
+    let said = match probe.args(["-c", script]).output().await {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => "setpriv is missing".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let who = if rustix::process::geteuid().is_root() {
+        "this machine does not let root make them (in a container: --privileged)"
+    } else {
+        "run it as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+    };
+    bail!(
+        "this measurement needs network namespaces and nftables of its own, and cannot have them: {said}\n\
+         Install iproute2, nftables and util-linux if they are missing; else {who}."
+    )
+}
+
+/// Makes the first process inside ready: its own `/run`, loopback, and an end on request.
+///
+/// # Errors
+/// Where this process is not alone in its namespaces, which would change somebody else's machine.
+#[allow(clippy::disallowed_methods, reason = "the tool's one task that outlives every measurement")]
+pub async fn prepare() -> Result<()> {
+    ensure!(
+        std::process::id() == 1,
+        "{MARK} is set, but this process is not the first of a namespace of its own: unset it"
+    );
+    // Process 1 is deaf to signals that it does not ask for.
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(INTERRUPTED);
+    });
+    run("mount", &["-t", "tmpfs", "tmpfs", "/run"]).await?;
+    run("ip", &["link", "set", "lo", "up"]).await
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Where it fails; with what it said.
+pub(super) async fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let ran = Command::new(program).args(arguments).kill_on_drop(true).output();
+    let output = ran
+        .await
+        .with_context(|| format!("{program} does not start: is it installed?"))?;
+    ensure!(
+        output.status.success(),
+        "{program} {} failed: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
