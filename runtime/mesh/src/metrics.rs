@@ -38,7 +38,10 @@ pub(crate) fn describe() {
         "Messages that were not sent because the queue to the peer was full"
     );
     describe_counter!(REFUSED, "Connections that were refused, by reason");
-    describe_gauge!(TETHERS, "Tethers held: one to each peer where all is well");
+    describe_gauge!(
+        TETHERS,
+        "Peers to which a tether is held: all of them where all is well"
+    );
     describe_counter!(
         TETHERS_BROKEN,
         "Tethers that broke, by what the peer turned out to be: crashed or alive"
@@ -70,20 +73,9 @@ pub(crate) fn tether_broken(verdict: &'static str) {
     counter!(TETHERS_BROKEN, "verdict" => verdict).increment(1);
 }
 
-/// Counts a tether while it is held.
-pub(crate) struct Tethered(());
-
-impl Tethered {
-    pub(crate) fn count() -> Self {
-        gauge!(TETHERS).increment(1.0);
-        Self(())
-    }
-}
-
-impl Drop for Tethered {
-    fn drop(&mut self) {
-        gauge!(TETHERS).decrement(1.0);
-    }
+/// This many peers are tethered.
+pub(crate) fn tethers(peers: usize) {
+    gauge!(TETHERS).set(peers as f64);
 }
 
 /// Counts one direction of one lane.

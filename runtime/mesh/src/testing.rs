@@ -13,10 +13,13 @@ use jarvis_host::{Clock, Entropy, SystemClock, SystemEntropy, Tasks};
 use jarvis_types::{ClusterId, NodeId, NodeName};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::api::{Member, Mesh, PeerState};
 use crate::identity::{ClusterCa, DEFAULT_NODE_TTL, NodeIdentity};
 use crate::mesh::{MeshConfig, MeshDeps};
+use crate::tether::Tethers;
 use crate::transport::{MeshTimers, bind_udp};
 
 /// How long tests wait for something that should take milliseconds.
@@ -251,6 +254,43 @@ pub async fn becomes(mesh: &Mesh, peer: NodeId, state: PeerState) {
         "node {} does not see node {peer} {state:?}",
         mesh.node()
     );
+}
+
+/// Takes tethers at `listener`, as a gateway does, in tasks of the mesh's own.
+pub fn serve_tethers(mesh: &Mesh, tethers: &Tethers, listener: TcpListener) {
+    let (tasks, tethers) = (mesh.inner.tasks.clone(), tethers.clone());
+    mesh.inner.tasks.spawn_until_cancelled(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tethers = tethers.clone();
+            tasks.spawn_until_cancelled(async move {
+                let _gone = take_tether(&tethers, stream).await;
+            });
+        }
+    });
+}
+
+async fn take_tether(tethers: &Tethers, mut stream: TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let secret = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Authorization: Bearer "));
+    let claim = secret.and_then(|secret| tethers.claim(secret));
+    let status = if claim.is_some() {
+        "101 Switching Protocols"
+    } else {
+        "401 Unauthorized"
+    };
+    stream
+        .write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes())
+        .await?;
+    if let Some(claim) = claim {
+        claim.keep(stream);
+    }
+    Ok(())
 }
 
 /// Until when the certificate is good that `peer` shows on its present connection to `mesh`.

@@ -16,8 +16,8 @@
 //!
 //! Without a tether (a firewall, an older version) all else works: silence tells then.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ use jarvis_types::NodeId;
 use jarvis_types::codec::{self, CodecError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::api::{Call, CallError, Lane, Mesh, Service};
@@ -107,6 +107,8 @@ struct Inner {
     port: u16,
     /// Secrets that were told and not shown yet: one a peer.
     told: Mutex<HashMap<NodeId, Told>>,
+    /// How many are held to each peer.
+    held: watch::Sender<BTreeMap<NodeId, u32>>,
     /// How many tethers each peer has made.
     taken: Mutex<HashMap<NodeId, u64>>,
     /// Wakes whoever holds the tether to a peer, to make a new one.
@@ -162,6 +164,7 @@ impl Mesh {
                 mesh: Arc::clone(&self.inner),
                 port,
                 told: Mutex::default(),
+                held: watch::Sender::default(),
                 taken: Mutex::default(),
                 again: Mutex::default(),
             }),
@@ -183,6 +186,11 @@ impl Mesh {
 }
 
 impl Tethers {
+    /// How many tethers are held to each peer: one where all is well.
+    pub fn held(&self) -> watch::Receiver<BTreeMap<NodeId, u32>> {
+        self.inner.held.subscribe()
+    }
+
     /// Takes a secret as it was shown, in hexadecimal digits; it is good once. None: nobody was told that one.
     pub fn claim(&self, shown: &str) -> Option<Claim> {
         let shown = from_hex(shown)?;
@@ -323,7 +331,7 @@ impl Tethers {
         mut io: impl AsyncRead + Unpin,
         again: Option<&Notify>,
     ) -> End {
-        let _counted = metrics::Tethered::count();
+        let _held = Held::new(&self.inner.held, node);
         let mut nothing = [0; 16];
         let broken = async {
             // Nothing is said on a tether; what is said all the same means nothing.
@@ -406,6 +414,36 @@ impl Claim {
                 () = tethers.inner.mesh.farewell.cancelled() => {}
                 () = held => {}
             }
+        });
+    }
+}
+
+/// Counts a tether while it is held.
+struct Held<'t> {
+    all: &'t watch::Sender<BTreeMap<NodeId, u32>>,
+    peer: NodeId,
+}
+
+impl<'t> Held<'t> {
+    fn new(all: &'t watch::Sender<BTreeMap<NodeId, u32>>, peer: NodeId) -> Self {
+        all.send_modify(|held| {
+            *held.entry(peer).or_default() += 1;
+            metrics::tethers(held.len());
+        });
+        Self { all, peer }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.all.send_modify(|held| {
+            if let Some(count) = held.get_mut(&self.peer) {
+                *count -= 1;
+                if *count == 0 {
+                    held.remove(&self.peer);
+                }
+            }
+            metrics::tethers(held.len());
         });
     }
 }
