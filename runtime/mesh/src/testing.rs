@@ -39,6 +39,12 @@ impl Wires {
         cut.extend([(address(a), address(b)), (address(b), address(a))]);
     }
 
+    /// Loses every datagram from `from` to `to`, silently; those the other way arrive.
+    pub fn cut_one_way(&self, from: &Mesh, to: &Mesh) {
+        let mut cut = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        cut.insert((address(from), address(to)));
+    }
+
     /// Loses every datagram between `a` and all of `others`.
     pub fn isolate<'a>(&self, a: &Mesh, others: impl IntoIterator<Item = &'a Mesh>) {
         others

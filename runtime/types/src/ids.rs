@@ -228,6 +228,8 @@ pub struct KindId(pub u8);
 impl KindId {
     /// Chat sessions.
     pub const SESSION: KindId = KindId(1);
+    /// Beacons, by which drills prove that no two nodes act at once.
+    pub const BEACON: KindId = KindId(2);
     /// First of the numbers that only tests use.
     pub const FIRST_TEST_KIND: KindId = KindId(240);
 }
@@ -236,6 +238,7 @@ impl fmt::Display for KindId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             KindId::SESSION => f.write_str("session"),
+            KindId::BEACON => f.write_str("beacon"),
             KindId(other) => write!(f, "kind-{other}"),
         }
     }

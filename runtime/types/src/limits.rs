@@ -29,3 +29,6 @@ pub const MAX_NAME_CHARS: usize = 63;
 
 /// Partitions of the session kind: divides evenly over two to six nodes, and never changes once a cluster exists.
 pub const SESSION_PARTITIONS: u16 = 60;
+
+/// Partitions of the beacon kind: a few on every node of a small cluster.
+pub const BEACON_PARTITIONS: u16 = 8;
