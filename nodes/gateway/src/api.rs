@@ -9,6 +9,7 @@ use jarvis_machine::command::SecretHash;
 use jarvis_machine::rows::NodeRole;
 use jarvis_types::RequestId;
 use serde_json::Value;
+use tokio::io::AsyncRead;
 
 use crate::backend::Backend;
 
@@ -106,6 +107,17 @@ pub struct GatewayDeps {
     pub metrics: RenderMetrics,
     /// For `/api/v1/cluster`.
     pub disk_written_per_day_bytes: DiskWrittenPerDay,
+    /// Takes the other nodes' tethers, where there are any.
+    pub tethers: Option<Arc<dyn TetherKeeper>>,
+}
+
+/// Takes one connection to keep.
+pub type KeepTether = Box<dyn FnOnce(Box<dyn AsyncRead + Send + Unpin>) + Send>;
+
+/// Keeps bare connections of other nodes, which come to `GET /tether` with a secret that they were told elsewhere.
+pub trait TetherKeeper: Send + Sync + 'static {
+    /// Who takes the connection on which `secret` was shown; none: nobody was told that one.
+    fn claim(&self, secret: &str) -> Option<KeepTether>;
 }
 
 /// An invitation as it is handed out, once.
@@ -140,6 +152,14 @@ pub trait Admin: Send + Sync + 'static {
     async fn remove(&self, node: &str, force: bool, request: Option<RequestId>) -> Result<Value, AdminError>;
     /// Where an actor runs and why, for `jarvis why KIND/KEY`.
     async fn why(&self, kind: &str, key: &str) -> Result<Value, AdminError>;
+    /// Puts a fault into a node, for a drill.
+    async fn set_fault(&self, order: Value) -> Result<Value, AdminError>;
+    /// Ends a fault of a node, or all of them. No node: this one.
+    async fn clear_faults(&self, node: Option<&str>, id: Option<u64>) -> Result<Value, AdminError>;
+    /// The faults of a node. No node: this one.
+    async fn faults(&self, node: Option<&str>) -> Result<Value, AdminError>;
+    /// This node's faults, in words.
+    fn active_faults(&self) -> Vec<String>;
 }
 
 /// Why an administrator's action was not done.

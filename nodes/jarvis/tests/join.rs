@@ -83,6 +83,7 @@ impl House {
         let deps = NodeDeps {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
+            faults: jarvis_host::Faults::new(),
             tcp: sockets.tcp.into(),
             udp: sockets.udp,
             quic: Arc::new(quinn::TokioRuntime),

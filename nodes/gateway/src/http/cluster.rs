@@ -29,13 +29,20 @@ pub(crate) async fn cluster(
     let view = shared.backend().cluster()?;
     let this = shared.backend().node();
     let disk = (shared.deps.disk_written_per_day_bytes)();
-    let body = describe(
+    let mut body = describe(
         &view,
         this,
         shared.deps.clock.now_ms(),
         &shared.settings.version,
         disk,
     );
+    let faults = shared.deps.admin.active_faults();
+    if let Some(found) = body.get_mut("degraded").and_then(Value::as_array_mut) {
+        found.extend(faults.into_iter().map(|fault| {
+            let advice = "it ends by itself; at once: DELETE /api/v1/drill/faults";
+            json!({ "what": format!("a drill has put a fault into this node: {fault}"), "do": advice })
+        }));
+    }
     let mut response = Json(body).into_response();
     allow_members(&shared, &headers, &mut response);
     Ok(response)

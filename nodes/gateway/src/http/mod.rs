@@ -7,6 +7,7 @@
 //! ```
 mod admin;
 mod cluster;
+mod drill;
 pub(crate) mod extract;
 mod health;
 mod layers;
@@ -14,6 +15,7 @@ mod login;
 mod page;
 pub(crate) mod problem;
 mod sessions;
+mod tether;
 mod tokens;
 mod users;
 
@@ -94,6 +96,11 @@ pub(crate) fn routes() -> Vec<Route> {
         route("/api/v1/nodes/{name}/drain", &["post"], post(admin::drain)),
         route("/api/v1/nodes/{name}/undrain", &["post"], post(admin::undrain)),
         route("/api/v1/why/{kind}/{key}", &["get"], get(admin::why)),
+        route(
+            "/api/v1/drill/faults",
+            &["get", "post", "delete"],
+            get(drill::list).post(drill::set).delete(drill::clear),
+        ),
     ]
 }
 
@@ -103,6 +110,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         router.route(route.path, route.serve)
     });
     router
+        // Between nodes only, so it is no part of the documented interface.
+        .route("/tether", get(tether::take))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))

@@ -16,10 +16,11 @@ use jarvis_session::api::{FeedEvent, Opened, Page, Said, SessionError};
 use jarvis_types::chat::{Role, ServerFrame};
 use jarvis_types::{ClientMessageId, ClusterId, Epoch, NodeId, RequestId, Seq, SessionId, UserId};
 use serde_json::{Value, json};
+use tokio::io::AsyncRead;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::members::tests::row;
-use crate::{Admin, AdminError, Backend, BackendError, ClusterView, FeedSource, Invite};
+use crate::{Admin, AdminError, Backend, BackendError, ClusterView, FeedSource, Invite, KeepTether, TetherKeeper};
 
 /// What `say` answers with while the cluster is made to be unavailable.
 pub(crate) const RETRY_MS: u64 = 250;
@@ -532,6 +533,37 @@ impl FeedSource for FakeFeed {
     }
 }
 
+/// Takes the tether of whoever shows [`FakeTethers::SECRET`], and keeps it.
+#[derive(Default)]
+pub(crate) struct FakeTethers {
+    kept: Arc<Mutex<Vec<Tether>>>,
+}
+
+type Tether = Box<dyn AsyncRead + Send + Unpin>;
+
+impl FakeTethers {
+    /// What it told some node.
+    pub(crate) const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+    /// How many it keeps.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.lock().expect("not poisoned").len()
+    }
+
+    /// Lets go of them.
+    pub(crate) fn drop_all(&self) {
+        self.kept.lock().expect("not poisoned").clear();
+    }
+}
+
+impl TetherKeeper for FakeTethers {
+    fn claim(&self, secret: &str) -> Option<KeepTether> {
+        let kept = Arc::clone(&self.kept);
+        let keep: KeepTether = Box::new(move |io| kept.lock().expect("not poisoned").push(io));
+        (secret == Self::SECRET).then_some(keep)
+    }
+}
+
 /// Does what an administrator asks, in words.
 pub(crate) struct FakeAdmin;
 
@@ -567,5 +599,21 @@ impl Admin for FakeAdmin {
     }
     async fn why(&self, kind: &str, key: &str) -> Result<Value, AdminError> {
         Ok(json!({ "entity": format!("{kind}/{key}") }))
+    }
+    async fn set_fault(&self, order: Value) -> Result<Value, AdminError> {
+        if order.get("kind").is_some() {
+            Ok(json!({ "id": 1, "order": order }))
+        } else {
+            Err(AdminError::Invalid("kind is missing".to_owned()))
+        }
+    }
+    async fn clear_faults(&self, node: Option<&str>, id: Option<u64>) -> Result<Value, AdminError> {
+        Ok(json!({ "cleared": 1, "node": node, "id": id }))
+    }
+    async fn faults(&self, node: Option<&str>) -> Result<Value, AdminError> {
+        Ok(json!({ "faults": [], "node": node }))
+    }
+    fn active_faults(&self) -> Vec<String> {
+        vec!["the log's disk is full".to_owned()]
     }
 }

@@ -1,10 +1,12 @@
 //! The gateway from outside: real sockets on loopback, an in-memory backend behind it.
 mod access;
+mod drill;
 pub(crate) mod fake;
 mod http;
 mod limits;
 mod logs;
 mod socket;
+mod tether;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::{Gateway, GatewayDeps, GatewaySettings, secret_hash};
-use fake::{Fake, FakeAdmin};
+use fake::{Fake, FakeAdmin, FakeTethers};
 
 /// The binary's allocator, so that what is measured here is what it will take there.
 #[global_allocator]
@@ -46,6 +48,7 @@ struct Rig {
     gateway: Gateway,
     fake: Arc<Fake>,
     clock: Arc<ManualClock>,
+    tethers: Arc<FakeTethers>,
 }
 
 /// Settings without rate limits and with short times.
@@ -69,6 +72,7 @@ async fn rig_with(settings: GatewaySettings) -> Rig {
     for (user, token) in [(1, ROOT), (2, ADA), (3, BOB)] {
         fake.give(user, CredentialKind::Bearer, token, START_MS + HOUR_MS);
     }
+    let tethers = Arc::new(FakeTethers::default());
     let deps = GatewayDeps {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         entropy: Arc::new(SeededEntropy::new(7)),
@@ -78,12 +82,18 @@ async fn rig_with(settings: GatewaySettings) -> Rig {
         admin_token_hash: Some(secret_hash(LOCAL_ADMIN)),
         metrics: Arc::new(|| "up 1\n".to_owned()),
         disk_written_per_day_bytes: Arc::new(|| Some(5)),
+        tethers: Some(Arc::clone(&tethers) as Arc<dyn crate::TetherKeeper>),
     };
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("loopback has a free port");
     let gateway = Gateway::start(settings, deps, listener).expect("starts");
-    Rig { gateway, fake, clock }
+    Rig {
+        gateway,
+        fake,
+        clock,
+        tethers,
+    }
 }
 
 impl Rig {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jarvis_config::{LogFormat, Settings};
 use jarvis_host::telemetry::{self, LogControl, LogFormat as HostLogFormat};
-use jarvis_host::{SystemClock, SystemEntropy};
+use jarvis_host::{Faults, SystemClock, SystemEntropy};
 use jarvis_mesh::store::TlsStore;
 use jarvis_replica::StoreChoice;
 use tokio::io::AsyncReadExt;
@@ -24,6 +24,11 @@ use crate::places::{advertised, data_folder, local_url};
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// A supervised node's stop: its cluster stops with it, nothing needs to move.
 const QUICK_STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often a node whose disk is full looks for room.
+const ROOM_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Less than this is no room: a store grows by a few megabytes at a time.
+const LEAST_ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// `jarvis run`.
 ///
@@ -58,9 +63,11 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = node_config(&file, &settings, address, StoreChoice::Redb(data.clone()));
     let saved = store.clone();
     let meter = DiskMeter::default();
+    let faults = Faults::new();
     let deps = NodeDeps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::default()),
+        faults: faults.clone(),
         tcp: sockets.tcp.into(),
         udp: sockets.udp,
         quic: Arc::new(quinn::TokioRuntime),
@@ -87,10 +94,36 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         () = node.removed() => Reason::Removed,
         why = node.failed() => {
             // Whoever supervises the process starts it again; what was committed is on the disks of the majority.
+            drop(node);
+            until_there_is_room(&data, &faults, &mut signals).await;
             return Err(Failure::new("the node cannot go on", why).next("see the log above; start it again"));
         }
     };
     finish(node, reason, &mut signals).await
+}
+
+/// Without room on its disk a node could only start and fail, again and again: it waits, off the network, until there is some.
+async fn until_there_is_room(data: &std::path::Path, faults: &Faults, signals: &mut Signals) {
+    let mut told = false;
+    while faults.disk_is_full() || !has_room(data) {
+        if !told {
+            tracing::error!(
+                data = %data.display(),
+                "the disk is full: the node has stopped and takes no part until there is room; free some space"
+            );
+            told = true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ROOM_LOOK_INTERVAL) => {}
+            () = faults.disk_has_room(), if faults.disk_is_full() => {}
+            _ = signals.next() => return,
+        }
+    }
+}
+
+/// Whether the file system of `data` has room. Where it cannot say, the next start finds out.
+fn has_room(data: &std::path::Path) -> bool {
+    rustix::fs::statvfs(data).map_or(true, |found| found.f_bavail * found.f_frsize >= LEAST_ROOM_BYTES)
 }
 
 async fn finish(node: Node, reason: Reason, signals: &mut Signals) -> Result<(), Failure> {

@@ -21,6 +21,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::activity;
+use super::faults::NodeFaults;
 use crate::token::{JoinToken, MAX_ADDRESSES};
 
 /// How long a decision may take.
@@ -46,6 +47,8 @@ pub(super) struct NodeAdmin {
     pub(super) clock: Arc<dyn Clock>,
     /// For secrets.
     pub(super) entropy: Arc<dyn Entropy>,
+    /// What a drill has put in.
+    pub(super) faults: NodeFaults,
 }
 
 impl NodeAdmin {
@@ -244,6 +247,22 @@ impl Admin for NodeAdmin {
         self.propose(Command::RemoveNode { node: id, force }, request)
             .await?;
         Ok(json!({"node": row.name, "id": id, "removed": true}))
+    }
+
+    async fn set_fault(&self, order: Value) -> Result<Value, AdminError> {
+        self.faults.set(order).await
+    }
+
+    async fn clear_faults(&self, node: Option<&str>, id: Option<u64>) -> Result<Value, AdminError> {
+        self.faults.clear(node, id).await
+    }
+
+    async fn faults(&self, node: Option<&str>) -> Result<Value, AdminError> {
+        self.faults.list(node).await
+    }
+
+    fn active_faults(&self) -> Vec<String> {
+        self.faults.active()
     }
 
     async fn why(&self, kind: &str, key: &str) -> Result<Value, AdminError> {

@@ -15,11 +15,14 @@ mod agent;
 mod announce;
 mod attempts;
 pub mod disk;
+mod faults;
+mod faulty_listener;
 mod handover;
 mod join_server;
 mod members;
 pub mod protocol;
 mod responders;
+mod tether;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,13 +30,12 @@ use std::time::Duration;
 
 use jarvis_config::{Profile, Settings};
 use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
-use jarvis_gateway::{
-    ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
-    secret_hash,
-};
+use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
+    TetherKeeper, secret_hash};
 use jarvis_host::telemetry::LogControl;
-use jarvis_host::{Clock, Entropy, Tasks};
+use jarvis_host::{Clock, Entropy, Faults, FaultyClock, Tasks};
 use jarvis_mesh::api::{Member, Mesh};
+use jarvis_mesh::faulty::FaultySocket;
 use jarvis_mesh::control::{AgentNotice, ControlPlane};
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
 use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
@@ -53,10 +55,13 @@ use crate::data::KnownPeer;
 use crate::fail::Failure;
 use admin::NodeAdmin;
 use announce::Announcer;
+use faults::NodeFaults;
+use faulty_listener::FaultyListener;
 use join_server::{JoinAnswerer, JoinServer};
 use members::MembersFollower;
 use protocol::BUILD;
 use responders::responders;
+use tether::MeshTethers;
 
 /// Name of the first user.
 pub const FIRST_USER: &str = "admin";
@@ -108,6 +113,8 @@ pub struct NodeDeps {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What is wrong on purpose, while a drill runs.
+    pub faults: Faults,
     /// For people and programs.
     pub tcp: Box<dyn Listen>,
     /// For the mesh.
@@ -215,7 +222,9 @@ impl Node {
     ///
     /// # Errors
     /// Says which part did not start, why, and what to do.
-    pub async fn run(config: NodeConfig, deps: NodeDeps) -> Result<Self, Failure> {
+    pub async fn run(config: NodeConfig, mut deps: NodeDeps) -> Result<Self, Failure> {
+        deps.clock = Arc::new(FaultyClock::new(deps.clock, deps.faults.clone()));
+        let faults = deps.faults.clone();
         let what = format!("node {} did not start", config.name);
         let tasks = Tasks::new();
         let upper = tasks.child();
@@ -228,6 +237,7 @@ impl Node {
             deps.quic,
             &deps.clock,
             &deps.entropy,
+            &faults,
             &tasks,
         )
         .map_err(|error| Failure::from_error(what.clone(), &error))?;
@@ -241,11 +251,14 @@ impl Node {
             deps.save_identity,
         );
 
+        let tethers = (deps.process.as_ref())
+            .and_then(|_| tether::port_of(&config.http_url))
+            .map(|port| mesh.keep_tethers(port));
         let control = agent::start(&mesh, &config, deps.process)
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
         let removed = CancellationToken::new();
-        let replica = Box::pin(start_replica(&config, &mesh, &deps.clock, &tasks))
+        let replica = Box::pin(start_replica(&config, &mesh, &deps.clock, &faults, &tasks))
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
         let follower = MembersFollower {
@@ -276,6 +289,8 @@ impl Node {
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
         activity::serve(&mesh, router.clone());
+        let faults = NodeFaults::new(faults, replica.clone(), mesh.clone());
+        faults.serve(&upper);
         let sessions = Sessions::new(SessionsDeps {
             router: router.clone(),
             hub,
@@ -302,6 +317,7 @@ impl Node {
             ca_sha256,
             clock: Arc::clone(&deps.clock),
             entropy: Arc::clone(&deps.entropy),
+            faults: faults.clone(),
         };
         let gateway_deps = GatewayDeps {
             clock: Arc::clone(&deps.clock),
@@ -312,8 +328,10 @@ impl Node {
             admin_token_hash: deps.admin_token.as_deref().map(secret_hash),
             metrics: deps.metrics,
             disk_written_per_day_bytes: deps.disk,
+            tethers: tethers.map(|tethers| Arc::new(MeshTethers(tethers)) as Arc<dyn TetherKeeper>),
         };
-        let gateway = Gateway::start(gateway_settings(&config.settings), gateway_deps, deps.tcp)
+        let listener = FaultyListener::new(deps.tcp, deps.faults);
+        let gateway = Gateway::start(gateway_settings(&config.settings), gateway_deps, listener)
             .map_err(|error| Failure::from_error(what, &error))?;
         let (handed_over, keeper) = (deps.handed_over, Arc::clone(&deps.keeper));
         let announcer = Announcer {
@@ -392,6 +410,7 @@ fn start_mesh(
     runtime: Arc<dyn quinn::Runtime>,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    faults: &Faults,
     tasks: &Tasks,
 ) -> Result<Mesh, jarvis_mesh::mesh::MeshError> {
     let timers = match config.settings.mesh.profile {
@@ -399,6 +418,7 @@ fn start_mesh(
         Profile::Wifi => MeshTimers::wifi(),
         Profile::SlowDisk => MeshTimers::slow_disk(),
     };
+    let tasks = tasks.child();
     let mesh = Mesh::start(
         MeshConfig {
             cluster: config.cluster,
@@ -407,11 +427,11 @@ fn start_mesh(
         },
         MeshDeps {
             identity: identity.clone(),
-            socket,
+            socket: FaultySocket::new(socket, faults.clone(), Arc::clone(entropy), &tasks),
             runtime,
             clock: Arc::clone(clock),
             entropy: Arc::clone(entropy),
-            tasks: tasks.child(),
+            tasks,
         },
     )?;
     let known = config.known_peers.iter();
@@ -455,6 +475,7 @@ async fn start_replica(
     config: &NodeConfig,
     mesh: &Mesh,
     clock: &Arc<dyn Clock>,
+    faults: &Faults,
     tasks: &Tasks,
 ) -> Result<Replica, jarvis_replica::StartError> {
     let timers = match config.settings.mesh.profile {
@@ -471,6 +492,7 @@ async fn start_replica(
     let deps = ReplicaDeps {
         transport: Arc::new(mesh.clone()),
         clock: Arc::clone(clock),
+        faults: faults.clone(),
         tasks: tasks.child(),
     };
     Replica::start(replica_config, deps).await
