@@ -29,7 +29,10 @@ mod ws;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Admin, AdminError, DiskWrittenPerDay, GatewayDeps, GatewaySettings, Invite, RenderMetrics};
+pub use api::{
+    Admin, AdminError, DiskWrittenPerDay, GatewayDeps, GatewaySettings, Invite, KeepTether, RenderMetrics,
+    TetherKeeper,
+};
 pub use auth::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, hash_password};
 pub use auth::secret_hash;
 pub use backend::{Backend, BackendError, ClusterBackend, ClusterView, FeedSource};

@@ -262,6 +262,27 @@ pub async fn becomes(mesh: &Mesh, peer: NodeId, state: PeerState) {
     );
 }
 
+/// Has meshes that are connected hold tethers to one another, and waits until they do.
+///
+/// # Panics
+/// If they do not in ten seconds.
+pub async fn tethered(meshes: &[Mesh]) -> Vec<Tethers> {
+    let mut all = Vec::new();
+    for mesh in meshes {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let tethers = mesh.keep_tethers(port);
+        serve_tethers(mesh, &tethers, listener);
+        all.push(tethers);
+    }
+    for tethers in &all {
+        let mut held = tethers.held();
+        let whole = tokio::time::timeout(PATIENCE, held.wait_for(|held| held.len() == meshes.len() - 1));
+        assert!(matches!(whole.await, Ok(Ok(_))), "not tethered");
+    }
+    all
+}
+
 /// Takes tethers at `listener`, as a gateway does, in tasks of the mesh's own.
 pub fn serve_tethers(mesh: &Mesh, tethers: &Tethers, listener: TcpListener) {
     let (tasks, tethers) = (mesh.inner.tasks.clone(), tethers.clone());
