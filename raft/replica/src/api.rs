@@ -15,9 +15,11 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::leadership;
+use crate::log::SyncTime;
+use crate::notes::Note;
 pub use crate::replica::ReplicaInner;
-pub use crate::stand::Standing;
 use crate::simulated::Bite;
+pub use crate::stand::Standing;
 use crate::state::AppliedMark;
 
 /// Batches of changes that a watcher may lag behind before it is told to read the tables anew.
@@ -252,6 +254,17 @@ impl Replica {
     /// This node's leadership, if it leads as far as it knows.
     pub fn leading(&self) -> Option<Leading> {
         leadership::leading(&self.inner.raft)
+    }
+
+    /// How long this node's disk takes to sync the log.
+    pub fn sync_time(&self) -> SyncTime {
+        self.inner.pilot.sync_time()
+    }
+
+    /// What is to be said of the voters and their disks, and what to do about it: as this node finds if it leads, as its
+    /// leader told otherwise. Empty where all is well, or nobody knows.
+    pub fn notes(&self) -> Vec<Note> {
+        self.inner.pilot.notes()
     }
 
     /// How long ago each other member last answered this node, if this node leads; `None` for who never did. Empty

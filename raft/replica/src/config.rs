@@ -19,6 +19,9 @@ pub const DEFAULT_SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
 /// the log.
 pub const DEFAULT_KEEP_ENTRIES: u64 = 1_000;
 
+/// How long a voter may be away before another takes its vote over, unless told otherwise.
+pub const DEFAULT_REPLACE_AFTER: Duration = Duration::from_secs(600);
+
 /// Settings of one replica.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
@@ -37,6 +40,10 @@ pub struct ReplicaConfig {
     pub expect_existing: bool,
     /// The highest cluster level this node speaks: the build's, but in tests of upgrades, where a node stands for an earlier build.
     pub speaks_level: u32,
+    /// How long a voter may be away before another takes its vote over; zero: for ever.
+    pub replace_after: Duration,
+    /// Whether a node whose disk is slow may lose its vote to another.
+    pub demote_slow_disk: bool,
 }
 
 impl ReplicaConfig {
@@ -50,6 +57,8 @@ impl ReplicaConfig {
             store,
             expect_existing: false,
             speaks_level: jarvis_machine::LEVEL,
+            replace_after: DEFAULT_REPLACE_AFTER,
+            demote_slow_disk: false,
         }
     }
 }

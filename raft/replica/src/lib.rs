@@ -13,18 +13,25 @@
 //! - `log`, `state`: the two stores; `snapshot`: from one node's tables to another's.
 //! - `intake`: what a leader takes into the log, and with which time.
 //! - `proposer`, `forward`, `reads`, `server`, `network`: both sides of every exchange between replicas.
-//! - `leadership`, `members`: who leads, who votes.
+//! - `heartbeat`: the leader's word while the disk is slow.
+//! - `leadership`: who leads. `members`, `autopilot`, `absence`, `checkup`, `notes`: who votes, and what to tell of it.
+mod absence;
 pub mod api;
+mod autopilot;
+mod checkup;
 pub mod config;
 pub mod error;
 mod files;
 mod forward;
+mod heartbeat;
 mod intake;
 mod leadership;
 mod log;
 mod members;
 mod metrics;
 mod network;
+mod notes;
+mod pilot;
 mod proposer;
 mod reads;
 mod replica;
@@ -42,5 +49,6 @@ pub use api::{Applied, ProposeError, ProposeOptions, ReadError, Replica, Replica
 pub use config::{MemoryDisk, RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
 pub use error::StartError;
 pub use intake::MAX_CLOCK_LEAD_MS;
-pub use log::MemoryLog;
+pub use log::{MemoryLog, SyncTime};
+pub use notes::Note;
 pub use proposer::MAX_PROPOSALS;

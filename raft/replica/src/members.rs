@@ -1,26 +1,33 @@
-//! Keeps Raft's membership as the table of nodes wants it. Works on the leader only.
+//! Keeps Raft's membership as the table of nodes wants it, and the voters at one, three or five that answer. Every node
+//! watches who is away; only the leader acts.
 //!
 //! ```text
 //!  table of nodes ─► every member is a learner at least ─► caught up? ─► voters as the planner wants ─► others leave
+//!                                                   heartbeats, disks ──────┘
 //! ```
 //!
-//! One step at a time, each derived anew from what is there: a leader that fails in the middle leaves the rest to the next.
+//! What comes next is decided in [`crate::autopilot`]; here it is looked for, done, and told to whoever reads `status`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jarvis_machine::change::Change;
-use jarvis_machine::planner::desired_voters;
 use jarvis_machine::query::Query;
-use jarvis_machine::rows::NodeRow;
 use jarvis_types::NodeId;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::absence::{Absences, Disks};
 use crate::api::ReplicaState;
+use crate::autopilot::{Picture, Step};
+use crate::leadership;
+use crate::log::SyncMeter;
+use crate::notes::{self, Note};
+use crate::replica::lock;
 use crate::state::StateShared;
 use crate::types::Raft;
 
@@ -33,76 +40,53 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause between steps that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How often a leader looks whether learners have caught up, while it waits for them.
+/// How often a leader looks while something waits: for a learner to catch up, for an answer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a leader looks whether somebody has been away for too long, or a disk has become slow.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(2);
 
 /// A membership change that takes longer has lost its majority; the next leader begins anew.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Who has not been heard for so many leases does not answer. More than one: a heartbeat is sent less than three times a
+/// lease, and one may be lost.
+const SILENT_AFTER_LEASES: u32 = 2;
+
+/// A log that takes this part of the leader's lease to sync is slow: a few of those, and elections fail.
+const SLOW_PART_OF_LEASE: u32 = 4;
+
+/// What decides when a voter is replaced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// How long a voter may be away; zero: for ever.
+    pub(crate) replace_after: Duration,
+    /// Whether a slow disk may cost its node the vote.
+    pub(crate) demote_slow_disk: bool,
+    /// The leader's lease.
+    pub(crate) lease: Duration,
+}
+
+impl Rules {
+    /// Average sync time from which on a disk is slow.
+    pub(crate) fn slow_at(&self) -> Duration {
+        self.lease / SLOW_PART_OF_LEASE
+    }
+}
+
 /// Keeps the membership right.
 pub(crate) struct Reconciler {
+    pub(crate) node: NodeId,
     pub(crate) raft: Raft,
     pub(crate) shared: Arc<StateShared>,
     pub(crate) state: watch::Receiver<ReplicaState>,
-}
-
-/// The next step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// All is as it should be.
-    Nothing,
-    /// These must catch up first.
-    Wait(BTreeSet<NodeId>),
-    /// These become learners.
-    AddLearners(BTreeSet<NodeId>),
-    /// These are the voters from here on; those who were stay as learners.
-    SetVoters(BTreeSet<NodeId>),
-    /// These leave; they do not vote.
-    RemoveLearners(BTreeSet<NodeId>),
-}
-
-/// Decides the next step.
-pub(crate) fn next_step(
-    nodes: &[(NodeId, NodeRow)],
-    voters: &BTreeSet<NodeId>,
-    learners: &BTreeSet<NodeId>,
-    caught_up: impl Fn(NodeId) -> bool,
-) -> Step {
-    let members: BTreeSet<NodeId> = nodes.iter().map(|(node, _)| *node).collect();
-    if members.is_empty() {
-        // Nobody has initialised the cluster yet.
-        return Step::Nothing;
-    }
-    let known: BTreeSet<NodeId> = voters | learners;
-    let new: BTreeSet<NodeId> = &members - &known;
-    if !new.is_empty() {
-        return Step::AddLearners(new);
-    }
-    let desired = desired_voters(nodes, voters);
-    let behind: BTreeSet<NodeId> = (&desired - voters)
-        .into_iter()
-        .filter(|node| !caught_up(*node))
-        .collect();
-    let removed: BTreeSet<NodeId> = voters - &members;
-    if desired != *voters && behind.is_empty() {
-        return Step::SetVoters(desired);
-    }
-    if !removed.is_empty() {
-        // Who is out must not vote, even while its successor still catches up.
-        let remaining: BTreeSet<NodeId> = &(voters & &members) | &(&desired - &behind);
-        if !remaining.is_empty() {
-            return Step::SetVoters(remaining);
-        }
-    }
-    let gone: BTreeSet<NodeId> = learners - &members;
-    if !gone.is_empty() {
-        return Step::RemoveLearners(gone);
-    }
-    if behind.is_empty() {
-        Step::Nothing
-    } else {
-        Step::Wait(behind)
-    }
+    pub(crate) rules: Rules,
+    pub(crate) own_disk: SyncMeter,
+    /// The members' disks, which tell of themselves.
+    pub(crate) disks: Arc<Mutex<Disks>>,
+    /// What people should know, for this node and those that ask it.
+    pub(crate) notes: watch::Sender<Vec<Note>>,
+    pub(crate) absences: Absences,
 }
 
 impl Reconciler {
@@ -111,72 +95,135 @@ impl Reconciler {
         let mut changes = self.shared.changes.subscribe();
         let mut pause = FIRST_PAUSE;
         loop {
-            if self.state.wait_for(|state| state.leads).await.is_err() {
-                return;
-            }
-            let step = self.step();
-            let wait = match self.take(&step).await {
-                Ok(()) if step == Step::Nothing => {
-                    pause = FIRST_PAUSE;
-                    None
-                }
-                Ok(()) => {
-                    pause = FIRST_PAUSE;
-                    Some(if matches!(step, Step::Wait(_)) {
-                        LOOK_EVERY
-                    } else {
-                        Duration::ZERO
-                    })
-                }
-                Err(error) => {
-                    tracing::warn!(?step, %error, "a change of membership failed; it is tried again");
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    Some(pause)
-                }
-            };
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => {
-                    // A new leader looks anew; otherwise only the table of nodes can ask for another step.
-                    let term = self.state.borrow().term;
-                    tokio::select! {
-                        ended = self.state.wait_for(|state| !state.leads || state.term != term) => if ended.is_err() { return },
-                        asked = nodes_changed(&mut changes) => if !asked { return },
+            // Only who has applied what was decided before it led knows who the members are.
+            let acts = |state: &ReplicaState| state.leads && state.caught_up;
+            let leads = acts(&self.state.borrow_and_update());
+            let wait = if leads {
+                let step = self.look_and_decide();
+                match self.take(&step).await {
+                    Ok(()) => {
+                        pause = FIRST_PAUSE;
+                        match step {
+                            Step::Nothing => LOOK_AROUND_EVERY,
+                            Step::Wait(_) | Step::HandOver(_) => LOOK_EVERY,
+                            _ => Duration::ZERO,
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(?step, %error, "a change of membership failed; it is tried again");
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        pause
                     }
                 }
+            } else {
+                self.watch_absences();
+                self.notes
+                    .send_if_modified(|notes| !std::mem::take(notes).is_empty());
+                Duration::MAX
+            };
+            let asleep = async {
+                if wait == Duration::MAX {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(wait).await;
+            };
+            tokio::select! {
+                () = asleep => {}
+                turned = self.state.wait_for(|state| acts(state) != leads) => if turned.is_err() { return },
+                // A step that failed is not tried again sooner because of it.
+                asked = nodes_changed(&mut changes), if pause == FIRST_PAUSE => if !asked { return },
             }
         }
     }
 
-    fn step(&self) -> Step {
-        let nodes = match self
+    /// Whoever the table says does not answer is away.
+    fn watch_absences(&mut self) {
+        let Some(nodes) = self.nodes() else { return };
+        let away = nodes
+            .iter()
+            .filter(|(node, row)| *node != self.node && !row.healthy)
+            .map(|(node, _)| *node)
+            .collect();
+        self.absences.note(&away, Instant::now());
+    }
+
+    fn nodes(&self) -> Option<Vec<(NodeId, jarvis_machine::rows::NodeRow)>> {
+        let read = self
             .shared
             .store
             .read()
-            .and_then(|tables| Query(&*tables).nodes())
-        {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                tracing::error!(%error, "the table of nodes cannot be read");
-                return Step::Nothing;
-            }
+            .and_then(|tables| Query(&*tables).nodes());
+        read.inspect_err(|error| tracing::error!(%error, "the table of nodes cannot be read"))
+            .ok()
+    }
+
+    fn look_and_decide(&mut self) -> Step {
+        let Some(nodes) = self.nodes() else {
+            return Step::Nothing;
         };
+        let at = Instant::now();
         let now = self.raft.metrics().borrow_watched().clone();
         let members = now.membership_config.membership();
-        let voters = members.voter_ids().map(NodeId).collect();
-        let learners = members.learner_ids().map(NodeId).collect();
         let last = now.last_log_index.unwrap_or(0);
         let replication = now.replication.unwrap_or_default();
-        next_step(&nodes, &voters, &learners, |node| {
-            let matched = replication.get(&node.0).copied().flatten();
+        let silent_after = self.rules.lease * SILENT_AFTER_LEASES;
+        let mut answering: BTreeSet<NodeId> = leadership::acked_ago(&self.raft)
+            .into_iter()
+            .filter(|(_, ago)| ago.is_some_and(|ago| ago <= silent_after))
+            .map(|(node, _)| node)
+            .collect();
+        answering.insert(self.node);
+        let keeps_up = |node: &u64| {
+            let matched = replication.get(node).copied().flatten();
             matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
-        })
+        };
+        let mut picture = Picture {
+            own: self.node,
+            voters: members.voter_ids().map(NodeId).collect(),
+            learners: members.learner_ids().map(NodeId).collect(),
+            caught_up: replication
+                .keys()
+                .filter(|node| keeps_up(node))
+                .copied()
+                .map(NodeId)
+                .collect(),
+            answering,
+            nodes,
+            ..Picture::default()
+        };
+        picture.caught_up.insert(self.node);
+        let away = picture
+            .nodes
+            .iter()
+            .filter(|(node, row)| *node != self.node && (!row.healthy || !picture.answering.contains(node)))
+            .map(|(node, _)| *node)
+            .collect();
+        self.absences.note(&away, at);
+        picture.gone = &self.absences.longer_than(self.rules.replace_after, at) - &picture.answering;
+        let notes = {
+            let mut disks = lock(&self.disks);
+            disks.note(self.node, self.own_disk.read(), self.rules.slow_at(), at);
+            disks.forget_old(at);
+            if self.rules.demote_slow_disk {
+                picture.slow = disks.slow_for_long(at);
+            }
+            let decision = picture.decide();
+            let notes = notes::tell(&picture, &decision, &self.absences, &disks, &self.rules, at);
+            (decision.step, notes)
+        };
+        self.notes
+            .send_if_modified(|told| std::mem::replace(told, notes.1.clone()) != notes.1);
+        notes.0
     }
 
     async fn take(&self, step: &Step) -> Result<(), String> {
         let ids = |nodes: &BTreeSet<NodeId>| nodes.iter().map(|node| node.0).collect::<BTreeSet<u64>>();
         let change = match step {
             Step::Nothing | Step::Wait(_) => return Ok(()),
+            Step::HandOver(to) => {
+                tracing::info!(%to, "handing the leadership over: this node's disk is slow");
+                return leadership::hand_over_here(&self.raft, Some(*to)).await;
+            }
             Step::AddLearners(nodes) => {
                 ChangeMembers::AddNodes(nodes.iter().map(|node| (node.0, ())).collect())
             }
@@ -209,73 +256,5 @@ async fn nodes_changed(changes: &mut tokio::sync::broadcast::Receiver<crate::api
             Err(RecvError::Lagged(_)) => return true,
             Err(RecvError::Closed) => return false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jarvis_machine::rows::{NodeIntent, NodeRole};
-
-    use super::*;
-
-    fn set(nodes: &[u64]) -> BTreeSet<NodeId> {
-        nodes.iter().copied().map(NodeId).collect()
-    }
-
-    fn row(node: u64) -> (NodeId, NodeRow) {
-        let row = NodeRow {
-            name: format!("node-{node}").parse().expect("a name"),
-            role: NodeRole::Voter,
-            intent: NodeIntent::Active,
-            healthy: true,
-            mesh_address: String::new(),
-            http_url: String::new(),
-            version: String::new(),
-            level: 1,
-            joined_at_ms: 0,
-        };
-        (NodeId(node), row)
-    }
-
-    #[track_caller]
-    fn check(nodes: &[u64], voters: &[u64], learners: &[u64], behind: &[u64], expected: Step) {
-        let rows: Vec<_> = nodes.iter().copied().map(row).collect();
-        let behind = set(behind);
-        let step = next_step(&rows, &set(voters), &set(learners), |node| {
-            !behind.contains(&node)
-        });
-        assert_eq!(step, expected);
-    }
-
-    #[test]
-    fn each_step_follows_from_what_is_there() {
-        check(&[], &[1], &[], &[], Step::Nothing);
-        check(&[1], &[1], &[], &[], Step::Nothing);
-        check(&[1, 2, 3], &[1], &[], &[], Step::AddLearners(set(&[2, 3])));
-        check(&[1, 2, 3], &[1], &[2, 3], &[2, 3], Step::Wait(set(&[2, 3])));
-        check(&[1, 2, 3], &[1], &[2, 3], &[3], Step::Wait(set(&[3])));
-        check(&[1, 2, 3], &[1], &[2, 3], &[], Step::SetVoters(set(&[1, 2, 3])));
-        check(&[1, 2, 3, 4], &[1, 2, 3], &[4], &[], Step::Nothing);
-    }
-
-    #[test]
-    fn who_is_removed_stops_voting_at_once() {
-        check(
-            &[1, 2, 4],
-            &[1, 2, 3],
-            &[4],
-            &[],
-            Step::SetVoters(set(&[1, 2, 4])),
-        );
-        check(&[1, 2, 4], &[1, 2, 3], &[4], &[4], Step::SetVoters(set(&[1, 2])));
-        check(
-            &[1, 2, 4],
-            &[1, 2],
-            &[3, 4],
-            &[4],
-            Step::RemoveLearners(set(&[3])),
-        );
-        check(&[1, 2, 4], &[1, 2, 4], &[3], &[], Step::RemoveLearners(set(&[3])));
-        check(&[2], &[1], &[2], &[2], Step::Wait(set(&[2])));
     }
 }

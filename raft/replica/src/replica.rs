@@ -8,7 +8,8 @@
 //!                           ├─ Intake                   what the leader takes into the log
 //!                           ├─ ReadRounds               read indexes
 //!                           ├─ StateWatcher             who leads, how far we are
-//!                           └─ Reconciler               the membership, on the leader
+//!                           ├─ Reconciler               the membership, on the leader
+//!                           └─ Checkup                  what a member tells its leader of its disk
 //! ```
 //!
 //! Tasks hold openraft's handle but never [`ReplicaInner`]: dropping the last [`Replica`] cancels them, which ends openraft
@@ -23,7 +24,9 @@ use jarvis_types::{Incarnation, NodeId};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, watch};
 
+use crate::absence::Absences;
 use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState};
+use crate::checkup::Checkup;
 use crate::config::{ReplicaConfig, ReplicaDeps, StoreChoice};
 use crate::error::StartError;
 use crate::files::OpenError;
@@ -31,8 +34,9 @@ use crate::intake::Intake;
 use crate::leadership::StateWatcher;
 use crate::log::disk::LogDisk;
 use crate::log::{FaultyLog, LogStore, RedbLog, Runner};
-use crate::members::Reconciler;
+use crate::members::{Reconciler, Rules};
 use crate::network::Network;
+use crate::pilot::Pilot;
 use crate::proposer::Proposer;
 use crate::reads::{MAX_WAITING_READS, ReadRounds, Waiting};
 use crate::state::{StateMachine, StateShared, StateStore};
@@ -67,7 +71,8 @@ pub struct ReplicaInner {
     pub(crate) leader: watch::Receiver<Option<NodeId>>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) tasks: Tasks,
-    log: LogStore,
+    pub(crate) pilot: Arc<Pilot>,
+    pub(crate) log: LogStore,
 }
 
 impl Drop for ReplicaInner {
@@ -185,10 +190,30 @@ impl Replica {
             state: state_sender,
             leader: leader_sender,
         };
+        let rules = Rules {
+            replace_after: config.replace_after,
+            demote_slow_disk: config.demote_slow_disk,
+            lease: config.timers.election_max,
+        };
+        let (notes, notes_here) = watch::channel(Vec::new());
+        let pilot = Arc::new(Pilot::new(rules.slow_at(), log.sync_meter(), notes_here));
         let reconciler = Reconciler {
+            node: config.node,
             raft: raft.clone(),
             shared: Arc::clone(&state),
             state: replica_state.clone(),
+            rules,
+            own_disk: log.sync_meter(),
+            disks: pilot.disks(),
+            notes,
+            absences: Absences::default(),
+        };
+        let checkup = Checkup {
+            node: config.node,
+            transport: Arc::clone(&deps.transport),
+            leader: leader.clone(),
+            own_disk: log.sync_meter(),
+            heard: pilot.heard(),
         };
 
         let inner = Arc::new(ReplicaInner {
@@ -202,6 +227,7 @@ impl Replica {
             leader,
             transport: Arc::clone(&deps.transport),
             tasks: tasks.clone(),
+            pilot,
             log,
         });
         server::serve(&inner, &*deps.transport);
@@ -210,6 +236,7 @@ impl Replica {
         tasks.spawn_until_cancelled(rounds.run());
         tasks.spawn_until_cancelled(watcher.run());
         tasks.spawn_until_cancelled(reconciler.run());
+        tasks.spawn_until_cancelled(checkup.run());
         tracing::info!(node = %config.node, incarnation, "the replica has started");
         Ok(Self { inner })
     }

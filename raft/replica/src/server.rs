@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::intake::Intake;
+use crate::log::LogStore;
 use crate::replica::{ReplicaInner, lock};
 use crate::snapshot;
 use crate::state::StateShared;
 use crate::transport::{Pipe, Transport, services};
 use crate::types::{RPC_VERSION, Raft, TypeConfig};
-use crate::{forward, reads};
+use crate::{forward, heartbeat, reads};
 
 /// Requests served at once. openraft has one append and one vote a peer under way; the rest are forwarded batches.
 const MAX_REQUESTS: usize = 512;
@@ -50,6 +51,7 @@ pub(crate) fn serve(replica: &Arc<ReplicaInner>, transport: &dyn Transport) {
         services::PROPOSE,
         services::READ_INDEX,
         services::HAND_OVER,
+        services::CHECKUP,
     ] {
         let server = Arc::clone(&server);
         transport.serve(service, Arc::new(move |call: Call| server.take(call)));
@@ -69,10 +71,17 @@ impl Server {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return call.answer.refuse("too many requests are being served");
         };
+        if call.service == services::CHECKUP {
+            return match replica.pilot.hear(call.from, &call.body) {
+                Ok(body) => call.answer.send(Bytes::from(body)),
+                Err(why) => call.answer.refuse(why),
+            };
+        }
         let (raft, intake) = (replica.raft.clone(), Arc::clone(&replica.intake));
+        let log = replica.log.clone();
         drop(replica);
         self.tasks.spawn_until_cancelled(async move {
-            match answer(&raft, &intake, call.service, call.from, &call.body).await {
+            match answer(&raft, &log, &intake, call.service, call.from, &call.body).await {
                 Ok(body) => call.answer.send(Bytes::from(body)),
                 Err(why) => call.answer.refuse(why),
             }
@@ -113,6 +122,7 @@ async fn receive_snapshot(raft: &Raft, state: &StateShared, mut pipe: Pipe) {
 
 async fn answer(
     raft: &Raft,
+    log: &LogStore,
     intake: &Intake,
     service: Service,
     from: NodeId,
@@ -121,6 +131,9 @@ async fn answer(
     match service {
         services::APPEND => {
             let request: AppendEntriesRequest<TypeConfig> = decode(body)?;
+            if request.entries.is_empty() {
+                return encode(&heartbeat::answer(raft, log, request).await?);
+            }
             encode(&raft.append_entries(request).await.map_err(|e| e.to_string())?)
         }
         services::VOTE => {

@@ -19,6 +19,7 @@ mod power_tests;
 mod redb;
 #[cfg(test)]
 mod suite_tests;
+mod sync_meter;
 mod tail;
 mod traits;
 mod writer;
@@ -34,6 +35,8 @@ use self::disk::{LogDisk, LogWrite};
 pub(crate) use self::faulty::FaultyLog;
 pub use self::memory::MemoryLog;
 pub(crate) use self::redb::RedbLog;
+pub(crate) use self::sync_meter::SyncMeter;
+pub use self::sync_meter::SyncTime;
 use self::tail::Tail;
 pub(crate) use self::writer::Runner;
 use self::writer::{Done, Job};
@@ -44,6 +47,7 @@ use crate::types::{Entry, LogId, open_record, seal_record};
 pub(crate) struct LogStore {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Job>,
+    meter: SyncMeter,
 }
 
 struct Shared {
@@ -91,12 +95,37 @@ impl LogStore {
             tail: Mutex::new(tail),
         });
         let weak = Arc::downgrade(&shared);
-        let queue = writer::start(disk, runner, move |writes| {
+        let meter = SyncMeter::default();
+        let queue = writer::start(disk, runner, meter.clone(), move |writes| {
             if let Some(shared) = weak.upgrade() {
                 shared.on_synced(writes);
             }
         })?;
-        Ok(Self { shared, queue })
+        Ok(Self { shared, queue, meter })
+    }
+
+    /// Whether `log_id` is in the log and on the disk.
+    pub(crate) fn has_synced(&self, log_id: Option<LogId>) -> io::Result<bool> {
+        let Some(log_id) = log_id else {
+            return Ok(true);
+        };
+        {
+            let tail = self.shared.tail();
+            if log_id.index >= tail.synced_below {
+                return Ok(false);
+            }
+            if tail.purged.is_some_and(|purged| log_id.index <= purged.index) {
+                // What is purged was committed: there is one entry of that index.
+                return Ok(true);
+            }
+        }
+        let found = self.read(log_id.index, log_id.index + 1, usize::MAX)?;
+        Ok(found.first().is_some_and(|entry| entry.log_id() == log_id))
+    }
+
+    /// How long the disk takes to sync.
+    pub(crate) fn sync_meter(&self) -> SyncMeter {
+        self.meter.clone()
     }
 
     /// The last entry that is gone from it.

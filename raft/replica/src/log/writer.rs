@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::disk::{LogDisk, LogWrite};
 use super::memory::MemoryLog;
+use super::sync_meter::SyncMeter;
 use crate::types::TypeConfig;
 use crate::{metrics, threads};
 
@@ -57,6 +58,7 @@ pub(crate) enum Runner {
 pub(crate) fn start(
     disk: Arc<dyn LogDisk>,
     runner: &Runner,
+    meter: SyncMeter,
     flushed: impl Fn(&[LogWrite]) + Send + 'static,
 ) -> io::Result<mpsc::Sender<Job>> {
     let (queue, mut jobs) = mpsc::channel(QUEUE_JOBS);
@@ -64,7 +66,7 @@ pub(crate) fn start(
         Runner::Thread => threads::spawn("jarvis-log", move || {
             while let Some(first) = jobs.blocking_recv() {
                 let batch = Batch::gather(first, &mut jobs);
-                if batch.commit(&*disk, &flushed) {
+                if batch.commit(&*disk, Instant::now(), &meter, &flushed) {
                     return;
                 }
             }
@@ -76,11 +78,12 @@ pub(crate) fn start(
             tasks.spawn_until_cancelled(async move {
                 while let Some(first) = jobs.recv().await {
                     let batch = Batch::gather(first, &mut jobs);
+                    let began = Instant::now();
                     let takes = sync_takes + memory.begin(&batch.writes);
                     if !takes.is_zero() {
                         tokio::time::sleep(takes).await;
                     }
-                    if batch.commit(&*disk, &flushed) {
+                    if batch.commit(&*disk, began, &meter, &flushed) {
                         return;
                     }
                 }
@@ -125,16 +128,23 @@ impl Batch {
     }
 
     /// Makes it durable and tells everyone. True when the disk was closed.
-    fn commit(self, disk: &dyn LogDisk, flushed: &impl Fn(&[LogWrite])) -> bool {
+    fn commit(
+        self,
+        disk: &dyn LogDisk,
+        began: Instant,
+        meter: &SyncMeter,
+        flushed: &impl Fn(&[LogWrite]),
+    ) -> bool {
         // A clean end leaves nothing unsynced, not even hints.
         let sync = self.close.is_some() || self.writes.iter().any(LogWrite::needs_sync);
         let result = if self.writes.is_empty() && self.close.is_none() {
             Ok(())
         } else {
-            let began = Instant::now();
             let result = disk.write(&self.writes, sync);
             if sync {
-                metrics::log_synced(began.elapsed(), self.writes.len());
+                let took = began.elapsed();
+                meter.note(took);
+                metrics::log_synced(took, self.writes.len());
             }
             result
         };
