@@ -7,14 +7,17 @@
 //! - [`chat`]: a bare client of the chat socket. [`talker`]: one that talks without end and reconnects.
 //! - [`history`]: what talkers saw. [`laws`]: what must hold of it, one file each.
 //! - [`faults`]: kills, by pid. [`gaps`]: how long a client was without answers. [`storm`]: all of it together.
+pub mod about;
 pub mod bench;
 pub mod bench_calls;
 pub mod chat;
 pub mod cluster;
+pub mod crowd;
 pub mod faults;
 pub mod gaps;
 pub mod history;
 pub mod laws;
+pub mod measure;
 pub mod net;
 pub mod report;
 pub mod storm;

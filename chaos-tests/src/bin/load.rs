@@ -1,20 +1,18 @@
-//! `jarvis-load`: benchmarks and storms against clusters of real processes of its own.
+//! `jarvis-load`: benchmarks and faults against clusters of real processes of its own.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use jarvis_chaos::cluster::{Cluster, Options, find_jarvis};
-use jarvis_chaos::faults::Victim;
-use jarvis_chaos::gaps::percentile;
-use jarvis_chaos::report::{keep, say};
-use jarvis_chaos::storm::{self, Plan};
-use jarvis_chaos::{bench, bench_calls};
-use serde::Serialize;
-use tempfile::TempDir;
+use jarvis_chaos::bench_calls;
+use jarvis_chaos::cluster::{Options, find_jarvis};
+use jarvis_chaos::measure::failover::{self, Victim};
+use jarvis_chaos::measure::{Tool, benches, drills, netsplit, rolling, stress};
+use jarvis_chaos::net::{Way, enter};
 
-/// Benchmarks and storms against clusters of real processes of its own.
+/// Benchmarks and faults against clusters of real processes of its own.
 #[derive(Parser)]
 struct Arguments {
     /// The binary under test; else the one beside this tool.
@@ -23,13 +21,16 @@ struct Arguments {
     /// Where reports go.
     #[arg(long, global = true, default_value = "reports")]
     report: PathBuf,
+    /// Each node on a machine of its own, as far as the network can tell; measurements that cut cables always do that.
+    #[arg(long, global = true)]
+    machines: bool,
     #[command(subcommand)]
     what: What,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Everything but the drills.
+    /// Rates, latencies and what a node costs.
     All,
     /// Messages a second: one client, and 64.
     Messages {
@@ -49,6 +50,9 @@ enum What {
         /// Its folder.
         folder: PathBuf,
     },
+    /// Works until its standard input ends.
+    #[command(hide = true)]
+    Busy,
     /// Memory, CPU and disk of nodes that nobody talks to; time to ready.
     Idle {
         /// Seconds to watch.
@@ -82,13 +86,116 @@ enum What {
         #[arg(long, default_value_t = 10)]
         kills: usize,
     },
+    /// From a fault to the first answer of a session's next owner, with many sessions alive.
+    Failover {
+        /// Live sessions, over all nodes.
+        #[arg(long, default_value_t = 3_000)]
+        sessions: usize,
+        /// Sessions of the victim that ask without end.
+        #[arg(long, default_value_t = 60)]
+        probes: usize,
+        /// Faults of each kind.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Whom it hits, and how.
+        #[arg(long, value_delimiter = ',', default_value = "owner,leader")]
+        victim: Vec<Victim>,
+    },
+    /// A node is killed, and every session of it asks at once: until the last has answered with its state.
+    Takeover {
+        /// Live sessions, over all nodes: the victim has a third of them.
+        #[arg(long, default_value_t = 3_000)]
+        sessions: usize,
+        /// Kills of each kind.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Whom it hits, and how.
+        #[arg(long, value_delimiter = ',', default_value = "owner")]
+        victim: Vec<Victim>,
+    },
+    /// A busy machine and lossy links for a long time: nothing may fail over.
+    Stress {
+        /// How long.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// Live sessions.
+        #[arg(long, default_value_t = 150)]
+        sessions: usize,
+        /// Mesh datagrams that are lost on each way, of a hundred.
+        #[arg(long, default_value_t = 5)]
+        loss: u8,
+        /// Processes that do nothing but work.
+        #[arg(long, default_value_t = 8)]
+        busy: usize,
+        /// Stops a random node for so many milliseconds now and then.
+        #[arg(long)]
+        pause_ms: Option<u64>,
+        /// How often.
+        #[arg(long, default_value_t = 10)]
+        pause_every_s: u64,
+        /// Makes every sync of the log take so many milliseconds longer.
+        #[arg(long)]
+        sync_delay_ms: Option<u64>,
+        /// Timers of the mesh, such as slow-disk.
+        #[arg(long)]
+        profile: Option<String>,
+        /// Name of the report.
+        #[arg(long, default_value = "stress")]
+        name: String,
+    },
+    /// A rolling restart under load.
+    Rolling {
+        /// Restarts of each node.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Live sessions.
+        #[arg(long, default_value_t = 300)]
+        sessions: usize,
+        /// Among them, sessions that ask without end.
+        #[arg(long, default_value_t = 12)]
+        probes: usize,
+    },
+    /// One node is cut off from the others for a while, and clients still reach it.
+    Netsplit {
+        /// Live sessions.
+        #[arg(long, default_value_t = 3_000)]
+        sessions: usize,
+        /// Cuts.
+        #[arg(long, default_value_t = 4)]
+        rounds: usize,
+        /// How long each lasts.
+        #[arg(long, default_value_t = 5_000)]
+        cut_ms: u64,
+    },
+}
+
+impl What {
+    /// Whether it cuts cables.
+    fn needs_machines(&self) -> bool {
+        match self {
+            Self::Failover { victim, .. } | Self::Takeover { victim, .. } => {
+                victim.iter().any(|victim| victim.vanishes())
+            }
+            Self::Stress { loss, .. } => *loss > 0,
+            Self::Netsplit { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    if let What::CallNode { folder } = &arguments.what {
-        return bench_calls::child(folder).await;
+async fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::parse();
+    match &arguments.what {
+        What::CallNode { folder } => return bench_calls::child(folder).await.map(|()| ExitCode::SUCCESS),
+        What::Busy => return stress::work().map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
+    arguments.machines |= arguments.what.needs_machines();
+    if arguments.machines
+        && let Way::Ended(code) = enter().await?
+    {
+        return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
     }
     let jarvis = match &arguments.jarvis {
         Some(path) => path
@@ -99,165 +206,102 @@ async fn main() -> Result<()> {
     let tool = Tool {
         options: Options::unlimited(jarvis),
         report: arguments.report,
+        machines: arguments.machines,
     };
-    match arguments.what {
-        What::All => {
-            tool.idle(Duration::from_secs(30)).await?;
-            tool.messages(Duration::from_secs(10)).await?;
-            tool.calls(Duration::from_secs(5)).await?;
-            tool.sockets(10_000, 3_000).await
-        }
-        What::Calls { seconds } => tool.calls(Duration::from_secs(seconds)).await,
-        What::CallNode { .. } => Ok(()),
-        What::Messages { seconds } => tool.messages(Duration::from_secs(seconds)).await,
-        What::Idle { seconds } => tool.idle(Duration::from_secs(seconds)).await,
-        What::Sockets { idle, talking } => tool.sockets(idle, talking).await,
-        What::Drills { rounds } => tool.drills(rounds).await,
+    Box::pin(measure(&tool, arguments.what)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(tool: &Tool, what: What) -> Result<()> {
+    match what {
+        What::CallNode { .. } | What::Busy => Ok(()),
+        What::All => benches::all(tool).await,
+        What::Messages { seconds } => benches::messages(tool, Duration::from_secs(seconds)).await,
+        What::Calls { seconds } => benches::calls(tool, Duration::from_secs(seconds)).await,
+        What::Idle { seconds } => benches::idle(tool, Duration::from_secs(seconds)).await,
+        What::Sockets { idle, talking } => benches::sockets(tool, idle, talking).await,
+        What::Drills { rounds } => drills::drills(tool, rounds).await,
         What::Storm {
             sessions,
             messages,
             kills,
-        } => tool.storm(sessions, messages, kills).await,
-    }
-}
-
-struct Tool {
-    options: Options,
-    report: PathBuf,
-}
-
-#[derive(Serialize)]
-struct Gaps {
-    victim: &'static str,
-    kills: usize,
-    gaps: usize,
-    p50_ms: u128,
-    p99_ms: u128,
-    max_ms: u128,
-}
-
-#[derive(Serialize)]
-struct StormReport {
-    laws_broken: Vec<String>,
-    messages: usize,
-    answered: usize,
-    sessions: usize,
-    reconnects: u64,
-    unavailable: usize,
-    kills: Vec<Gaps>,
-}
-
-impl Tool {
-    async fn cluster(&self) -> Result<(TempDir, Cluster)> {
-        let data = tempfile::tempdir()?;
-        let cluster = Cluster::start(&data, self.options.clone()).await?;
-        Ok((data, cluster))
-    }
-
-    async fn messages(&self, lasting: Duration) -> Result<()> {
-        let (_data, cluster) = self.cluster().await?;
-        // A first, unmeasured run warms the file system and the branch predictors alike.
-        bench::messages(&cluster, 8, Duration::from_secs(2)).await?;
-        let mut all = Vec::new();
-        for clients in [1, 64] {
-            all.push(bench::messages(&cluster, clients, lasting).await?);
-        }
-        keep(&self.report, "messages", &all)?;
-        cluster.stop().await.map(drop)
-    }
-
-    async fn calls(&self, lasting: Duration) -> Result<()> {
-        keep(
-            &self.report,
-            "calls",
-            &bench_calls::calls(std::env::current_exe()?, lasting).await?,
-        )
-    }
-
-    async fn idle(&self, lasting: Duration) -> Result<()> {
-        let (_data, cluster) = self.cluster().await?;
-        say(&format!("ready after {:?}", cluster.ready_after));
-        // Start-up is not idleness.
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        keep(&self.report, "idle", &bench::idle(&cluster, lasting).await?)?;
-        cluster.stop().await.map(drop)
-    }
-
-    async fn sockets(&self, idle: usize, talking: usize) -> Result<()> {
-        let (_data, cluster) = self.cluster().await?;
-        let node = cluster.nodes.first().context("there are nodes")?.clone();
-        keep(
-            &self.report,
-            "sockets-idle",
-            &bench::idle_sockets(&cluster, &node, idle).await?,
-        )?;
-        keep(
-            &self.report,
-            "sockets-talking",
-            &bench::talking(&cluster, talking, 5).await?,
-        )?;
-        cluster.stop().await.map(drop)
-    }
-
-    async fn drills(&self, rounds: usize) -> Result<()> {
-        let victims = [Victim::Owner, Victim::Leader, Victim::Gateway];
-        let kills: Vec<Victim> = (0..rounds).flat_map(|_| victims).collect();
-        let plan = Plan {
-            sessions: 12,
-            messages: usize::MAX,
-            pause: Duration::from_millis(10),
-            kills,
-            calm: Duration::from_secs(2),
-            stop_after_kills: true,
-        };
-        self.run("drills", &plan).await
-    }
-
-    async fn storm(&self, sessions: usize, messages: usize, kills: usize) -> Result<()> {
-        let plan = Plan {
+        } => drills::storm(tool, sessions, messages, kills).await,
+        What::Failover {
             sessions,
-            messages,
-            pause: Duration::from_millis(250),
-            kills: (0..kills).map(|n| Victim::Any(n * 7 / 3)).collect(),
-            calm: Duration::from_secs(2),
-            stop_after_kills: false,
-        };
-        self.run("storm", &plan).await
+            probes,
+            rounds,
+            victim,
+        } => {
+            let name = if tool.machines {
+                "failover-machines"
+            } else {
+                "failover"
+            };
+            let probes = probes.max(1);
+            failover::run(tool, name, &plan(sessions, probes, rounds, victim)).await
+        }
+        What::Takeover {
+            sessions,
+            rounds,
+            victim,
+        } => failover::run(tool, "takeover", &plan(sessions, 0, rounds, victim)).await,
+        What::Stress {
+            minutes,
+            sessions,
+            loss,
+            busy,
+            pause_ms,
+            pause_every_s,
+            sync_delay_ms,
+            profile,
+            name,
+        } => {
+            let plan = stress::Plan {
+                minutes,
+                sessions,
+                loss_percent: loss,
+                busy,
+                pauses: pause_ms.map(|for_ms| stress::Pauses {
+                    for_ms,
+                    every_s: pause_every_s,
+                }),
+                sync_delay_ms,
+                profile,
+            };
+            stress::run(tool, &name, plan).await
+        }
+        What::Rolling {
+            rounds,
+            sessions,
+            probes,
+        } => {
+            let plan = rolling::Plan {
+                rounds,
+                sessions,
+                probes,
+            };
+            rolling::run(tool, &plan).await
+        }
+        What::Netsplit {
+            sessions,
+            rounds,
+            cut_ms,
+        } => {
+            let plan = netsplit::Plan {
+                sessions,
+                rounds,
+                cut_ms,
+            };
+            netsplit::run(tool, &plan).await
+        }
     }
+}
 
-    async fn run(&self, name: &str, plan: &Plan) -> Result<()> {
-        let (_data, mut cluster) = self.cluster().await?;
-        let verdict = storm::run(&mut cluster, plan).await?;
-        let gaps = ["owner", "leader", "gateway", "any"]
-            .into_iter()
-            .filter_map(|victim| {
-                let kills = verdict
-                    .kills
-                    .iter()
-                    .filter(|kill| kill.victim.name() == victim)
-                    .count();
-                let gaps = verdict.gaps_of(victim);
-                let at = |share| percentile(&gaps, share).as_millis();
-                (kills > 0).then(|| Gaps {
-                    victim,
-                    kills,
-                    gaps: gaps.len(),
-                    p50_ms: at(0.5),
-                    p99_ms: at(0.99),
-                    max_ms: at(1.0),
-                })
-            });
-        let report = StormReport {
-            laws_broken: verdict.broken.iter().map(ToString::to_string).collect(),
-            messages: verdict.said,
-            answered: verdict.answered,
-            sessions: verdict.histories.len(),
-            reconnects: verdict.histories.iter().map(|h| h.reconnects).sum(),
-            unavailable: verdict.histories.iter().map(|h| h.unavailable.len()).sum(),
-            kills: gaps.collect(),
-        };
-        keep(&self.report, name, &report)?;
-        cluster.stop().await?;
-        verdict.into_result().map(drop)
+fn plan(sessions: usize, probes: usize, rounds: usize, victims: Vec<Victim>) -> failover::Plan {
+    failover::Plan {
+        sessions,
+        probes,
+        rounds,
+        victims,
     }
 }

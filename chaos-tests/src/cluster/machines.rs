@@ -59,7 +59,9 @@ impl Machines {
             machines.give(name, "join", Some(token)).await?;
             machines.run(name)?;
         }
-        let made = machines.ask("node1", &["token", "create", "--label", "load"]).await?;
+        let made = machines
+            .ask("node1", &["token", "create", "--label", "load"])
+            .await?;
         let token = made["token"].as_str().context("a token is made")?.to_owned();
         Ok((machines, token))
     }

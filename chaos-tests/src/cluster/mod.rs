@@ -5,6 +5,7 @@
 
 mod machines;
 mod process;
+mod shape;
 mod up;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 pub use self::machines::Machines;
-use self::process::{free_ports, wait_gone};
 pub use self::process::{Stopped, signal};
+use self::process::{free_ports, wait_gone};
+pub use self::shape::Shape;
 use self::up::{Up, UpFile};
 use crate::net::Weather;
 
@@ -274,19 +276,6 @@ impl Cluster {
         }
     }
 
-    /// `POST path` at a node.
-    ///
-    /// # Errors
-    /// Where it does not answer with success.
-    pub async fn post(&self, node: &NodeProcess, path: &str, body: &serde_json::Value) -> Result<String> {
-        let url = format!("{}{path}", node.url.trim_end_matches('/'));
-        let asked = self.http.post(&url).bearer_auth(&self.token).json(body);
-        let answer = asked.send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{url} answers {status}: {text}");
-        Ok(text)
-    }
-
     /// Name of the leader, as some node that answers sees it.
     ///
     /// # Errors
@@ -413,6 +402,19 @@ impl Eyes {
         let status = answer.status();
         ensure!(status.is_success(), "{url} answers {status}");
         Ok(answer.text().await?)
+    }
+
+    /// `POST path` at a node.
+    ///
+    /// # Errors
+    /// Where it does not answer with success.
+    pub async fn post(&self, node: &NodeProcess, path: &str, body: &serde_json::Value) -> Result<String> {
+        let url = format!("{}{path}", node.url.trim_end_matches('/'));
+        let asked = self.http.post(&url).bearer_auth(&self.token).json(body);
+        let answer = asked.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{url} answers {status}: {text}");
+        Ok(text)
     }
 }
 

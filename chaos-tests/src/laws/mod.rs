@@ -1,6 +1,8 @@
 //! What must hold, whatever was killed: each law in its own file.
 pub mod answered_once;
+pub mod minority;
 pub mod nothing_lost;
+pub mod one_owner;
 pub mod same_everywhere;
 pub mod sequence;
 

@@ -30,7 +30,14 @@ fn command(program: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args([
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
     command.arg("--").arg(program).kill_on_drop(true);
     command
 }
@@ -47,9 +54,10 @@ pub async fn enter() -> Result<Way> {
     possible().await?;
     let mut tool = command(&std::env::current_exe()?);
     tool.args(std::env::args_os().skip(1)).env(MARK, "1");
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut child = tool.spawn().context("setpriv does not start: install util-linux")?;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut child = tool
+        .spawn()
+        .context("setpriv does not start: install util-linux")?;
     let code = tokio::select! {
         status = child.wait() => status?.code().unwrap_or(1),
         // `unshare` itself waits such signals out; its end is the end of everything inside.
@@ -93,15 +101,17 @@ pub async fn possible() -> Result<()> {
 ///
 /// # Errors
 /// Where this process is not alone in its namespaces, which would change somebody else's machine.
-#[allow(clippy::disallowed_methods, reason = "the tool's one task that outlives every measurement")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the tool's one task that outlives every measurement"
+)]
 pub async fn prepare() -> Result<()> {
     ensure!(
         std::process::id() == 1,
         "{MARK} is set, but this process is not the first of a namespace of its own: unset it"
     );
     // Process 1 is deaf to signals that it does not ask for.
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

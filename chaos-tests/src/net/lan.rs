@@ -30,7 +30,11 @@ impl Lan {
     /// Where the kernel refuses.
     pub async fn lay(machines: u8) -> Result<Self> {
         run("ip", &["link", "add", "hub", "type", "bridge"]).await?;
-        run("ip", &["addr", "add", &format!("{}/24", address(None)), "dev", "hub"]).await?;
+        run(
+            "ip",
+            &["addr", "add", &format!("{}/24", address(None)), "dev", "hub"],
+        )
+        .await?;
         run("ip", &["link", "set", "hub", "up"]).await?;
         for machine in 0..machines {
             let (space, cable) = (space(machine), format!("cable{machine}"));
@@ -38,7 +42,9 @@ impl Lan {
             run("ip", &["netns", "add", &space]).await?;
             run(
                 "ip",
-                &["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &space],
+                &[
+                    "link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &space,
+                ],
             )
             .await?;
             run("ip", &["link", "set", &cable, "master", "hub", "up"]).await?;

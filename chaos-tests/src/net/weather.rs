@@ -102,7 +102,11 @@ mod tests {
     #[test]
     fn a_machine_that_vanished_neither_hears_nor_is_heard() {
         let weather = Weather::vanished(1, 3);
-        let gone = ["ip saddr 10.77.0.254 drop", "ip saddr 10.77.0.1 drop", "ip saddr 10.77.0.3 drop"];
+        let gone = [
+            "ip saddr 10.77.0.254 drop",
+            "ip saddr 10.77.0.1 drop",
+            "ip saddr 10.77.0.3 drop",
+        ];
         assert_eq!(drops(&weather, Place::Machine(1)), gone);
         for other in [Place::Clients, Place::Machine(0), Place::Machine(2)] {
             assert_eq!(drops(&weather, other), ["ip saddr 10.77.0.2 drop"], "{other:?}");

@@ -1,0 +1,109 @@
+//! The measurements of `jarvis-load`, one file each: what is done, what is reported.
+pub mod benches;
+pub mod drills;
+pub mod failover;
+pub mod netsplit;
+pub mod rolling;
+mod slow_disk;
+pub mod stress;
+mod watcher;
+mod witness;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::cluster::{Cluster, Options};
+use crate::gaps::percentile;
+use crate::laws::Broken;
+
+/// What every measurement is given.
+pub struct Tool {
+    /// How clusters are started.
+    pub options: Options,
+    /// Where reports go.
+    pub report: PathBuf,
+    /// Whether nodes live on machines of their own.
+    pub machines: bool,
+}
+
+impl Tool {
+    /// A cluster of its own.
+    ///
+    /// # Errors
+    /// Where it does not get ready.
+    pub async fn cluster(&self) -> Result<(TempDir, Cluster)> {
+        let data = tempfile::tempdir()?;
+        let cluster = if self.machines {
+            Cluster::start_on_machines(&data, self.options.clone()).await?
+        } else {
+            Cluster::start(&data, self.options.clone()).await?
+        };
+        Ok((data, cluster))
+    }
+}
+
+/// Times of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Times {
+    /// How many.
+    pub count: usize,
+    /// The shortest, in milliseconds.
+    pub min_ms: f64,
+    /// Median, in milliseconds.
+    pub p50_ms: f64,
+    /// In milliseconds.
+    pub p90_ms: f64,
+    /// In milliseconds.
+    pub p99_ms: f64,
+    /// The longest, in milliseconds.
+    pub max_ms: f64,
+}
+
+impl Times {
+    /// What can be said of some times.
+    pub fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let ms = |time: Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
+        Self {
+            count: times.len(),
+            min_ms: ms(times.first().copied().unwrap_or_default()),
+            p50_ms: ms(percentile(&times, 0.5)),
+            p90_ms: ms(percentile(&times, 0.9)),
+            p99_ms: ms(percentile(&times, 0.99)),
+            max_ms: ms(percentile(&times, 1.0)),
+        }
+    }
+}
+
+/// Laws that were broken, for a report.
+pub(crate) fn told(broken: &[Broken]) -> Vec<String> {
+    broken.iter().map(ToString::to_string).collect()
+}
+
+/// Fails where something was broken.
+pub(crate) fn verdict(broken: &[String]) -> Result<()> {
+    anyhow::ensure!(
+        broken.is_empty(),
+        "{} laws broken:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_milliseconds() {
+        let times = Times::of((1..=100).rev().map(Duration::from_millis).collect());
+        assert_eq!((times.count, times.min_ms, times.max_ms), (100, 1.0, 100.0));
+        assert_eq!((times.p50_ms, times.p90_ms, times.p99_ms), (50.0, 90.0, 99.0));
+        assert_eq!(Times::of(Vec::new()), Times::default());
+    }
+}
