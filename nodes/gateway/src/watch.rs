@@ -38,7 +38,8 @@ fn apply(shared: &Shared, changes: &[Change]) {
             Change::Placed { .. }
             | Change::KindRegistered(_)
             | Change::SessionCreated { .. }
-            | Change::Appended { .. } => {}
+            | Change::Appended { .. }
+            | Change::LevelRaised(_) => {}
         }
     }
     users
