@@ -1,0 +1,209 @@
+//! The faults of a seed: a plan made before the run begins.
+
+use std::time::Duration;
+
+use crate::operator::Order;
+use crate::rng::Rng;
+use crate::world::Size;
+
+/// Something goes wrong, or gets well again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The power of a machine fails; what was being synced may be there all the same.
+    Crash {
+        /// Which machine.
+        machine: usize,
+        /// Whether what was being synced is there.
+        finish_sync: bool,
+        /// Until the power is back.
+        down_ms: u64,
+    },
+    /// The power of all machines fails.
+    PowerCut {
+        /// Until it is back.
+        down_ms: u64,
+    },
+    /// A node is told to go away, as by SIGTERM, and is started again.
+    Restart {
+        /// Which machine.
+        machine: usize,
+    },
+    /// The ways for which the bit `from * 8 + to` is set are cut, all others open.
+    Cut {
+        /// Which.
+        ways: u64,
+        /// What it looks like.
+        shape: &'static str,
+    },
+    /// People cannot reach a machine, or can again.
+    Unreachable {
+        /// Which machine.
+        machine: usize,
+        /// Whether it is so.
+        is: bool,
+    },
+    /// Datagrams are lost and doubled.
+    Disturb {
+        /// Of a million.
+        loss_ppm: u64,
+        /// Of a million.
+        double_ppm: u64,
+    },
+    /// The way between machines takes as long as this at most.
+    Latency {
+        /// Longest.
+        max_ms: u64,
+    },
+    /// A disk's syncs take longer.
+    SlowDisk {
+        /// Which machine.
+        machine: usize,
+        /// By how much.
+        by: Duration,
+    },
+    /// A disk is full, or has room again.
+    FullDisk {
+        /// Which machine.
+        machine: usize,
+        /// Whether it is so.
+        is: bool,
+    },
+    /// A wall clock jumps, and runs at another pace from there on.
+    Clock {
+        /// Which machine.
+        machine: usize,
+        /// How far ahead it is.
+        offset_ms: i64,
+        /// How much too fast it runs.
+        drift_ppm: i64,
+    },
+    /// The operator does something.
+    Order(Order),
+}
+
+/// Faults in the order of their times, in milliseconds since the beginning of the phase of faults.
+pub type Plan = Vec<(u64, Fault)>;
+
+/// Bit of a way between two machines.
+pub fn way(from: usize, to: usize) -> u64 {
+    1 << (from * 8 + to)
+}
+
+/// The faults of a seed over `during_ms`.
+pub fn plan(seed: u64, size: Size, during_ms: u64) -> Plan {
+    let rng = Rng::new(seed, "faults");
+    let mut plan = Plan::new();
+    // Some seeds are stormy, some nearly quiet.
+    let apart_ms = rng.range(400, 3_000);
+    let mut at_ms = rng.range(0, apart_ms);
+    let mut planner = Planner {
+        added: false,
+        removed: false,
+    };
+    while at_ms < during_ms {
+        planner.one(&rng, size, at_ms, during_ms, &mut plan);
+        at_ms += rng.range(apart_ms / 4, apart_ms * 2);
+    }
+    plan.sort_by_key(|(at_ms, _)| *at_ms);
+    plan
+}
+
+struct Planner {
+    added: bool,
+    removed: bool,
+}
+
+impl Planner {
+    fn one(&mut self, rng: &Rng, size: Size, at_ms: u64, during_ms: u64, plan: &mut Plan) {
+        let machine = rng.range(0, size.nodes as u64) as usize;
+        let lasts_ms = rng.range(100, 4_000).min(during_ms - at_ms);
+        let until_ms = at_ms + lasts_ms;
+        match rng.range(0, 100) {
+            0..22 => plan.push((
+                at_ms,
+                Fault::Crash {
+                    machine,
+                    finish_sync: rng.coin(),
+                    down_ms: rng.range(20, 3_000),
+                },
+            )),
+            22..26 => plan.push((
+                at_ms,
+                Fault::PowerCut {
+                    down_ms: rng.range(20, 1_500),
+                },
+            )),
+            26..31 => plan.push((at_ms, Fault::Restart { machine })),
+            31..53 => {
+                let (ways, shape) = shape(rng, size.nodes + size.spares);
+                plan.push((at_ms, Fault::Cut { ways, shape }));
+                plan.push((until_ms, Fault::Cut { ways: 0, shape: "none" }));
+            }
+            53..58 => {
+                plan.push((at_ms, Fault::Unreachable { machine, is: true }));
+                plan.push((until_ms, Fault::Unreachable { machine, is: false }));
+            }
+            58..66 => {
+                let (loss_ppm, double_ppm) = (rng.range(0, 250_000), rng.range(0, 100_000));
+                plan.push((at_ms, Fault::Disturb { loss_ppm, double_ppm }));
+                plan.push((until_ms, Fault::Disturb { loss_ppm: 0, double_ppm: 0 }));
+            }
+            66..72 => {
+                plan.push((at_ms, Fault::Latency { max_ms: rng.range(20, 200) }));
+                plan.push((until_ms, Fault::Latency { max_ms: rng.range(2, 10) }));
+            }
+            72..79 => {
+                let by = Duration::from_millis(rng.range(20, 700));
+                plan.push((at_ms, Fault::SlowDisk { machine, by }));
+                plan.push((until_ms, Fault::SlowDisk { machine, by: Duration::ZERO }));
+            }
+            79..82 => {
+                plan.push((at_ms, Fault::FullDisk { machine, is: true }));
+                plan.push((until_ms, Fault::FullDisk { machine, is: false }));
+            }
+            82..88 => plan.push((
+                at_ms,
+                Fault::Clock {
+                    machine,
+                    offset_ms: rng.range(0, 20_000) as i64 - 10_000,
+                    drift_ppm: rng.range(0, 40_000) as i64 - 20_000,
+                },
+            )),
+            88..93 => {
+                plan.push((at_ms, Fault::Order(Order::Drain(machine))));
+                plan.push((until_ms, Fault::Order(Order::Undrain(machine))));
+            }
+            93..97 if !self.added => {
+                self.added = true;
+                plan.push((at_ms, Fault::Order(Order::Add(size.nodes))));
+            }
+            _ if !self.removed && size.nodes > 3 => {
+                self.removed = true;
+                plan.push((at_ms, Fault::Order(Order::Remove(machine))));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Ways that are cut, of so many machines.
+fn shape(rng: &Rng, machines: usize) -> (u64, &'static str) {
+    let all = || (0..machines).flat_map(move |from| (0..machines).map(move |to| (from, to)));
+    let collect = |cut: &dyn Fn(usize, usize) -> bool| {
+        all()
+            .filter(|(from, to)| from != to && cut(*from, *to))
+            .fold(0, |ways, (from, to)| ways | way(from, to))
+    };
+    let (a, b) = (rng.range(0, machines as u64) as usize, rng.range(0, machines as u64) as usize);
+    let side = rng.next();
+    let is_left = |machine: usize| side >> machine & 1 == 1;
+    match rng.range(0, 6) {
+        0 => (collect(&|from, to| from == a || to == a), "one alone"),
+        1 => (collect(&|from, to| is_left(from) != is_left(to)), "two sides"),
+        // Two sides, and one machine that hears both.
+        2 => (collect(&|from, to| is_left(from) != is_left(to) && from != a && to != a), "a bridge"),
+        3 => (collect(&|from, _| from == a), "one is not heard"),
+        4 => (collect(&|_, to| to == a), "one does not hear"),
+        _ => (collect(&|from, to| from == a && to == b), "one way"),
+    }
+}

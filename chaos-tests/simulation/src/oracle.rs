@@ -1,0 +1,189 @@
+//! Trusts nobody: sees what every node applies and what every client is told, and checks the laws as it happens.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jarvis_machine::command::Proposal;
+use jarvis_machine::reply::Outcome;
+use jarvis_replica::simulated::{AppliedEntry, Observer};
+use jarvis_types::codec;
+
+use crate::laws::acknowledged::Acknowledged;
+use crate::laws::leader::OneLeader;
+use crate::laws::log::LogsMatch;
+use crate::laws::owner::SingleWriter;
+use crate::laws::reads::Reads;
+use crate::laws::transcript::Transcripts;
+use crate::laws::{Broken, Entry};
+use crate::trace::Trace;
+
+/// The version of encoded outcomes.
+const OUTCOME_VERSION: u8 = 1;
+
+/// Checks the laws.
+pub struct Oracle {
+    trace: Arc<Trace>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    broken: Vec<Broken>,
+    log: LogsMatch,
+    leaders: OneLeader,
+    owners: SingleWriter,
+    transcripts: Transcripts,
+    acknowledged: Acknowledged,
+    reads: Reads,
+}
+
+impl State {
+    fn check(&mut self, law: &'static str, result: Result<(), String>) {
+        if let Err(what) = result {
+            self.broken.push(Broken { law, what });
+        }
+    }
+}
+
+impl Oracle {
+    /// An oracle that has seen nothing.
+    pub fn new(trace: Arc<Trace>) -> Self {
+        Self {
+            trace,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was broken so far.
+    pub fn broken(&self) -> Vec<Broken> {
+        self.state().broken.clone()
+    }
+
+    /// Something was found broken elsewhere.
+    pub fn report(&self, law: &'static str, what: String) {
+        self.state().broken.push(Broken { law, what });
+    }
+
+    /// A machine begins anew: it may apply again what it applied before.
+    pub fn restarted(&self, machine: usize) {
+        self.state().log.restarted(machine);
+    }
+
+    /// What a node says of who leads.
+    pub fn leads(&self, term: u64, leader: u64, told_by: usize) {
+        let mut state = self.state();
+        let result = state.leaders.told(term, leader, told_by);
+        state.check("one leader a term", result);
+    }
+
+    /// A client was shown an entry.
+    pub fn shown(&self, session: &str, entry: &Entry) {
+        let mut state = self.state();
+        let State {
+            acknowledged,
+            transcripts,
+            ..
+        } = &mut *state;
+        let result = acknowledged.shown(session, entry, transcripts);
+        state.check("what a client is shown is committed", result);
+    }
+
+    /// A message begins to be said.
+    pub fn say_begins(&self, session: usize, talker: usize, id: &str) {
+        self.state().reads.say_begins(session, talker as u64, id);
+    }
+
+    /// It was said.
+    pub fn say_ends(&self, session: usize, talker: usize) {
+        self.state().reads.say_ends(session, talker as u64);
+    }
+
+    /// A linearizable read begins. Gives its number.
+    pub fn read_begins(&self, session: usize) -> u64 {
+        self.state().reads.read_begins(session)
+    }
+
+    /// It ended, and saw these messages.
+    pub fn read_ends(&self, session: usize, number: u64, ids: &[String]) {
+        self.state().reads.read_ends(session, number, ids);
+    }
+
+    /// Checks what can be checked only at the end.
+    pub fn finish(&self) {
+        let mut state = self.state();
+        let results = state.reads.check();
+        for result in results {
+            state.check("reads and writes are linearizable", result);
+        }
+        let result = state.transcripts.check_answered();
+        state.check("every message is answered", result);
+    }
+
+    /// Entries applied, messages and replies in them, linearizable reads.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let state = self.state();
+        (state.log.len(), state.transcripts.len(), state.reads.len())
+    }
+
+    fn applied(&self, machine: usize, entry: &AppliedEntry<'_>) {
+        let mut state = self.state();
+        let (hash, first) = match state.log.applied(machine, entry) {
+            Ok(news) => news,
+            Err(what) => {
+                state.check("logs match", Err(what));
+                return;
+            }
+        };
+        drop(state);
+        self.trace
+            .event(format_args!("m{} applies {} {hash:016x}", machine + 1, entry.index));
+        if !first {
+            return;
+        }
+        let Some(proposal) = entry.proposal else { return };
+        let Ok(proposal) = Proposal::decode(proposal) else {
+            return self.report("logs match", format!("entry {} does not decode", entry.index));
+        };
+        let outcome: Outcome = match codec::decode(OUTCOME_VERSION, entry.outcome) {
+            Ok(outcome) => outcome,
+            Err(error) => return self.report("logs match", format!("outcome of {}: {error}", entry.index)),
+        };
+        let mut state = self.state();
+        let result = state.owners.applied(entry.index, &proposal, &outcome);
+        state.check("one owner whose writes count", result);
+        let result = state.transcripts.applied(entry.index, &proposal, &outcome);
+        state.check("seq without gap or repeat, ids once", result);
+    }
+}
+
+/// The oracle's eyes on one machine.
+pub struct Witness {
+    oracle: Arc<Oracle>,
+    machine: usize,
+}
+
+impl Witness {
+    /// On `machine`.
+    pub fn new(oracle: &Arc<Oracle>, machine: usize) -> Self {
+        Self {
+            oracle: Arc::clone(oracle),
+            machine,
+        }
+    }
+}
+
+impl Observer for Witness {
+    fn applied(&self, entry: &AppliedEntry<'_>) {
+        self.oracle.applied(self.machine, entry);
+    }
+
+    fn replaced(&self, index: u64) {
+        self.oracle
+            .trace
+            .event(format_args!("m{} takes a snapshot up to {index}", self.machine + 1));
+        self.oracle.state().log.replaced(self.machine, index);
+    }
+}

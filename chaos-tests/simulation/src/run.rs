@@ -1,0 +1,420 @@
+//! One run of one seed, in a thread that does nothing else before it and after it: some counters are a process's own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use jarvis_host::SeededEntropy;
+use jarvis_replica::simulated::Bite;
+use jarvis_types::ClusterId;
+use turmoil::{Builder, Sim};
+
+use crate::clock::EPOCH;
+use crate::faults::{Fault, plan, way};
+use crate::laws::{Broken, same};
+use crate::operator::{self, Order};
+use crate::rng::Rng;
+use crate::world::{PEOPLE, Phase, World};
+use crate::{system, talker};
+
+/// Virtual time goes on by this much a step, which is also the least a datagram takes.
+const TICK: Duration = Duration::from_millis(1);
+/// Longest way of a datagram unless a fault makes it longer.
+const LATENCY: Duration = Duration::from_millis(5);
+/// How long things go wrong unless told otherwise, in virtual milliseconds.
+pub const FAULTS_MS: u64 = 15_000;
+/// How long a cluster may take to come into being.
+const SETUP_LIMIT: Duration = Duration::from_secs(30);
+/// How long all may take to be well again once everything is healed.
+const CALM_LIMIT: Duration = Duration::from_secs(60);
+/// How long a node that ended by itself stays down.
+const RESTART_PAUSE_MS: u64 = 1_000;
+/// Between two comparisons of all tables.
+const COMPARE_EVERY_MS: u64 = 500;
+/// How long a run may be in all; never reached.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Whether to write the trace to stderr.
+    pub lines: bool,
+    /// The fault to put back.
+    pub bite: Option<Bite>,
+    /// How long things go wrong, in milliseconds.
+    pub faults_ms: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Hash of the trace.
+    pub hash: u64,
+    /// Events in the trace.
+    pub events: u64,
+    /// Virtual time it took.
+    pub simulated: Duration,
+    /// Log entries applied.
+    pub entries: u64,
+    /// Messages and replies in them.
+    pub messages: u64,
+    /// Linearizable reads.
+    pub reads: u64,
+    /// What was broken; nothing, where all is well.
+    pub broken: Vec<Broken>,
+}
+
+/// Panics of this process: tokio swallows those of tasks, and a run with one has failed.
+#[derive(Clone, Default)]
+struct Panics(Arc<Mutex<Vec<String>>>);
+
+impl Panics {
+    fn watch() -> Self {
+        let panics = Self::default();
+        let noting = panics.clone();
+        std::panic::set_hook(Box::new(move |info| {
+            let trace = std::backtrace::Backtrace::capture();
+            let mut held = noting.0.lock().unwrap_or_else(PoisonError::into_inner);
+            held.push(match trace.status() {
+                std::backtrace::BacktraceStatus::Captured => format!("{info}\n{trace}"),
+                _ => info.to_string(),
+            });
+        }));
+        panics
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs a seed.
+pub fn run(options: Options) -> Report {
+    let Options {
+        seed,
+        lines,
+        bite,
+        faults_ms,
+    } = options;
+    system::install(seed, EPOCH);
+    let panics = Panics::watch();
+    let world = World::new(seed, lines, bite);
+    let mut runner = Runner {
+        sim: simulation(seed),
+        down: vec![None; world.machines.len()],
+        reachable: vec![true; world.machines.len()],
+        chance: Rng::new(seed, "runner"),
+        world,
+        panics,
+    };
+    runner.populate();
+    let well = runner.setup() && runner.faults(faults_ms) && runner.calm();
+    if well {
+        runner.world.oracle.finish();
+    }
+    let simulated = runner.sim.elapsed();
+    let world = Arc::clone(&runner.world);
+    drop(runner);
+    let (hash, events) = world.trace.hash();
+    let (entries, messages, reads) = world.oracle.counts();
+    system::uninstall();
+    Report {
+        seed,
+        hash,
+        events,
+        simulated,
+        entries,
+        messages,
+        reads,
+        broken: world.oracle.broken(),
+    }
+}
+
+fn simulation(seed: u64) -> Sim<'static> {
+    let mut builder = Builder::new();
+    builder
+        .epoch(UNIX_EPOCH + EPOCH)
+        .rng_seed(seed)
+        .tick_duration(TICK)
+        .min_message_latency(TICK)
+        .max_message_latency(LATENCY)
+        .udp_capacity(4_096)
+        .tcp_capacity(4_096)
+        .simulation_duration(LONGEST)
+        .enable_random_order();
+    builder.build()
+}
+
+struct Runner {
+    sim: Sim<'static>,
+    world: Arc<World>,
+    /// When a machine's power comes back.
+    down: Vec<Option<u64>>,
+    /// Whether people reach a machine.
+    reachable: Vec<bool>,
+    chance: Rng,
+    panics: Panics,
+}
+
+impl Runner {
+    fn populate(&mut self) {
+        let entropy = SeededEntropy::new(self.world.seed);
+        self.world.machines[0].found(ClusterId(1), &entropy);
+        for machine in &self.world.machines {
+            let (machine, world) = (Arc::clone(machine), Arc::clone(&self.world));
+            self.sim
+                .host(machine.ip, move || Box::pin(Arc::clone(&machine).run(Arc::clone(&world))));
+        }
+        let world = Arc::clone(&self.world);
+        self.sim.client(PEOPLE, async move {
+            for (session, number) in talker::all(&world) {
+                tokio::task::spawn_local(talker::talk(Arc::clone(&world), session, number));
+            }
+            operator::work(world).await;
+            Ok(())
+        });
+        (1..self.world.size.nodes).for_each(|machine| self.world.order(Order::Add(machine)));
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.sim.elapsed().as_millis() as u64
+    }
+
+    /// One tick, and all checks that go with it. False: something is broken, and the run ends.
+    fn step(&mut self) -> bool {
+        let stepped = self.sim.step();
+        let elapsed = self.sim.elapsed();
+        system::set_elapsed(elapsed);
+        self.world.trace.stepped(elapsed);
+        let oracle = &self.world.oracle;
+        if let Err(error) = stepped {
+            oracle.report("the simulation goes on", error.to_string());
+        }
+        for panic in self.panics.take() {
+            oracle.report("nothing panics", panic);
+        }
+        let now_ms = self.now_ms();
+        for index in 0..self.world.machines.len() {
+            self.look_at(index, now_ms);
+        }
+        if now_ms.is_multiple_of(COMPARE_EVERY_MS)
+            && let Err(what) = self.compare()
+        {
+            self.world.oracle.report("all nodes hold the same", what);
+        }
+        self.world.oracle.broken().is_empty()
+    }
+
+    fn look_at(&mut self, index: usize, now_ms: u64) {
+        let machine = Arc::clone(&self.world.machines[index]);
+        if let Some(replica) = machine.replica() {
+            let state = replica.state();
+            let state = state.borrow();
+            if let Some(leader) = state.leader {
+                self.world.oracle.leads(state.term, leader.0, index);
+            }
+        }
+        if let Some(why) = machine.ended() {
+            self.world.trace.event(format_args!("{} is down: {why}", machine.name));
+            if !machine.is_removed() {
+                self.switch_off(index, now_ms + RESTART_PAUSE_MS);
+            }
+        }
+        if self.down[index].is_some_and(|until_ms| until_ms <= now_ms) {
+            self.switch_on(index);
+        }
+    }
+
+    fn switch_off(&mut self, index: usize, until_ms: u64) {
+        let finish_sync = self.chance.coin();
+        self.crash(index, finish_sync);
+        self.down[index] = Some(until_ms);
+    }
+
+    fn crash(&mut self, index: usize, finish_sync: bool) {
+        let machine = Arc::clone(&self.world.machines[index]);
+        machine.let_go();
+        self.sim.crash(machine.ip);
+        machine.disk.crash_with(finish_sync);
+        self.world.oracle.restarted(index);
+    }
+
+    fn switch_on(&mut self, index: usize) {
+        let machine = &self.world.machines[index];
+        self.down[index] = None;
+        self.world.trace.event(format_args!("{} starts", machine.name));
+        self.sim.bounce(machine.ip);
+    }
+
+    fn compare(&self) -> Result<(), String> {
+        let replicas: Vec<_> = self
+            .world
+            .machines
+            .iter()
+            .filter_map(|machine| Some((machine.name.as_str(), machine.replica()?)))
+            .collect();
+        same::check(replicas.iter().map(|(name, replica)| (*name, replica)))
+    }
+
+    /// Until `done`, or nothing more can come of it.
+    fn until(&mut self, what: &'static str, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let give_up = self.sim.elapsed() + limit;
+        while !done(self) {
+            if self.sim.elapsed() >= give_up {
+                let standing = self.standing();
+                self.world.oracle.report(what, format!("not within {limit:?}: {standing}"));
+                return false;
+            }
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Where everybody stands, for whoever has to find out why nothing goes on.
+    fn standing(&self) -> String {
+        let nodes = self.world.machines.iter().map(|machine| match machine.replica() {
+            None => format!("{} down", machine.name),
+            Some(replica) => {
+                let state = replica.state();
+                let state = state.borrow();
+                format!(
+                    "{} node {} term {} leader {:?} leads {} committed {} applied {} voters {:?} learners {:?} caught up {}",
+                    machine.name,
+                    replica.node(),
+                    state.term,
+                    state.leader,
+                    state.leads,
+                    state.committed,
+                    state.applied,
+                    state.voters,
+                    state.learners,
+                    state.caught_up,
+                )
+            }
+        });
+        let nodes: Vec<String> = nodes.collect();
+        let (content, all) = (self.world.content(), talker::all(&self.world).len());
+        format!("{content} of {all} talkers content; {}", nodes.join("; "))
+    }
+
+    fn setup(&mut self) -> bool {
+        let nodes = self.world.size.nodes;
+        self.until("a cluster comes into being", SETUP_LIMIT, |runner| {
+            runner.world.machines[..nodes].iter().all(|machine| {
+                machine
+                    .replica()
+                    .is_some_and(|replica| replica.state().borrow().caught_up)
+            })
+        })
+    }
+
+    fn faults(&mut self, faults_ms: u64) -> bool {
+        self.world.enter(Phase::Faults);
+        let began_ms = self.now_ms();
+        let mut plan = plan(self.world.seed, self.world.size, faults_ms).into_iter().peekable();
+        while self.now_ms() < began_ms + faults_ms {
+            while let Some((_, fault)) = plan.next_if(|(at_ms, _)| began_ms + at_ms <= self.now_ms()) {
+                self.world.trace.event(format_args!("fault {fault:?}"));
+                self.inflict(fault);
+            }
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn inflict(&mut self, fault: Fault) {
+        let now_ms = self.now_ms();
+        match fault {
+            Fault::Crash {
+                machine,
+                finish_sync,
+                down_ms,
+            } => {
+                if self.down[machine].is_none() && !self.world.machines[machine].is_removed() {
+                    self.crash(machine, finish_sync);
+                    self.down[machine] = Some(now_ms + down_ms);
+                }
+            }
+            Fault::PowerCut { down_ms } => {
+                for machine in 0..self.world.machines.len() {
+                    if self.down[machine].is_none() && !self.world.machines[machine].is_removed() {
+                        let later_ms = self.chance.range(0, 500);
+                        self.switch_off(machine, now_ms + down_ms + later_ms);
+                    }
+                }
+            }
+            Fault::Restart { machine } => self.world.machines[machine].go.notify_waiters(),
+            Fault::Cut { ways, .. } => self.world.net.cut(|from, to| ways & way(from, to) != 0),
+            Fault::Unreachable { machine, is } => self.reach(machine, !is),
+            Fault::Disturb { loss_ppm, double_ppm } => self.world.net.disturb(loss_ppm, double_ppm),
+            Fault::Latency { max_ms } => self.sim.set_max_message_latency(Duration::from_millis(max_ms)),
+            Fault::SlowDisk { machine, by } => self.world.machines[machine].disk.slow_down(by),
+            Fault::FullDisk { machine, is } => self.world.machines[machine].disk.fill(is),
+            Fault::Clock {
+                machine,
+                offset_ms,
+                drift_ppm,
+            } => {
+                let clock = &self.world.machines[machine].clock;
+                clock.set_offset_ms(offset_ms);
+                clock.set_drift_ppm(drift_ppm);
+            }
+            Fault::Order(order) => self.world.order(order),
+        }
+    }
+
+    fn reach(&mut self, machine: usize, can: bool) {
+        if self.reachable[machine] != can {
+            self.reachable[machine] = can;
+            let ip = self.world.machines[machine].ip;
+            if can {
+                self.sim.repair(PEOPLE, ip);
+            } else {
+                self.sim.partition(PEOPLE, ip);
+            }
+        }
+    }
+
+    /// Everything is healed; then every talker has its answer and all nodes hold the same before long.
+    fn calm(&mut self) -> bool {
+        self.world.net.cut(|_, _| false);
+        self.world.net.disturb(0, 0);
+        self.sim.set_max_message_latency(LATENCY);
+        for machine in 0..self.world.machines.len() {
+            self.reach(machine, true);
+            let clock = &self.world.machines[machine].clock;
+            clock.set_offset_ms(0);
+            clock.set_drift_ppm(0);
+            let disk = &self.world.machines[machine].disk;
+            disk.slow_down(Duration::ZERO);
+            disk.fill(false);
+            if self.down[machine].is_some() {
+                self.switch_on(machine);
+            }
+        }
+        (0..self.world.size.nodes).for_each(|machine| self.world.order(Order::Undrain(machine)));
+        self.world.enter(Phase::Calm);
+        let talkers = talker::all(&self.world).len();
+        self.until("once healed, every session answers", CALM_LIMIT, |runner| runner.world.content() == talkers)
+            && self.until("once healed, all nodes come to the same", CALM_LIMIT, Self::is_one)
+    }
+
+    /// Whether all members stand at the same entry with the same tables.
+    fn is_one(&self) -> bool {
+        let running: Vec<_> = self
+            .world
+            .machines
+            .iter()
+            .filter(|machine| machine.node().is_some() && !machine.is_removed())
+            .map(|machine| machine.replica().map(|replica| replica.state().borrow().applied))
+            .collect();
+        running.iter().all(|applied| applied.is_some() && *applied == running[0]) && self.compare().is_ok()
+    }
+}

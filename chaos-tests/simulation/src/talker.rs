@@ -1,0 +1,222 @@
+//! People who talk without end: say, wait for the reply, say again; reconnect anywhere and resume. What they are shown is
+//! told to the oracle as it comes. A message that was sent and never confirmed is unknown, and said again under its id.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::chat::Chat;
+use crate::laws::{Entry, entry_of};
+use crate::rng::Rng;
+use crate::world::{Phase, World};
+
+/// How long a talker waits for news of its message before it takes the socket for dead.
+const SILENCE: Duration = Duration::from_millis(3_000);
+/// Wait between attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(60);
+/// One message in so many is sent twice.
+const SENT_TWICE_PPM: u64 = 100_000;
+/// One message in so many is followed by another socket.
+const WANDER_PPM: u64 = 80_000;
+
+/// Talks until the calm, says a last message there, and is content when that was answered.
+pub async fn talk(world: Arc<World>, session: usize, number: usize) {
+    let talker = Talker {
+        rng: Rng::new(world.seed, &format!("talker {session} {number}")),
+        id: None,
+        last_seq: 0,
+        chat: None,
+        seen: Vec::new(),
+        world,
+        session,
+        number,
+    };
+    talker.run().await;
+}
+
+struct Talker {
+    world: Arc<World>,
+    session: usize,
+    number: usize,
+    rng: Rng,
+    id: Option<String>,
+    last_seq: u64,
+    chat: Option<Chat>,
+    seen: Vec<Entry>,
+}
+
+/// What a frame brought.
+enum News {
+    Said(String),
+    Replied(String),
+    Later(Option<String>, Duration),
+    Other,
+}
+
+impl Talker {
+    async fn run(mut self) {
+        // The first of a session makes it.
+        while self.number > 0 && self.id.is_none() {
+            sleep(RECONNECT).await;
+            self.id = self.world.session(self.session);
+        }
+        let mut n = 0;
+        loop {
+            let last = self.world.phase() == Phase::Calm;
+            let id = format!("s{}t{}-{n}", self.session, self.number);
+            let text = format!("{n} + {}", self.rng.range(1, 100));
+            self.exchange(&id, &text).await;
+            if last {
+                self.world.trace.event(format_args!("talker s{}t{} is content", self.session, self.number));
+                return self.world.one_is_content();
+            }
+            if self.rng.chance_ppm(WANDER_PPM) {
+                self.chat = None;
+            }
+            sleep(Duration::from_millis(self.rng.range(20, 500))).await;
+            n += 1;
+        }
+    }
+
+    async fn exchange(&mut self, id: &str, text: &str) {
+        let mut said = false;
+        let mut to_say = true;
+        let mut say_at = Instant::now();
+        self.world.oracle.say_begins(self.session, self.number, id);
+        loop {
+            if self.chat.is_none() {
+                self.connect().await;
+                // Whether it is there already is unknown; the replay may tell, saying it again does no harm.
+                to_say = !said;
+            }
+            let Some(chat) = self.chat.as_mut() else { continue };
+            if to_say && Instant::now() >= say_at {
+                let frame = json!({"type": "say", "id": id, "text": text});
+                let times = 1 + u64::from(self.rng.chance_ppm(SENT_TWICE_PPM));
+                let mut sent = Ok(());
+                for _ in 0..times {
+                    sent = chat.send(&frame).await;
+                }
+                if sent.is_err() {
+                    self.chat = None;
+                    continue;
+                }
+                to_say = false;
+            }
+            let wait = if to_say {
+                say_at.saturating_duration_since(Instant::now())
+            } else {
+                SILENCE
+            };
+            let frame = match timeout(wait, chat.next()).await {
+                Ok(Ok(frame)) => frame,
+                Err(_) if to_say => continue,
+                Ok(Err(_)) | Err(_) => {
+                    self.chat = None;
+                    continue;
+                }
+            };
+            match self.take(&frame) {
+                News::Said(about) if about == id && !said => {
+                    (said, to_say) = (true, false);
+                    self.world.oracle.say_ends(self.session, self.number);
+                }
+                News::Replied(about) if about == id => {
+                    if !said {
+                        self.broken(format!("{id} is answered before it was said"));
+                    }
+                    return;
+                }
+                News::Later(about, after) if about.as_deref() == Some(id) && !said => {
+                    (to_say, say_at) = (true, Instant::now() + after);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn broken(&self, what: String) {
+        let talker = format!("talker s{}t{}", self.session, self.number);
+        self.world.oracle.report("a socket shows each entry once, in order", format!("{talker}: {what}"));
+    }
+
+    /// Notes what a frame says.
+    fn take(&mut self, frame: &Value) -> News {
+        if let Some(entry) = entry_of(frame) {
+            if let Some(session) = &self.id {
+                self.world.oracle.shown(session, &entry);
+            }
+            if entry.seq == self.last_seq + 1 {
+                self.last_seq = entry.seq;
+                self.seen.push(entry.clone());
+            } else if entry.reply || !self.seen.contains(&entry) {
+                // Only a message that was said again may be confirmed again, and then unchanged.
+                self.broken(format!("shown {entry:?} after seq {}", self.last_seq));
+            }
+            return if entry.reply {
+                News::Replied(entry.about)
+            } else {
+                News::Said(entry.about)
+            };
+        }
+        match frame["type"].as_str() {
+            Some("draining") => {
+                self.chat = None;
+                News::Other
+            }
+            Some("error") => {
+                let id = frame["id"].as_str().map(str::to_owned);
+                let after = Duration::from_millis(frame["retry_after_ms"].as_u64().unwrap_or(100));
+                match frame["code"].as_str() {
+                    Some("unavailable") => News::Later(id, after),
+                    _ => {
+                        self.broken(format!("told {frame}"));
+                        News::Other
+                    }
+                }
+            }
+            _ => News::Other,
+        }
+    }
+
+    /// Connects to whatever node answers, resuming where this talker stands.
+    async fn connect(&mut self) {
+        loop {
+            let machine = Arc::clone(self.rng.pick(&self.world.machines));
+            match self.try_connect(&machine).await {
+                Ok(()) => return,
+                Err(error) => {
+                    let (session, number) = (self.session, self.number);
+                    self.world
+                        .trace
+                        .event(format_args!("talker s{session}t{number} at {}: {error:#}", machine.name));
+                    sleep(RECONNECT).await;
+                }
+            }
+        }
+    }
+
+    async fn try_connect(&mut self, machine: &crate::machine::Machine) -> Result<()> {
+        let after = self.id.as_ref().map(|_| self.last_seq);
+        let (chat, welcome) = Chat::hello(machine.ip, self.id.as_deref(), after).await?;
+        if self.id.is_none() {
+            let id = welcome["session"].as_str().unwrap_or_default().to_owned();
+            self.world.note_session(self.session, id.clone());
+            self.id = Some(id);
+        }
+        self.chat = Some(chat);
+        Ok(())
+    }
+}
+
+/// The numbers of all talkers: session, and place in it.
+pub fn all(world: &World) -> BTreeSet<(usize, usize)> {
+    let sessions = 0..world.size.sessions;
+    sessions
+        .flat_map(|session| (0..world.size.talkers_each).map(move |number| (session, number)))
+        .collect()
+}
