@@ -1,11 +1,11 @@
 //! What a plan is made from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex};
 
 use crate::query::Query;
-use crate::rows::{NodeIntent, NodeRole, NodeRow};
+use crate::rows::{NodeFacts, NodeIntent, NodeRole, NodeRow};
 use crate::storage::StoreError;
 
 /// Nodes, kinds and placement as they are.
@@ -17,8 +17,19 @@ pub struct PlanInput {
     pub kinds: Vec<PlanKind>,
     /// Partitions that have had an owner; those of a known kind that are not named count as never placed.
     pub placements: Vec<PlanPlacement>,
-    /// Whether partitions may move only to spread the load. Held back while a node has only just returned.
-    pub balance: bool,
+    /// How many partitions may move only to spread the load.
+    pub balance: Balance,
+}
+
+/// How many partitions may move although their owner is fit, so that the load is spread evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// None: a node has only just come, and may go again.
+    Off,
+    /// So many in one plan: what a node that came back gets is handed to it little by little.
+    AtMost(u32),
+    /// As many as it takes: a cluster that forms has nobody yet who could notice.
+    Full,
 }
 
 /// Whether a node may own partitions.
@@ -39,7 +50,7 @@ pub struct PlanNode {
     pub id: NodeId,
     /// Whether it may own partitions.
     pub state: NodeState,
-    /// How much it carries compared with others; at least 1.
+    /// How much it carries compared with others, its capacity; at least 1.
     pub weight: u32,
     /// What it has: `microphone`, `gpu`, …
     pub capabilities: BTreeSet<String>,
@@ -70,16 +81,17 @@ pub struct PlanPlacement {
 }
 
 impl PlanInput {
-    /// What stands in the tables, with all nodes of equal weight and without capabilities or needs. Whoever plans adds
-    /// those, and what it knows of health beyond the tables.
+    /// What stands in the tables, with kinds that need nothing. Whoever plans adds needs, which builds know, and what it
+    /// knows of health beyond the tables.
     ///
     /// # Errors
     /// The store's.
-    pub fn read(query: &Query<'_>, balance: bool) -> Result<Self, StoreError> {
+    pub fn read(query: &Query<'_>, balance: Balance) -> Result<Self, StoreError> {
+        let mut facts: BTreeMap<NodeId, NodeFacts> = query.all_node_facts()?.into_iter().collect();
         let nodes = query
             .nodes()?
             .into_iter()
-            .map(|(id, row)| PlanNode::new(id, &row))
+            .map(|(id, row)| PlanNode::new(id, &row, facts.remove(&id).unwrap_or_default()))
             .collect();
         let mut kinds = Vec::new();
         let mut placements = Vec::new();
@@ -108,6 +120,13 @@ impl PlanInput {
         })
     }
 
+    /// What a node must have to own partitions of a kind.
+    pub fn set_needs(&mut self, kind: KindId, needs: &[&str]) {
+        for found in self.kinds.iter_mut().filter(|found| found.kind == kind) {
+            found.needs = needs.iter().map(|&need| need.to_owned()).collect();
+        }
+    }
+
     /// Puts what is known of a node's health in the place of what the tables have.
     pub fn set_health(&mut self, id: NodeId, row: &NodeRow, healthy: bool) {
         for node in self.nodes.iter_mut().filter(|node| node.id == id) {
@@ -117,13 +136,13 @@ impl PlanInput {
 }
 
 impl PlanNode {
-    /// A node as the tables have it, of weight 1.
-    pub fn new(id: NodeId, row: &NodeRow) -> Self {
+    /// A node as the tables have it.
+    pub fn new(id: NodeId, row: &NodeRow, facts: NodeFacts) -> Self {
         Self {
             id,
             state: NodeState::of(row, row.healthy),
-            weight: 1,
-            capabilities: BTreeSet::new(),
+            weight: facts.capacity,
+            capabilities: facts.capabilities,
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  tables ─► PlanInput ─► rescue: partitions without a fit owner go to the least loaded fit nodes
-//!                         balance: one at a time from the most to the least loaded, per kind, then in all
+//!                         balance: one at a time from the most to the least loaded, per kind, then in all, until it is
+//!                                  even or as many have moved as may
 //!                         └─► Plan ─► Command::Place, based on the revision that the input was read at
 //! ```
 
@@ -17,8 +18,8 @@ use jarvis_types::{KindId, NodeId, PartitionIndex};
 
 use crate::command::{Move, MoveReason};
 
-pub use self::input::{NodeState, PlanInput, PlanKind, PlanNode, PlanPlacement};
-pub use self::voters::{MAX_VOTERS, desired_voters};
+pub use self::input::{Balance, NodeState, PlanInput, PlanKind, PlanNode, PlanPlacement};
+pub use self::voters::{MAX_VOTERS, Standing, desired_voters};
 
 use self::loads::Loads;
 
@@ -76,7 +77,7 @@ impl Plan {
 /// A partition by its kind's place in the input and its index.
 type Slot = (usize, PartitionIndex);
 
-/// The moves that give every partition a fit owner and, if `balance`, spread them evenly; no more than needed.
+/// The moves that give every partition a fit owner and spread them evenly as far as `balance` allows; no more than needed.
 pub fn plan(input: &PlanInput) -> Plan {
     let before = owners_before(input);
     let mut loads = Loads::new(input);
@@ -100,9 +101,19 @@ pub fn plan(input: &PlanInput) -> Plan {
             None => stranded.push((input.kinds[slot.0].kind, slot.1)),
         }
     }
-    if input.balance {
-        while let Some((kind, from, to)) = loads.next_step() {
-            let slot = pick(&before, &after, kind, loads.id(from));
+    let mut left = match input.balance {
+        Balance::Off => None,
+        Balance::AtMost(moves) => Some(moves),
+        Balance::Full => Some(u32::MAX),
+    };
+    while let Some(may_move) = left
+        && let Some((kind, from, to)) = loads.next_step()
+    {
+        let slot = pick(&before, &after, kind, loads.id(from));
+        // What moves anyway costs nothing to be sent elsewhere.
+        let costs = u32::from(before[&slot] == Some(loads.id(from)));
+        left = may_move.checked_sub(costs);
+        if left.is_some() {
             loads.shift(kind, from, to);
             after.insert(slot, loads.id(to));
         }

@@ -1,6 +1,7 @@
 //! The machine as its users meet it: commands in, outcomes, changes and rows out.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails as it should")]
 
+mod balance;
 mod cluster;
 mod dedupe;
 mod golden;
@@ -13,4 +14,5 @@ mod properties;
 mod sessions;
 mod snapshot;
 mod users;
+mod voters;
 mod world;

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jarvis_machine::command::{Command, MoveReason};
-use jarvis_machine::planner::{
-    MAX_VOTERS, NodeState, Plan, PlanInput, PlanKind, PlanNode, PlanPlacement, desired_voters, plan,
-};
+use jarvis_machine::planner::{Balance, NodeState, Plan, PlanInput, PlanKind, PlanNode, PlanPlacement, plan};
 use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
 use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex};
 use proptest::prelude::*;
 
 use crate::world::{World, set_intent};
 
-fn node(id: u64, state: NodeState) -> PlanNode {
+pub(crate) fn node(id: u64, state: NodeState) -> PlanNode {
     PlanNode {
         id: NodeId(id),
         state,
@@ -22,7 +20,7 @@ fn node(id: u64, state: NodeState) -> PlanNode {
     }
 }
 
-fn kind(kind: u8, partitions: u16) -> PlanKind {
+pub(crate) fn kind(kind: u8, partitions: u16) -> PlanKind {
     PlanKind {
         kind: KindId(kind),
         partitions,
@@ -31,7 +29,7 @@ fn kind(kind: u8, partitions: u16) -> PlanKind {
 }
 
 /// Kind 1 with these owners; 0 is none.
-fn input(nodes: Vec<PlanNode>, owners: &[u64], balance: bool) -> PlanInput {
+pub(crate) fn input(nodes: Vec<PlanNode>, owners: &[u64], balance: Balance) -> PlanInput {
     let placements = placed(1, owners);
     PlanInput {
         nodes,
@@ -41,7 +39,7 @@ fn input(nodes: Vec<PlanNode>, owners: &[u64], balance: bool) -> PlanInput {
     }
 }
 
-fn placed(kind: u8, owners: &[u64]) -> Vec<PlanPlacement> {
+pub(crate) fn placed(kind: u8, owners: &[u64]) -> Vec<PlanPlacement> {
     let row = |(partition, &owner): (u16, &u64)| PlanPlacement {
         kind: KindId(kind),
         partition: PartitionIndex(partition),
@@ -51,7 +49,7 @@ fn placed(kind: u8, owners: &[u64]) -> Vec<PlanPlacement> {
     (0..).zip(owners).map(row).collect()
 }
 
-fn show(plan: &Plan) -> String {
+pub(crate) fn show(plan: &Plan) -> String {
     let mut out = String::new();
     for m in &plan.moves {
         let from = m.from.map_or("-".to_owned(), |id| id.to_string());
@@ -68,7 +66,7 @@ fn show(plan: &Plan) -> String {
     out
 }
 
-fn after(input: &PlanInput, plan: &Plan) -> PlanInput {
+pub(crate) fn after(input: &PlanInput, plan: &Plan) -> PlanInput {
     let mut owners: BTreeMap<_, _> = input
         .placements
         .iter()
@@ -92,6 +90,7 @@ fn after(input: &PlanInput, plan: &Plan) -> PlanInput {
     }
 }
 
+use Balance::{Full, Off};
 use NodeState::{Eligible, Lost, Retiring};
 
 #[test]
@@ -99,7 +98,7 @@ fn first_placement_deals_out_evenly() {
     let all = input(
         vec![node(1, Eligible), node(2, Eligible), node(3, Eligible)],
         &[0; 7],
-        true,
+        Full,
     );
     insta::assert_snapshot!(show(&plan(&all)), @r"
     session/0: - -> 1 FirstPlacement
@@ -117,7 +116,7 @@ fn only_a_lost_nodes_partitions_move() {
     let lost = input(
         vec![node(1, Eligible), node(2, Lost), node(3, Eligible)],
         &[1, 2, 3, 1, 2, 3],
-        true,
+        Full,
     );
     insta::assert_snapshot!(show(&plan(&lost)), @r"
     session/1: 2 -> 1 OwnerLost
@@ -127,7 +126,7 @@ fn only_a_lost_nodes_partitions_move() {
 
 #[test]
 fn a_node_that_is_no_member_is_lost_and_one_that_drains_is_not() {
-    let gone = input(vec![node(1, Eligible), node(3, Retiring)], &[1, 2, 3], true);
+    let gone = input(vec![node(1, Eligible), node(3, Retiring)], &[1, 2, 3], Full);
     insta::assert_snapshot!(show(&plan(&gone)), @r"
     session/1: 2 -> 1 OwnerLost
     session/2: 3 -> 1 Drain
@@ -139,14 +138,14 @@ fn a_new_node_gets_its_share_and_no_more_moves() {
     let joined = input(
         vec![node(1, Eligible), node(2, Eligible), node(3, Eligible)],
         &[1, 2, 1, 2, 1, 2],
-        true,
+        Full,
     );
     insta::assert_snapshot!(show(&plan(&joined)), @r"
     session/4: 1 -> 3 Balance
     session/5: 2 -> 3 Balance
     ");
     let held_back = PlanInput {
-        balance: false,
+        balance: Off,
         ..joined
     };
     assert_eq!(plan(&held_back), Plan::default());
@@ -166,11 +165,11 @@ fn needs_are_met_or_partitions_are_stranded() {
         nodes: vec![with(1, "mqtt"), with(2, "microphone")],
         kinds: vec![needs(2, "microphone"), needs(3, "gpu")],
         placements: placed(2, &[1, 2]),
-        balance: true,
+        balance: Full,
     };
     input.placements.extend(placed(3, &[1, 0]));
     insta::assert_snapshot!(show(&plan(&input)), @r"
-    kind-2/0: 1 -> 2 Drain
+    beacon/0: 1 -> 2 Drain
     kind-3/0: stranded
     kind-3/1: stranded
     ");
@@ -182,7 +181,7 @@ fn a_heavier_node_carries_more() {
         weight: 3,
         ..node(1, Eligible)
     };
-    let first = input(vec![heavy, node(2, Eligible)], &[0; 8], true);
+    let first = input(vec![heavy, node(2, Eligible)], &[0; 8], Full);
     let placed = after(&first, &plan(&first));
     let of = |id| {
         placed
@@ -203,7 +202,7 @@ fn odd_partitions_of_several_kinds_are_spread_over_the_nodes() {
         nodes: vec![node(1, Eligible), node(2, Eligible)],
         kinds,
         placements,
-        balance: true,
+        balance: Full,
     };
     insta::assert_snapshot!(show(&plan(&input)), @"session/1: 1 -> 2 Balance");
 }
@@ -216,7 +215,7 @@ fn batches_have_one_reason_each_and_the_most_urgent_first() {
         node(3, Retiring),
         node(4, Eligible),
     ];
-    let mixed = input(nodes, &[1, 1, 1, 1, 1, 1, 1, 2, 3, 0], true);
+    let mixed = input(nodes, &[1, 1, 1, 1, 1, 1, 1, 2, 3, 0], Full);
     let batches = plan(&mixed).batches();
     let reasons: Vec<_> = batches
         .iter()
@@ -234,7 +233,7 @@ fn what_is_read_from_tables_is_planned_and_placed() {
     let mut world = World::with_nodes(3);
     world.join(4, NodeRole::Witness);
     let place = |world: &mut World| {
-        let input = world.read(|q| PlanInput::read(q, true).unwrap());
+        let input = world.read(|q| PlanInput::read(q, Full).unwrap());
         for (reason, moves) in plan(&input).batches() {
             let based_on = world.revision();
             world
@@ -254,7 +253,7 @@ fn what_is_read_from_tables_is_planned_and_placed() {
     world.run(set_intent(2, NodeIntent::Draining)).unwrap();
     place(&mut world);
     assert_eq!(owned(&world), [30, 0, 30, 0]);
-    let mut input = world.read(|q| PlanInput::read(q, true).unwrap());
+    let mut input = world.read(|q| PlanInput::read(q, Full).unwrap());
     let row = world.read(|q| q.node(NodeId(1)).unwrap().unwrap());
     input.set_health(NodeId(1), &row, false);
     assert_eq!(
@@ -265,11 +264,11 @@ fn what_is_read_from_tables_is_planned_and_placed() {
 }
 
 #[derive(Debug, Clone)]
-struct Cluster {
-    input: PlanInput,
+pub(crate) struct Cluster {
+    pub(crate) input: PlanInput,
 }
 
-fn clusters(all_fit: bool) -> impl Strategy<Value = Cluster> {
+pub(crate) fn clusters(all_fit: bool) -> impl Strategy<Value = Cluster> {
     let node = (1u8..4, 0u8..4, 0u8..4);
     let nodes = proptest::collection::vec(node, 1..7);
     let kinds = proptest::collection::vec((proptest::collection::vec(0u64..9, 0..40), 0u8..4), 1..4);
@@ -304,13 +303,13 @@ fn clusters(all_fit: bool) -> impl Strategy<Value = Cluster> {
             nodes: nodes.iter().enumerate().map(plan_node).collect(),
             kinds: kinds.collect(),
             placements,
-            balance: balance || all_fit,
+            balance: if balance || all_fit { Full } else { Off },
         };
         Cluster { input }
     })
 }
 
-fn fit(input: &PlanInput, kind: KindId, id: NodeId) -> bool {
+pub(crate) fn fit(input: &PlanInput, kind: KindId, id: NodeId) -> bool {
     let needs = &input.kinds.iter().find(|k| k.kind == kind).unwrap().needs;
     input
         .nodes
@@ -334,7 +333,7 @@ proptest! {
             prop_assert_ne!(m.from, Some(m.to));
             let was_fine = m.from.is_some_and(|from| fit(&input, m.kind, from));
             prop_assert_eq!(was_fine, m.reason == MoveReason::Balance);
-            prop_assert!(input.balance || !was_fine, "{m:?} was not needed");
+            prop_assert!(input.balance == Full || !was_fine, "{m:?} was not needed");
         }
         let result = after(&input, &first);
         for p in &result.placements {
@@ -360,7 +359,7 @@ proptest! {
     #[test]
     fn the_loss_of_a_node_moves_only_its_partitions(partitions in 1u16..80, count in 2u64..7, lost in 0u64..7) {
         let nodes: Vec<_> = (1..=count).map(|id| node(id, Eligible)).collect();
-        let first = input(nodes, &vec![0; usize::from(partitions)], true);
+        let first = input(nodes, &vec![0; usize::from(partitions)], Full);
         let mut placed = after(&first, &plan(&first));
         let lost = lost % count + 1;
         placed.nodes[lost as usize - 1].state = Lost;
@@ -376,82 +375,4 @@ proptest! {
         let share = usize::from(partitions) / count as usize;
         prop_assert!((share..=share + 1).contains(&returned.moves.len()), "{} of {share}", returned.moves.len());
     }
-
-    #[test]
-    fn voters_are_odd_and_few(
-        members in proptest::collection::btree_map(1u64..12, (0u8..3, 0u8..4, any::<bool>()), 1..10),
-        current in proptest::collection::btree_set(1u64..12, 0..6),
-    ) {
-        let rows: Vec<_> = members.iter().map(|(&id, &(role, intent, healthy))| {
-            (NodeId(id), row(
-                [NodeRole::Voter, NodeRole::Worker, NodeRole::Witness][usize::from(role)],
-                [NodeIntent::Active, NodeIntent::Joining, NodeIntent::Draining, NodeIntent::Drained][usize::from(intent)],
-                healthy,
-            ))
-        }).collect();
-        let current: BTreeSet<_> = current.into_iter().map(NodeId).collect();
-        let wanted = desired_voters(&rows, &current);
-        prop_assert!(!wanted.is_empty());
-        prop_assert!(wanted.len() <= MAX_VOTERS.max(current.len()));
-        let able = |id: &NodeId| rows.iter().any(|(member, row)| {
-            member == id && row.role != NodeRole::Worker && row.intent != NodeIntent::Joining
-                && (row.healthy || current.contains(id))
-        });
-        if rows.iter().any(|(id, _)| able(id)) {
-            prop_assert!(wanted.len() % 2 == 1 && wanted.iter().all(able));
-            prop_assert_eq!(&desired_voters(&rows, &wanted), &wanted, "it settles");
-        }
-    }
-}
-
-fn row(role: NodeRole, intent: NodeIntent, healthy: bool) -> NodeRow {
-    NodeRow {
-        name: "n".parse().unwrap(),
-        role,
-        intent,
-        healthy,
-        mesh_address: String::new(),
-        http_url: String::new(),
-        version: String::new(),
-        level: 1,
-        joined_at_ms: 0,
-    }
-}
-
-#[test]
-fn who_should_vote() {
-    use NodeIntent::{Active, Draining, Joining};
-    use NodeRole::{Voter, Witness, Worker};
-    let check = |members: &[(NodeRole, NodeIntent, bool)], current: &[u64], expected: &[u64]| {
-        let rows: Vec<_> = (1..)
-            .zip(members)
-            .map(|(id, m)| (NodeId(id), row(m.0, m.1, m.2)))
-            .collect();
-        let current = current.iter().copied().map(NodeId).collect();
-        let wanted: Vec<_> = desired_voters(&rows, &current)
-            .into_iter()
-            .map(|id| id.0)
-            .collect();
-        assert_eq!(wanted, expected, "{members:?} {current:?}");
-    };
-    let (ok, down, joining) = (
-        (Voter, Active, true),
-        (Voter, Active, false),
-        (Voter, Joining, false),
-    );
-    check(&[ok], &[1], &[1]);
-    check(&[ok, ok], &[1], &[1]);
-    check(&[ok, ok, joining], &[1], &[1]);
-    check(&[ok, ok, ok], &[1], &[1, 2, 3]);
-    check(&[ok, ok, (Witness, Active, true)], &[1], &[1, 2, 3]);
-    check(&[ok, ok, (Worker, Active, true)], &[1], &[1]);
-    check(&[ok, ok, ok, ok], &[1, 2, 4], &[1, 2, 4]);
-    check(&[ok, ok, ok, ok, ok, ok], &[1, 2, 3], &[1, 2, 3, 4, 5]);
-    check(&[ok, down, ok, ok], &[1, 2, 3], &[1, 2, 3]);
-    check(&[ok, ok, down], &[1], &[1]);
-    check(&[ok, (Voter, Draining, true), ok], &[1, 2, 3], &[1, 2, 3]);
-    check(&[down, ok], &[1, 2, 3], &[2]);
-    check(&[down, down], &[], &[1]);
-    check(&[(Worker, Active, true), joining], &[], &[2]);
-    check(&[joining], &[4], &[4]);
 }
