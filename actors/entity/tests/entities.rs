@@ -231,6 +231,7 @@ impl Cluster {
         replica.propose(announce, options()).await.expect("announces");
         let controller = ControllerSettings {
             balance_after_return: Duration::from_millis(200),
+            balance_step_every: Duration::from_millis(50),
             ..Default::default()
         };
         let deps = EntityDeps {
