@@ -92,12 +92,15 @@ pub enum Command {
     /// Takes a node out of the cluster for good
     #[command(after_help = "Example: jarvis remove attic")]
     Remove(RemoveArgs),
+    /// Brings the cluster up again from this node alone, when the majority is gone for good
+    #[command(after_help = "Example: jarvis recover --data /var/lib/jarvis")]
+    Recover(RecoverArgs),
     /// Talks to Jarvis in the terminal; reads lines from a pipe too
     #[command(after_help = "Examples: jarvis chat\n          echo 'what is 6 times 7?' | jarvis chat")]
     Chat(ChatArgs),
-    /// Kills parts of the running cluster and checks that nobody noticed
+    /// Puts faults into the running cluster and checks that nobody noticed
     #[command(
-        after_help = "Examples: jarvis drill list\n          jarvis drill kill-leader --rounds 10 --yes"
+        after_help = "Examples: jarvis drill list\n          jarvis drill kill-leader --rounds 10 --yes\n          jarvis drill partition --server http://192.168.1.10:8007 --token T"
     )]
     Drill(DrillArgs),
     /// Where an actor runs, since when, and why there
@@ -288,6 +291,20 @@ pub struct RemoveArgs {
     pub target: Target,
 }
 
+/// `jarvis recover`.
+#[derive(Debug, Clone, Args)]
+pub struct RecoverArgs {
+    /// Where the node's data is.
+    #[command(flatten)]
+    pub data: DataArg,
+    /// Does not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Even though another member answers and serves
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// `jarvis chat`.
 #[derive(Debug, Clone, Args)]
 pub struct ChatArgs {
@@ -316,9 +333,9 @@ pub struct DrillArgs {
     /// Conversations that go on meanwhile
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub sessions: u32,
-    /// Which cluster of `jarvis up`
+    /// Which cluster.
     #[command(flatten)]
-    pub data: DataArg,
+    pub target: Target,
 }
 
 /// `jarvis why`.

@@ -1,12 +1,17 @@
-//! `drill`: kills parts of the running cluster under load, as a fault would, and checks that the laws held.
+//! `drill`: puts faults into the running cluster, as the world would, under load, and checks that the laws held.
 //!
 //! ```text
-//!  talkers (one conversation each) ──► the cluster ◄── kill -9 of one node, again and again
-//!        │ what they saw, and when                        │ when, and whom
-//!        └──────────────► verdict ◄───────────────────────┘ ──► report: JSON, HTML
+//!  talkers (one conversation each) ──► the cluster ◄── strike: signals, or faults with an end of their own
+//!  beacons (they act on the world) ──►     │                        │ when, whom, how
+//!        │ what they saw, and when         └─ recorder              │
+//!        └──────────────► verdict ◄────────────┴────────────────────┘ ──► report: JSON, HTML
 //! ```
+mod catalogue;
 mod cluster;
+mod guard;
+mod recorder;
 mod report;
+mod strike;
 mod talker;
 mod verdict;
 
@@ -14,52 +19,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jarvis_host::{Clock, SystemClock, SystemEntropy, Tasks};
-use serde_json::json;
-use tokio::time::Instant;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::args::DrillArgs;
 use crate::cli::output::{Output, ask, table};
 use crate::fail::Failure;
-use crate::places::data_folder;
+pub use catalogue::Drill;
+use catalogue::{About, DRILLS};
 use cluster::Cluster;
+use recorder::Acting;
+use strike::Field;
 use talker::{Board, Talkers};
-use verdict::{Round, Verdict};
+use verdict::{Run, Verdict};
 
-/// What a drill kills.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drill {
-    /// The node on which conversations run.
-    KillOwner,
-    /// The node that leads.
-    KillLeader,
-    /// The node to which clients are connected.
-    KillGateway,
-}
-
-/// All drills, with what each does.
-const DRILLS: [(&str, Drill, &str); 3] = [
-    (
-        "kill-owner",
-        Drill::KillOwner,
-        "kills the node on which conversations run; their clients stay connected elsewhere",
-    ),
-    (
-        "kill-leader",
-        Drill::KillLeader,
-        "kills the node that leads; every commit waits for the next leader",
-    ),
-    (
-        "kill-gateway",
-        Drill::KillGateway,
-        "kills the node to which clients are connected; they go to another by themselves",
-    ),
-];
-
-/// Conversations run for this long before the first kill, and after the cluster is whole again.
+/// Conversations run for this long before the first strike, and after the cluster is whole again.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// After a kill everyone must be answered again within this.
+/// After a strike everyone must be answered again within this.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// A node that was killed must be back within this.
+/// A node that was struck must be back within this.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `jarvis drill NAME|list`.
@@ -68,55 +46,85 @@ const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the cluster is not fit for it, where it was not confirmed, and where a law was broken.
 pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
     if args.name == "list" {
-        let drills: Vec<_> = DRILLS
-            .iter()
-            .map(|(name, _, what)| json!({"name": name, "does": what}))
-            .collect();
-        output.answer(&json!({"drills": drills}), |_| {
-            let rows: Vec<_> = DRILLS
-                .iter()
-                .map(|(name, _, what)| vec![(*name).to_owned(), (*what).to_owned()])
-                .collect();
-            table(&["DRILL", "DOES"], &rows)
-        });
+        list_all(output);
         return Ok(());
     }
-    let Some((name, drill, what)) = DRILLS.iter().find(|(name, ..)| *name == args.name) else {
-        let names = DRILLS.iter().map(|(name, ..)| *name);
-        let near = names.clone().max_by(|a, b| {
-            strsim::jaro_winkler(a, &args.name).total_cmp(&strsim::jaro_winkler(b, &args.name))
-        });
-        return Err(
-            Failure::new("no drill was begun", format!("there is no drill {:?}", args.name))
-                .next(format!(
-                    "did you mean {}? `jarvis drill list` names them all",
-                    near.unwrap_or_default()
-                ))
-                .usage(),
-        );
-    };
-    let folder = data_folder(args.data.data.as_deref());
-    let cluster = Cluster::find(&folder)?;
-    cluster.must_be_redundant().await?;
-    confirm(args, name, what, output)?;
+    let about = find(&args.name)?;
+    let cluster = Cluster::find(&args.target, about).await?;
+    let done = Box::pin(begin(args, about, &cluster, output)).await;
+    cluster.leave().await;
+    done
+}
+
+fn list_all(output: Output) {
+    let drills: Vec<Value> = DRILLS.iter().map(About::to_json).collect();
+    output.answer(&json!({"drills": drills}), |_| {
+        let rows: Vec<_> = DRILLS
+            .iter()
+            .map(|about| vec![about.name.to_owned(), about.needs(), about.does.to_owned()])
+            .collect();
+        table(&["DRILL", "NEEDS", "DOES"], &rows)
+    });
+}
+
+fn find(name: &str) -> Result<&'static About, Failure> {
+    if let Some(about) = DRILLS.iter().find(|about| about.name == name) {
+        return Ok(about);
+    }
+    let near = DRILLS
+        .iter()
+        .map(|about| about.name)
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+    let why = format!("there is no drill {name:?}");
+    let next = format!(
+        "did you mean {}? `jarvis drill list` names them all",
+        near.unwrap_or_default()
+    );
+    Err(Failure::new("no drill was begun", why).next(next).usage())
+}
+
+async fn begin(
+    args: &DrillArgs,
+    about: &'static About,
+    cluster: &Cluster,
+    output: Output,
+) -> Result<(), Failure> {
+    cluster.must_survive(about).await?;
+    confirm(args, about, output)?;
+    let mut told = Told::new().map_err(|error| Failure::new("no drill was begun", error))?;
 
     let tasks = Tasks::new();
     let board = Arc::new(Board::default());
-    let talkers = Talkers::start(&cluster, args.sessions, &board, &tasks).await?;
-    let progress = output.progress(&format!("{name}: conversations begin"));
+    let talkers = Talkers::start(cluster, args.sessions, &board, &tasks).await?;
+    let acting = Acting::start(cluster.apis(), &tasks).await?;
+    let progress = output.progress(&format!("{}: conversations begin", about.name));
     let began_at_ms = SystemClock.now_ms();
     let mut rounds = Vec::new();
+    let entropy = SystemEntropy::default();
     let result = {
-        let run = rounds_of(*drill, args.rounds, &cluster, &board, &mut rounds, &progress);
+        let field = Field {
+            drill: about.drill,
+            cluster,
+            board: &board,
+            entropy: &entropy,
+            progress: &progress,
+        };
         tokio::select! {
-            result = Box::pin(run) => result,
-            _ = tokio::signal::ctrl_c() => Err(Failure::new("the drill was broken off", "Ctrl-C")),
+            result = Box::pin(field.rounds(args.rounds, &mut rounds)) => result,
+            signal = told.wait() => Err(Failure::new("the drill was broken off", signal)),
         }
     };
+    if result.is_err() {
+        // What was stopped goes on by now; what was put in ends here rather than by itself.
+        progress.say("putting everything right");
+        cluster
+            .heal(cluster.apis().iter().map(|(name, _)| name.as_str()))
+            .await;
+    }
     if rounds.is_empty()
         && let Err(failure) = result
     {
-        // Nobody was killed: there is nothing to report.
+        // Nothing was measured: there is nothing to report.
         progress.done();
         tasks.stop(Duration::from_secs(2)).await;
         return Err(failure);
@@ -125,9 +133,16 @@ pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
     progress.say("waiting until the cluster is whole again");
     let whole = cluster.until_whole(WHOLE_TIMEOUT).await;
     progress.say("waiting for the last answers");
-    let seen = talkers.finish(ANSWER_TIMEOUT).await;
+    let (seen, acts) = tokio::join!(talkers.finish(ANSWER_TIMEOUT), acting.finish());
     progress.say("comparing the transcripts of all nodes");
-    let verdict = Verdict::reach(name, began_at_ms, rounds, seen, &cluster).await;
+    let run = Run {
+        about,
+        began_at_ms,
+        rounds,
+        seen,
+        acts,
+    };
+    let verdict = Verdict::reach(run, cluster).await;
     progress.done();
     tasks.stop(Duration::from_secs(2)).await;
     let files = report::write(&verdict, &args.report)?;
@@ -139,15 +154,16 @@ pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
     if verdict.passed() {
         Ok(())
     } else {
-        Err(Failure::new(format!("{name} failed"), verdict.broken()).next(format!("see {}", files.display())))
+        let what = format!("{} failed", about.name);
+        Err(Failure::new(what, verdict.broken()).next(format!("see {}", files.display())))
     }
 }
 
-fn confirm(args: &DrillArgs, name: &str, what: &str, output: Output) -> Result<(), Failure> {
+fn confirm(args: &DrillArgs, about: &About, output: Output) -> Result<(), Failure> {
     let question = format!(
-        "{name}: {what}.\n{} rounds with kill -9 under {} conversations. The cluster goes on serving; a node that was killed is \
-         started again by `jarvis up`.\nBegin?",
-        args.rounds, args.sessions
+        "{}: {}.\n{} rounds under {} conversations. The cluster goes on serving; {}.\nJudged: {}; nothing lost, nothing \
+         repeated, no action by two owners at once.\nBegin?",
+        about.name, about.does, args.rounds, args.sessions, about.restores, about.judged
     );
     if args.yes {
         return Ok(());
@@ -164,43 +180,24 @@ fn confirm(args: &DrillArgs, name: &str, what: &str, output: Output) -> Result<(
     }
 }
 
-async fn rounds_of(
-    drill: Drill,
-    count: u32,
-    cluster: &Cluster,
-    board: &Arc<Board>,
-    rounds: &mut Vec<Round>,
-    progress: &crate::cli::output::Progress,
-) -> Result<(), Failure> {
-    let entropy = SystemEntropy::default();
-    board
-        .until_all_answered_since(Instant::now(), ANSWER_TIMEOUT)
-        .await?;
-    for number in 1..=count {
-        tokio::time::sleep(SETTLE).await;
-        board.check()?;
-        let victim = cluster.victim(drill, board, &entropy).await?;
-        let affected = board.affected(drill, &victim.name);
-        progress.say(&format!(
-            "round {number} of {count}: killing {} (pid {})",
-            victim.name, victim.pid
-        ));
-        let at_ms = SystemClock.now_ms();
-        let at = Instant::now();
-        crate::up::kill(victim.pid);
-        board.until_all_answered_since(at, ANSWER_TIMEOUT).await?;
-        cluster.until_replaced(&victim, WHOLE_TIMEOUT).await?;
-        board
-            .until_all_answered_since(Instant::now(), ANSWER_TIMEOUT)
-            .await?;
-        rounds.push(Round {
-            number,
-            victim: victim.name,
-            leader: victim.leader,
-            at_ms,
-            at,
-            affected,
-        });
+/// What tells a drill to break off.
+struct Told {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Told {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "Ctrl-C",
+        }
+    }
 }

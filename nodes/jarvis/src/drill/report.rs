@@ -37,8 +37,9 @@ fn page(verdict: &Verdict, at: &str) -> String {
         let leader = if round.leader { " (leader)" } else { "" };
         let _ = write!(
             rows,
-            "<tr><td>{}</td><td>{}{leader}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}{leader}</td><td>{}</td></tr>",
             round.number,
+            escape(round.kind),
             escape(&round.victim),
             gaps.join(", ")
         );
@@ -50,16 +51,30 @@ fn page(verdict: &Verdict, at: &str) -> String {
          border-bottom:1px solid #ddd}}pre{{background:#f6f6f6;padding:1rem;overflow:auto}}svg{{width:100%;height:auto}}</style>\
          <h1>{name}: <span>{result}</span></h1><p>{at}</p><pre>{summary}</pre>\
          <h2>Gaps as clients saw them</h2>{histogram}\
-         <h2>Rounds</h2><table><tr><th>Round</th><th>Killed</th><th>Gaps, ms</th></tr>{rows}</table>{broken}</html>\n",
+         <h2>Rules</h2><table><tr><th>Rule</th><th>Found</th><th></th></tr>{rules}</table>\
+         <h2>Rounds</h2><table><tr><th>Round</th><th>What</th><th>Node</th><th>Gaps, ms</th></tr>{rows}</table>{broken}</html>\n",
         name = escape(&verdict.name),
         result = if verdict.passed() { "passed" } else { "failed" },
         summary = escape(&verdict.describe()),
+        rules = rules(verdict),
         histogram = histogram(&verdict.gaps_ms),
         broken = match verdict.broken().as_str() {
             "" => String::new(),
             text => format!("<h2>Broken</h2><pre>{}</pre>", escape(text)),
         },
     )
+}
+
+fn rules(verdict: &Verdict) -> String {
+    let rows = verdict.rules().into_iter().map(|rule| {
+        let held = if rule.held { "held" } else { "<b>BROKEN</b>" };
+        format!(
+            "<tr><td>{}</td><td>{}</td><td>{held}</td></tr>",
+            escape(&rule.rule),
+            escape(&rule.found)
+        )
+    });
+    rows.collect()
 }
 
 /// Bars of equal width from 0 to the longest gap.

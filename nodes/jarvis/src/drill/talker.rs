@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Drill;
 use super::cluster::Cluster;
 use crate::fail::Failure;
 
@@ -32,6 +31,11 @@ pub(super) struct Seen {
     pub(super) answers: Vec<Instant>,
     pub(super) violations: Vec<Violation>,
     pub(super) reconnects: u64,
+    /// How often it was told that nothing can be committed.
+    pub(super) unavailable: u64,
+    /// How often an entry was older than the one before it.
+    pub(super) backwards: u64,
+    last_at_ms: u64,
 }
 
 /// Where one conversation stands.
@@ -66,16 +70,11 @@ impl Board {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The conversations that a kill of `node` strikes in the way the drill is about.
-    pub(super) fn affected(&self, drill: Drill, node: &str) -> Vec<usize> {
-        let struck = |place: &Place| match drill {
-            Drill::KillOwner => place.owner == node && place.node != node,
-            Drill::KillLeader => place.node != node,
-            Drill::KillGateway => place.node == node,
-        };
+    /// The conversations of which this holds, given their gateway and their owner.
+    pub(super) fn those(&self, holds: impl Fn(&str, &str) -> bool) -> Vec<usize> {
         self.places()
             .iter()
-            .filter(|(_, place)| struck(place))
+            .filter(|(_, place)| holds(&place.node, &place.owner))
             .map(|(talker, _)| *talker)
             .collect()
     }
@@ -97,6 +96,16 @@ impl Board {
         since: Instant,
         timeout: Duration,
     ) -> Result<(), Failure> {
+        self.until_answered_since(since, &BTreeSet::new(), timeout).await
+    }
+
+    /// Waits until every conversation but these has had an answer later than `since`.
+    pub(super) async fn until_answered_since(
+        &self,
+        since: Instant,
+        but: &BTreeSet<usize>,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + timeout;
         let mut changed = self.changed.subscribe();
         loop {
@@ -104,8 +113,9 @@ impl Board {
             changed.borrow_and_update();
             let places = self.places();
             let silent = places
-                .values()
-                .filter(|place| place.last_answer.is_none_or(|at| at <= since))
+                .iter()
+                .filter(|(talker, _)| !but.contains(talker))
+                .filter(|(_, place)| place.last_answer.is_none_or(|at| at <= since))
                 .count();
             if silent == 0 && !places.is_empty() {
                 return Ok(());
@@ -116,7 +126,7 @@ impl Board {
             {
                 let why = format!(
                     "{silent} of {} conversations had no answer for {} s",
-                    places.len(),
+                    places.len() - but.len(),
                     timeout.as_secs()
                 );
                 return Err(Failure::new("the drill cannot go on", why)
@@ -140,7 +150,7 @@ impl Talkers {
         board: &Arc<Board>,
         tasks: &Tasks,
     ) -> Result<Self, Failure> {
-        let endpoints: Vec<String> = cluster.apis()?.iter().map(|(_, api)| api.socket_url()).collect();
+        let endpoints: Vec<String> = cluster.apis().iter().map(|(_, api)| api.socket_url()).collect();
         let stop = watch::Sender::new(false);
         let mut running = Vec::new();
         for index in 0..count as usize {
@@ -279,6 +289,10 @@ impl Talker {
             return first;
         }
         self.seen.violations.extend(self.seen.transcript.take(frame));
+        if let ServerFrame::Said { at, .. } | ServerFrame::Reply { at, .. } = frame {
+            self.seen.backwards += u64::from(*at < self.seen.last_at_ms);
+            self.seen.last_at_ms = self.seen.last_at_ms.max(*at);
+        }
         match frame {
             ServerFrame::Said { id, seq, .. } => {
                 self.seen.confirmed.insert(id.clone(), *seq);
@@ -309,6 +323,13 @@ impl Talker {
             } => {
                 self.board
                     .change(self.index, |place| place.failed = Some(message.clone()));
+                false
+            }
+            ServerFrame::Error {
+                code: ErrorCode::Unavailable,
+                ..
+            } => {
+                self.seen.unavailable += 1;
                 false
             }
             _ => false,

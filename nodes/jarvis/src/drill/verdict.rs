@@ -1,6 +1,6 @@
 //! What came of a drill: gaps as clients saw them, and whether the laws held.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jarvis_client::Api;
@@ -10,7 +10,9 @@ use jarvis_types::limits::MAX_PAGE_MESSAGES;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::catalogue::About;
 use super::cluster::Cluster;
+use super::recorder::Acts;
 use super::talker::Seen;
 use crate::commands::cluster::{list, segment};
 
@@ -21,24 +23,51 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most violations that are shown; one is enough to fail.
 const MAX_SHOWN: usize = 20;
 
-/// One kill.
+/// One strike.
+#[derive(Debug)]
 pub(super) struct Round {
     pub(super) number: u32,
+    /// What was done.
+    pub(super) kind: &'static str,
     pub(super) victim: String,
     pub(super) leader: bool,
     pub(super) at_ms: u64,
     pub(super) at: Instant,
-    /// The conversations it struck.
+    /// The conversations it struck, which are to go on meanwhile.
     pub(super) affected: Vec<usize>,
+    /// Those that need not go on before it is over: their gateway cannot commit.
+    pub(super) cut_off: Vec<usize>,
+    /// Rules of this round that were broken.
+    pub(super) broken: Vec<String>,
+}
+
+/// What a verdict is reached about.
+pub(super) struct Run {
+    pub(super) about: &'static About,
+    pub(super) began_at_ms: u64,
+    pub(super) rounds: Vec<Round>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) acts: Acts,
 }
 
 /// A round with its figures.
 pub(super) struct Measured {
     pub(super) number: u32,
+    pub(super) kind: &'static str,
     pub(super) victim: String,
     pub(super) leader: bool,
     pub(super) at_ms: u64,
     pub(super) gaps_ms: Vec<f64>,
+    /// Of those that were cut off.
+    pub(super) cut_off_gaps_ms: Vec<f64>,
+}
+
+/// What a drill was judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) rule: String,
+    pub(super) found: String,
+    pub(super) held: bool,
 }
 
 /// What came of a drill.
@@ -47,9 +76,14 @@ pub(super) struct Verdict {
     pub(super) began_at_ms: u64,
     pub(super) rounds: Vec<Measured>,
     pub(super) gaps_ms: Vec<f64>,
+    about: &'static About,
     conversations: usize,
     said: usize,
     reconnects: u64,
+    unavailable: u64,
+    backwards: u64,
+    acts: Acts,
+    broken_rounds: Vec<String>,
     transcripts_equal: bool,
     unreadable: Vec<String>,
     violations: Vec<Violation>,
@@ -57,14 +91,14 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// Measures and compares.
-    pub(super) async fn reach(
-        name: &str,
-        began_at_ms: u64,
-        rounds: Vec<Round>,
-        seen: Vec<Seen>,
-        cluster: &Cluster,
-    ) -> Self {
-        let rounds: Vec<Measured> = rounds.into_iter().map(|round| measure(round, &seen)).collect();
+    pub(super) async fn reach(run: Run, cluster: &Cluster) -> Self {
+        let (about, began_at_ms, seen, acts) = (run.about, run.began_at_ms, run.seen, run.acts);
+        let mut broken_rounds = Vec::new();
+        let mut rounds = Vec::new();
+        for mut round in run.rounds {
+            broken_rounds.append(&mut round.broken);
+            rounds.push(measure(round, &seen));
+        }
         let mut gaps_ms: Vec<f64> = rounds
             .iter()
             .flat_map(|round| round.gaps_ms.iter().copied())
@@ -75,10 +109,10 @@ impl Verdict {
             .flat_map(|one| one.violations.iter().cloned())
             .collect();
         let mut unreadable = Vec::new();
-        let apis = cluster.apis().unwrap_or_default();
+        let apis = cluster.apis();
         for one in &seen {
             let mut transcripts = vec![("the client".to_owned(), one.transcript.clone())];
-            for (node, api) in &apis {
+            for (node, api) in apis {
                 match read(api, &one.session, one.transcript.len()).await {
                     Ok(transcript) => transcripts.push((node.clone(), transcript)),
                     Err(why) => unreadable.push(format!("{node}: {why}")),
@@ -100,7 +134,12 @@ impl Verdict {
             .iter()
             .any(|v| matches!(v, Violation::Differs { .. } | Violation::Lost { .. }));
         Self {
-            name: name.to_owned(),
+            name: about.name.to_owned(),
+            about,
+            unavailable: seen.iter().map(|one| one.unavailable).sum(),
+            backwards: seen.iter().map(|one| one.backwards).sum(),
+            acts,
+            broken_rounds,
             began_at_ms,
             gaps_ms,
             rounds,
@@ -115,7 +154,53 @@ impl Verdict {
 
     /// Whether the laws held.
     pub(super) fn passed(&self) -> bool {
-        self.violations.is_empty() && self.unreadable.is_empty() && !self.rounds.is_empty() && self.said > 0
+        self.rules().iter().all(|rule| rule.held)
+    }
+
+    /// Everything it was judged by.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let none = |rule: &str, found: u64| Rule {
+            rule: rule.to_owned(),
+            found: found.to_string(),
+            held: found == 0,
+        };
+        let mut rules = vec![
+            Rule {
+                rule: "every round was completed, and conversations went on".to_owned(),
+                found: format!("{} rounds, {} messages", self.rounds.len(), self.said),
+                held: !self.rounds.is_empty() && self.said > 0,
+            },
+            none("nothing that was confirmed is lost", self.lost()),
+            none("nothing is said or answered twice", self.repeated()),
+            none("every message is answered", self.unanswered()),
+            none("entries are numbered without a gap", self.seq_gaps()),
+            Rule {
+                rule: "transcripts are the same on all nodes".to_owned(),
+                found: if self.transcripts_equal {
+                    "the same"
+                } else {
+                    "not the same"
+                }
+                .to_owned(),
+                held: self.transcripts_equal,
+            },
+            none("times in transcripts never run backwards", self.backwards),
+            none("no two owners act at once", self.acts.doubles.len() as u64),
+            Rule {
+                rule: "something acted, so that this could be told".to_owned(),
+                found: format!("{} acts of {} nodes", self.acts.count, self.acts.nodes),
+                held: self.acts.count > 0,
+            },
+        ];
+        rules.push(Rule {
+            rule: self.about.judged.to_owned(),
+            found: match self.broken_rounds.len() {
+                0 => "so it was in every round".to_owned(),
+                count => format!("not in {count} rounds"),
+            },
+            held: self.broken_rounds.is_empty(),
+        });
+        rules
     }
 
     /// What was broken.
@@ -127,32 +212,76 @@ impl Verdict {
             .map(Violation::to_string)
             .collect();
         lines.extend(self.unreadable.iter().cloned());
-        if self.rounds.is_empty() {
-            lines.push("no round was completed".to_owned());
+        lines.extend(self.acts.doubles.iter().cloned());
+        lines.extend(self.broken_rounds.iter().cloned());
+        if lines.is_empty() {
+            let rules = self.rules();
+            let broken = rules.iter().filter(|rule| !rule.held);
+            lines.extend(broken.map(|rule| format!("{}: {}", rule.rule, rule.found)));
         }
         lines.join("\n")
     }
 
-    fn count(&self, is: impl Fn(&Violation) -> bool) -> usize {
-        self.violations.iter().filter(|v| is(v)).count()
+    fn lost(&self) -> u64 {
+        self.count(|v| matches!(v, Violation::Lost { .. }))
+    }
+
+    fn repeated(&self) -> u64 {
+        self.count(|v| matches!(v, Violation::SaidTwice { .. } | Violation::AnsweredTwice { .. }))
+    }
+
+    fn unanswered(&self) -> u64 {
+        self.count(|v| matches!(v, Violation::Unanswered { .. }))
+    }
+
+    fn seq_gaps(&self) -> u64 {
+        self.count(|v| matches!(v, Violation::SeqGap { .. } | Violation::ReplyToNothing { .. }))
+    }
+
+    fn count(&self, is: impl Fn(&Violation) -> bool) -> u64 {
+        self.violations.iter().filter(|v| is(v)).count() as u64
     }
 
     /// The gap that this share of all gaps does not exceed, in milliseconds.
     pub(super) fn percentile(&self, share: f64) -> Option<f64> {
-        let index = ((self.gaps_ms.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        self.gaps_ms.get(index).copied()
+        percentile(&self.gaps_ms, share)
+    }
+
+    /// Gaps by what was done, sorted.
+    pub(super) fn gaps_by_kind(&self) -> BTreeMap<&'static str, Vec<f64>> {
+        let mut kinds: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+        for round in &self.rounds {
+            kinds
+                .entry(round.kind)
+                .or_default()
+                .extend(round.gaps_ms.iter().copied());
+        }
+        kinds
+            .values_mut()
+            .for_each(|gaps| gaps.sort_unstable_by(f64::total_cmp));
+        kinds
     }
 
     /// As one document.
     pub(super) fn to_json(&self) -> Value {
-        let round = |ms: Option<f64>| ms.map(|ms| (ms * 10.0).round() / 10.0);
+        let all = |gaps: &[f64]| gaps.iter().map(|gap| rounded(Some(*gap))).collect::<Vec<_>>();
         let rounds: Vec<Value> = self
             .rounds
             .iter()
             .map(|r| {
-                json!({"round": r.number, "killed": r.victim, "was_leader": r.leader, "at_ms": r.at_ms,
-                    "gaps_ms": r.gaps_ms.iter().map(|g| round(Some(*g))).collect::<Vec<_>>()})
+                json!({"round": r.number, "kind": r.kind, "node": r.victim, "was_leader": r.leader, "at_ms": r.at_ms,
+                    "gaps_ms": all(&r.gaps_ms), "cut_off_gaps_ms": all(&r.cut_off_gaps_ms)})
             })
+            .collect();
+        let by_kind: serde_json::Map<String, Value> = self
+            .gaps_by_kind()
+            .into_iter()
+            .map(|(kind, gaps)| (kind.to_owned(), summary(&gaps)))
+            .collect();
+        let rules: Vec<Value> = self
+            .rules()
+            .into_iter()
+            .map(|rule| json!({"rule": rule.rule, "found": rule.found, "held": rule.held}))
             .collect();
         json!({
             "drill": self.name,
@@ -160,17 +289,23 @@ impl Verdict {
             "passed": self.passed(),
             "began_at_ms": self.began_at_ms,
             "rounds": rounds,
-            "gaps_ms": {"count": self.gaps_ms.len(), "p50": round(self.percentile(0.50)),
-                "p99": round(self.percentile(0.99)), "max": round(self.gaps_ms.last().copied())},
+            "gaps_ms": summary(&self.gaps_ms),
+            "gaps_by_kind_ms": by_kind,
             "conversations": self.conversations,
             "messages": self.said,
             "reconnects": self.reconnects,
-            "lost": self.count(|v| matches!(v, Violation::Lost { .. })),
-            "repeated": self.count(|v| matches!(v, Violation::SaidTwice { .. } | Violation::AnsweredTwice { .. })),
-            "unanswered": self.count(|v| matches!(v, Violation::Unanswered { .. })),
-            "seq_gaps": self.count(|v| matches!(v, Violation::SeqGap { .. } | Violation::ReplyToNothing { .. })),
+            "unavailable": self.unavailable,
+            "lost": self.lost(),
+            "repeated": self.repeated(),
+            "unanswered": self.unanswered(),
+            "seq_gaps": self.seq_gaps(),
+            "times_backwards": self.backwards,
+            "double_actions": self.acts.doubles.len(),
+            "acts": {"ordered": self.acts.orders, "done": self.acts.count, "nodes": self.acts.nodes},
             "transcripts_equal": self.transcripts_equal,
-            "violations": self.violations.iter().take(MAX_SHOWN).map(Violation::to_string).collect::<Vec<_>>(),
+            "rules": rules,
+            "violations": self.violations.iter().take(MAX_SHOWN).map(Violation::to_string)
+                .chain(self.acts.doubles.iter().cloned()).chain(self.broken_rounds.iter().cloned()).collect::<Vec<_>>(),
             "unreadable": self.unreadable,
         })
     }
@@ -178,47 +313,71 @@ impl Verdict {
     /// For people.
     pub(super) fn describe(&self) -> String {
         let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
-        let document = self.to_json();
-        format!(
-            "{}: {}\n  rounds       {}\n  gaps         p50 {}, p99 {}, max {} (of {})\n  messages     {} in {} conversations\n  \
-             lost         {}\n  repeated     {}\n  unanswered   {}\n  seq gaps     {}\n  transcripts  {}",
+        let line = |name: &str, gaps: &[f64]| {
+            format!(
+                "  {name:<12} p50 {}, p99 {}, max {} (of {})\n",
+                ms(percentile(gaps, 0.50)),
+                ms(percentile(gaps, 0.99)),
+                ms(gaps.last().copied()),
+                gaps.len()
+            )
+        };
+        let mut text = format!(
+            "{}: {}\n  rounds       {}\n{}",
             self.name,
-            document["verdict"].as_str().unwrap_or_default(),
+            if self.passed() { "passed" } else { "failed" },
             self.rounds.len(),
-            ms(self.percentile(0.50)),
-            ms(self.percentile(0.99)),
-            ms(self.gaps_ms.last().copied()),
-            self.gaps_ms.len(),
-            self.said,
-            self.conversations,
-            document["lost"],
-            document["repeated"],
-            document["unanswered"],
-            document["seq_gaps"],
-            if self.transcripts_equal {
-                "the same on all nodes"
-            } else {
-                "NOT the same on all nodes"
-            },
-        )
+            line("gaps", &self.gaps_ms)
+        );
+        let kinds = self.gaps_by_kind();
+        if kinds.len() > 1 {
+            for (kind, gaps) in &kinds {
+                text.push_str(&line(kind, gaps));
+            }
+        }
+        text.push_str(&format!(
+            "  messages     {} in {} conversations\n  unavailable  {} times\n  acts         {} of {} nodes\n",
+            self.said, self.conversations, self.unavailable, self.acts.count, self.acts.nodes
+        ));
+        for rule in self.rules() {
+            let held = if rule.held { "held  " } else { "BROKEN" };
+            text.push_str(&format!("  {held}       {}: {}\n", rule.rule, rule.found));
+        }
+        text.trim_end().to_owned()
     }
 }
 
-/// The longest silence of each conversation that the kill struck, from the last answer before it on.
+fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
+    let index = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
+    sorted.get(index).copied()
+}
+
+fn rounded(ms: Option<f64>) -> Option<f64> {
+    ms.map(|ms| (ms * 10.0).round() / 10.0)
+}
+
+fn summary(sorted: &[f64]) -> Value {
+    json!({"count": sorted.len(), "p50": rounded(percentile(sorted, 0.50)), "p99": rounded(percentile(sorted, 0.99)),
+        "max": rounded(sorted.last().copied())})
+}
+
+/// The longest silence of each conversation that was struck, from the last answer before it on.
 fn measure(round: Round, seen: &[Seen]) -> Measured {
-    let gaps_ms = round
-        .affected
-        .iter()
-        .filter_map(|talker| seen.get(*talker))
-        .filter_map(|one| longest_silence(&one.answers, round.at))
-        .map(|gap| gap.as_secs_f64() * 1_000.0)
-        .collect();
+    let gaps_of = |talkers: &[usize]| {
+        let gaps = talkers
+            .iter()
+            .filter_map(|talker| seen.get(*talker))
+            .filter_map(|one| longest_silence(&one.answers, round.at));
+        gaps.map(|gap| gap.as_secs_f64() * 1_000.0).collect()
+    };
     Measured {
         number: round.number,
-        victim: round.victim,
+        kind: round.kind,
         leader: round.leader,
         at_ms: round.at_ms,
-        gaps_ms,
+        gaps_ms: gaps_of(&round.affected),
+        cut_off_gaps_ms: gaps_of(&round.cut_off),
+        victim: round.victim,
     }
 }
 
