@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::host::{EntityLimits, QuarantinedEntity};
+pub use crate::lease::{LeaseSettings, Leases, Permit, Report};
 pub use crate::placement::PlacementTable;
 pub use crate::router::RouterInner;
 use async_trait::async_trait;
@@ -26,6 +27,19 @@ pub trait EntityKind: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// How many partitions, for ever.
     fn partitions(&self) -> u16;
+    /// Whether its entities do something outside the cluster that no fence of the machine's can refuse: a lamp is switched,
+    /// a sound is played. They may do so only while [`Cx::may_act`] or under [`Cx::permit`].
+    fn acts_on_world(&self) -> bool {
+        false
+    }
+    /// The first cluster level whose builds know this kind: before the cluster is at it, no node is given any of it.
+    fn since_level(&self) -> u32 {
+        1
+    }
+    /// What a node must have to carry its entities: `microphone`, `gpu`, …
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// An entity, not yet started.
     fn create(&self, id: &EntityId) -> Self::Entity;
     /// Keys of entities of a partition that must run at once when it is gained: those with work left undone.
@@ -88,6 +102,7 @@ pub struct Cx<E> {
     /// Tasks that end with this activation.
     pub tasks: Tasks,
     pub(crate) events: Arc<dyn Fn(E) + Send + Sync>,
+    pub(crate) leases: Leases,
 }
 
 impl<E: Send + 'static> Cx<E> {
@@ -123,9 +138,75 @@ impl<E: Send + 'static> Cx<E> {
         }
     }
 
+    /// Whether this entity may act on the world at this moment: its node's lease runs, and nobody acts by an earlier
+    /// ownership of its partition any more. Never for kinds that do not say that they act.
+    pub fn may_act(&self) -> bool {
+        self.acting().now()
+    }
+
+    /// Permission for one act that takes no longer than `takes`, to be held while it lasts: the lease runs that much longer,
+    /// and whoever takes the partition over waits for the permit's end.
+    pub fn permit(&self, takes: Duration) -> Option<Permit> {
+        self.acting().permit(takes)
+    }
+
+    /// The same for the entity's own tasks.
+    pub fn acting(&self) -> Acting {
+        Acting {
+            leases: self.leases.clone(),
+            fence: self.fence(),
+        }
+    }
+
     /// Gives the entity's own tasks a way to tell it something.
     pub fn events(&self) -> Arc<dyn Fn(E) + Send + Sync> {
         Arc::clone(&self.events)
+    }
+}
+
+/// Whether one ownership of a partition may act. Clones are of the same ownership.
+#[derive(Clone)]
+pub struct Acting {
+    leases: Leases,
+    fence: Fence,
+}
+
+impl Acting {
+    /// As [`Cx::may_act`].
+    pub fn now(&self) -> bool {
+        let Fence {
+            kind,
+            partition,
+            epoch,
+        } = self.fence;
+        self.leases.permits(kind, partition, epoch, Duration::ZERO)
+    }
+
+    /// As [`Cx::permit`].
+    pub fn permit(&self, takes: Duration) -> Option<Permit> {
+        let Fence {
+            kind,
+            partition,
+            epoch,
+        } = self.fence;
+        self.leases.permit(kind, partition, epoch, takes)
+    }
+
+    /// Waits at most `patience` for the permission that [`Acting::permit`] gives.
+    pub async fn wait(&self, takes: Duration, patience: Duration) -> Option<Permit> {
+        let mut news = self.leases.news();
+        let waiting = async {
+            loop {
+                news.mark_unchanged();
+                if let Some(permit) = self.permit(takes) {
+                    return Some(permit);
+                }
+                if news.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.ok().flatten()
     }
 }
 

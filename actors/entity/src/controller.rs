@@ -196,8 +196,10 @@ impl Controller {
     }
 
     async fn register_kinds(&self) -> Result<(), ControlError> {
-        let known = self.replica.local()?.query().kinds()?;
-        for spec in &self.kinds {
+        let view = self.replica.local()?;
+        let (known, level) = (view.query().kinds()?, view.query().cluster_level()?);
+        drop(view);
+        for spec in self.kinds.iter().filter(|spec| spec.since_level <= level) {
             if !known.iter().any(|(kind, _)| *kind == spec.id) {
                 let (kind, name, partitions) = (spec.id, spec.name.to_owned(), spec.partitions);
                 self.propose(Command::RegisterKind {

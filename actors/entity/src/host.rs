@@ -13,7 +13,7 @@ use ractor::{Actor, ActorCell, ActorId, SpawnErr};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::{EntityKind, Inbound};
+use crate::api::{EntityKind, Inbound, Leases};
 use crate::metrics;
 use crate::placement::{Moved, Placement};
 use crate::shell::{self, Activation, Seat};
@@ -81,6 +81,9 @@ pub(crate) struct KindSpec {
     pub(crate) id: KindId,
     pub(crate) name: &'static str,
     pub(crate) partitions: u16,
+    pub(crate) acts: bool,
+    pub(crate) needs: &'static [&'static str],
+    pub(crate) since_level: u32,
 }
 
 /// The kinds of a node before it starts.
@@ -93,6 +96,9 @@ impl Kinds {
             id: kind.id(),
             name: kind.name(),
             partitions: kind.partitions(),
+            acts: kind.acts_on_world(),
+            needs: kind.needs(),
+            since_level: kind.since_level(),
         };
         self.0.push((spec, Arc::new(kind)));
     }
@@ -146,6 +152,7 @@ pub(crate) struct Host {
     node: NodeId,
     replica: Replica,
     placement: Arc<Placement>,
+    leases: Leases,
     limits: EntityLimits,
     tasks: Tasks,
     kinds: BTreeMap<KindId, KindSlot>,
@@ -159,7 +166,7 @@ pub(crate) type ReplyTo = Box<dyn FnOnce(AskReply) + Send>;
 impl Host {
     pub(crate) async fn start(
         replica: Replica,
-        placement: Arc<Placement>,
+        (placement, leases): (Arc<Placement>, Leases),
         kinds: Kinds,
         limits: EntityLimits,
         tasks: Tasks,
@@ -186,6 +193,7 @@ impl Host {
             node,
             replica,
             placement,
+            leases,
             limits,
             tasks,
             kinds: slots,
@@ -340,6 +348,7 @@ impl Host {
             epoch,
             replica: self.replica.clone(),
             tasks: self.tasks.child(),
+            leases: self.leases.clone(),
         };
         match kind.kind.activate(seat, kind.supervisor.clone()) {
             Ok(activation) => {

@@ -15,10 +15,14 @@
 //! - `host`, `shell`, `supervisor`: activation, the ractor actor around an entity, restarts and quarantine.
 //! - `controller`: the leader's loop that keeps every partition on a node that answers.
 //! - `succession`: stands for election when the leader's connection is lost.
+//! - `follow`: brings the map up to the applied log and tells host and leases what moved.
+//! - `lease`: who may act on the world, and when.
 //! - `wire`: messages between routers and hosts.
 pub mod api;
 mod controller;
+mod follow;
 mod host;
+mod lease;
 pub mod metrics;
 mod placement;
 mod router;

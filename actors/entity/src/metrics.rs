@@ -17,6 +17,9 @@ pub const OWNED: &str = "jarvis_entity_owned_partitions";
 /// Partitions moved by this node's plans, by reason.
 pub const MOVES: &str = "jarvis_placement_moves_total";
 
+/// Times that this node asked for its lease of acting, by what it was told.
+pub const RENEWALS: &str = "jarvis_lease_renewals_total";
+
 /// Describes all of them; again does no harm.
 pub fn describe() {
     describe_gauge!(ACTIVE, Unit::Count, "entities that run on this node");
@@ -31,6 +34,11 @@ pub fn describe() {
         ASK_SECONDS,
         Unit::Seconds,
         "time from asking an entity to its answer"
+    );
+    describe_counter!(
+        RENEWALS,
+        Unit::Count,
+        "times this node asked for its lease of acting on the world"
     );
     describe_gauge!(OWNED, Unit::Count, "partitions this node owns");
     describe_counter!(

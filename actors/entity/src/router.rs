@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use crate::api::{AskError, Ownership, Router};
+use crate::api::{AskError, Leases, Ownership, Router};
 use crate::host::{Host, QuarantinedEntity};
 use crate::metrics;
 use crate::placement::{Placement, PlacementTable};
@@ -29,10 +29,11 @@ pub struct RouterInner {
     pub(crate) host: Arc<Host>,
     pub(crate) placement: Arc<Placement>,
     pub(crate) mesh: Mesh,
+    pub(crate) leases: Leases,
 }
 
 impl Router {
-    pub(crate) fn new(host: Arc<Host>, placement: Arc<Placement>, mesh: Mesh) -> Self {
+    pub(crate) fn new(host: Arc<Host>, placement: Arc<Placement>, mesh: Mesh, leases: Leases) -> Self {
         let weak = Arc::downgrade(&host);
         mesh.serve(
             SERVICE_ASK,
@@ -56,6 +57,7 @@ impl Router {
                 host,
                 placement,
                 mesh,
+                leases,
             }),
         }
     }
@@ -220,6 +222,11 @@ impl Router {
     /// Changes whenever some partition has a new owner.
     pub fn placement_changes(&self) -> watch::Receiver<u64> {
         self.inner.placement.watch()
+    }
+
+    /// This node's leases of acting on the world.
+    pub fn leases(&self) -> Leases {
+        self.inner.leases.clone()
     }
 
     /// Entities that were set aside on this node.

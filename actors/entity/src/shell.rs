@@ -12,7 +12,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
 use tracing::Instrument;
 
-use crate::api::{Cx, Entity, EntityError, Inbound};
+use crate::api::{Cx, Entity, EntityError, Inbound, Leases};
 
 /// What an entity's actor receives.
 pub(crate) enum ShellMessage<E> {
@@ -92,6 +92,7 @@ pub(crate) struct Seat {
     pub(crate) epoch: Epoch,
     pub(crate) replica: Replica,
     pub(crate) tasks: Tasks,
+    pub(crate) leases: Leases,
 }
 
 /// Starts an entity's actor under `supervisor`. It takes messages at once and handles them when it has started.
@@ -161,6 +162,7 @@ impl<T: Entity> Actor for Shell<T> {
             epoch,
             replica,
             tasks,
+            leases,
         } = seat;
         Ok(Running {
             entity,
@@ -171,6 +173,7 @@ impl<T: Entity> Actor for Shell<T> {
                 replica,
                 tasks,
                 events,
+                leases,
             },
             pulse,
         })

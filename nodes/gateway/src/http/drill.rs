@@ -1,4 +1,5 @@
-//! Faults that drills put into nodes; the node itself does it, through [`crate::Admin`].
+//! What drills have nodes do: faults, and acts that a recorder outside sees; the node itself does it, through
+//! [`crate::Admin`].
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::extract::{AdminCaller, JsonBody, QueryOf};
+use super::extract::{AdminCaller, JsonBody, PathOf, QueryOf, ReqId};
 use super::problem::Problem;
 use crate::shared::Shared;
 
@@ -57,4 +58,16 @@ pub(crate) async fn clear(
         .clear_faults(which.node.as_deref(), which.id)
         .await?;
     Ok(Json(cleared))
+}
+
+/// `POST /api/v1/drill/beacon/{key}`.
+pub(crate) async fn beacon(
+    State(shared): State<Arc<Shared>>,
+    ReqId(request): ReqId,
+    _: AdminCaller,
+    PathOf(key): PathOf<String>,
+    JsonBody(order): JsonBody<Value>,
+) -> Result<Json<Value>, Problem> {
+    let acted = shared.deps.admin.beacon(&key, order, Some(request)).await?;
+    Ok(Json(acted))
 }

@@ -101,6 +101,7 @@ pub(crate) fn routes() -> Vec<Route> {
             &["get", "post", "delete"],
             get(drill::list).post(drill::set).delete(drill::clear),
         ),
+        route("/api/v1/drill/beacon/{key}", &["post"], post(drill::beacon)),
     ]
 }
 

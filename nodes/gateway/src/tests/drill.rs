@@ -1,4 +1,4 @@
-//! Faults over HTTP.
+//! What drills do over HTTP.
 
 use serde_json::json;
 
@@ -45,4 +45,22 @@ async fn a_fault_shows_in_the_status() {
         }),
         "{view}"
     );
+}
+
+#[tokio::test]
+async fn only_administrators_have_beacons_flash() {
+    let rig = rig().await;
+    let path = "/api/v1/drill/beacon/k1";
+    let order = json!({ "recorder": "127.0.0.1:9", "n": 7 });
+    rig.call("POST", path, ADA, Some(order.clone()))
+        .await
+        .is_problem(403, "forbidden");
+    let acted = rig.call("POST", path, ROOT, Some(order)).await;
+    assert_eq!(
+        (acted.status, acted.json()),
+        (200, json!({ "key": "k1", "n": 7 }))
+    );
+    rig.call("POST", path, ROOT, Some(json!({ "n": 7 })))
+        .await
+        .is_problem(400, "bad_request");
 }

@@ -600,6 +600,13 @@ impl Admin for FakeAdmin {
     async fn why(&self, kind: &str, key: &str) -> Result<Value, AdminError> {
         Ok(json!({ "entity": format!("{kind}/{key}") }))
     }
+    async fn beacon(&self, key: &str, order: Value, _: Option<RequestId>) -> Result<Value, AdminError> {
+        if order.get("recorder").is_some() {
+            Ok(json!({ "key": key, "n": order["n"] }))
+        } else {
+            Err(AdminError::Invalid("recorder is missing".to_owned()))
+        }
+    }
     async fn set_fault(&self, order: Value) -> Result<Value, AdminError> {
         if order.get("kind").is_some() {
             Ok(json!({ "id": 1, "order": order }))

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::activity;
+use super::{activity, beacon};
 use super::faults::NodeFaults;
 use crate::token::{JoinToken, MAX_ADDRESSES};
 
@@ -247,6 +247,15 @@ impl Admin for NodeAdmin {
         self.propose(Command::RemoveNode { node: id, force }, request)
             .await?;
         Ok(json!({"node": row.name, "id": id, "removed": true}))
+    }
+
+    async fn beacon(
+        &self,
+        key: &str,
+        order: Value,
+        request: Option<RequestId>,
+    ) -> Result<Value, AdminError> {
+        beacon::flash(&self.router, key, order, request).await
     }
 
     async fn set_fault(&self, order: Value) -> Result<Value, AdminError> {

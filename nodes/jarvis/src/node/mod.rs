@@ -14,6 +14,7 @@ mod admin;
 mod agent;
 mod announce;
 mod attempts;
+mod beacon;
 pub mod disk;
 mod faults;
 mod faulty_listener;
@@ -29,6 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jarvis_config::{Profile, Settings};
+use jarvis_beacon::{BeaconKind, UdpLamp};
+use jarvis_entity::api::LeaseSettings;
 use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
 use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
     TetherKeeper, secret_hash};
@@ -285,7 +288,17 @@ impl Node {
             replica: replica.clone(),
             tasks: upper.clone(),
         };
-        let router = Box::pin(EntityRuntime::new(entity_deps).kind(kind).start())
+        let beacon = BeaconKind::new(Arc::new(UdpLamp::default()), Arc::clone(&deps.clock));
+        let entities = EntityRuntime::new(entity_deps)
+            .kind(kind)
+            .kind(beacon)
+            .clock(Arc::clone(&deps.clock))
+            .leases(match config.settings.mesh.profile {
+                Profile::Lan => LeaseSettings::lan(),
+                Profile::Wifi => LeaseSettings::wifi(),
+                Profile::SlowDisk => LeaseSettings::slow_disk(),
+            });
+        let router = Box::pin(entities.start())
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
         activity::serve(&mesh, router.clone());
