@@ -17,7 +17,7 @@ pub const TIME_VARIABLE: &str = "JARVIS_FUZZ_MS";
 pub const SEED_VARIABLE: &str = "JARVIS_FUZZ_SEED";
 
 /// Executions of mutated inputs where no time is given.
-const RUNS: usize = 2_000;
+const RUNS: usize = 10_000;
 
 /// Longest input.
 const LONGEST_BYTES: usize = 4_096;

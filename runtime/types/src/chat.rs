@@ -179,6 +179,9 @@ pub enum ErrorCode {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

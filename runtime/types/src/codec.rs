@@ -8,7 +8,8 @@
 //! plain:                              version (1) | body
 //! ```
 //!
-//! Decoding always has a size limit: without one, hostile lengths make a decoder ask for petabytes.
+//! Decoding always has a size limit: without one, hostile lengths make a decoder ask for petabytes. A short input has a
+//! smaller one, so that a handful of bytes cannot claim what only a large message may.
 
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
@@ -17,6 +18,16 @@ use bincode::{Decode, Encode};
 
 /// Upper bound on what a decoder may allocate, in bytes.
 pub const DECODE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The same for an input of at most [`SHORT_BYTES`].
+pub const DECODE_LIMIT_OF_SHORT_BYTES: usize = 1024 * 1024;
+
+/// Up to this length an input is short: it cannot honestly become more than 256 times as large, since no type that stands
+/// in lists takes more than 256 bytes in memory for each byte of its encoding.
+pub const SHORT_BYTES: usize = DECODE_LIMIT_OF_SHORT_BYTES / 256;
+
+const SHORT_CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT_OF_SHORT_BYTES>> =
+    bincode::config::standard().with_limit::<DECODE_LIMIT_OF_SHORT_BYTES>();
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT_BYTES>> =
     bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
@@ -75,8 +86,12 @@ pub fn encode<T: Encode>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> 
 /// Any [`CodecError`] but `Checksum`: the version is above `known`, the body is malformed, or bytes are left over.
 pub fn decode<T: Decode<()>>(known: u8, bytes: &[u8]) -> Result<T, CodecError> {
     let body = check_version(known, bytes)?;
-    let (value, read) =
-        bincode::decode_from_slice(body, CONFIG).map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let decoded = if body.len() <= SHORT_BYTES {
+        bincode::decode_from_slice(body, SHORT_CONFIG)
+    } else {
+        bincode::decode_from_slice(body, CONFIG)
+    };
+    let (value, read) = decoded.map_err(|e| CodecError::Malformed(e.to_string()))?;
     all_read(value, read, body.len())
 }
 
@@ -97,8 +112,12 @@ pub fn encode_serde<T: serde::Serialize>(version: u8, value: &T) -> Result<Vec<u
 /// As [`decode`].
 pub fn decode_serde<T: serde::de::DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, CodecError> {
     let body = check_version(known, bytes)?;
-    let (value, read) =
-        bincode::serde::decode_from_slice(body, CONFIG).map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let decoded = if body.len() <= SHORT_BYTES {
+        bincode::serde::decode_from_slice(body, SHORT_CONFIG)
+    } else {
+        bincode::serde::decode_from_slice(body, CONFIG)
+    };
+    let (value, read) = decoded.map_err(|e| CodecError::Malformed(e.to_string()))?;
     all_read(value, read, body.len())
 }
 
@@ -142,6 +161,9 @@ fn all_read<T>(value: T, read: usize, len: usize) -> Result<T, CodecError> {
         Err(CodecError::Trailing(len - read))
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {
