@@ -65,6 +65,7 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {
         Command::Drain(args) => commands::cluster::drain(&args, output).await,
         Command::Undrain(args) => commands::cluster::undrain(&args, output).await,
         Command::Remove(args) => commands::cluster::remove(&args, output).await,
+        Command::Recover(args) => commands::recover::recover(&args, output).await,
         Command::Chat(args) => commands::chat::chat(&args, output).await,
         Command::Drill(args) => drill::drill(&args, output).await,
         Command::Why(args) => commands::cluster::why(&args, output).await,

@@ -14,6 +14,7 @@
 //! - `intake`: what a leader takes into the log, and with which time.
 //! - `proposer`, `forward`, `reads`, `server`, `network`: both sides of every exchange between replicas.
 //! - `heartbeat`: the leader's word while the disk is slow.
+//! - [`recover`]: a cluster from what one node has, when the majority is gone.
 //! - `leadership`: who leads. `members`, `autopilot`, `absence`, `checkup`, `notes`: who votes, and what to tell of it.
 mod absence;
 pub mod api;
@@ -34,6 +35,7 @@ mod notes;
 mod pilot;
 mod proposer;
 mod reads;
+pub mod recover;
 mod replica;
 mod server;
 pub mod simulated;

@@ -44,8 +44,8 @@ use crate::transport::Transport;
 use crate::types::{LogId, Raft};
 use crate::{metrics, server};
 
-const LOG_FILE: &str = "raft/log.redb";
-const STATE_FOLDER: &str = "state";
+pub(crate) const LOG_FILE: &str = "raft/log.redb";
+pub(crate) const STATE_FOLDER: &str = "state";
 
 /// A node that was killed lets go of its files in its own time; whoever starts it again waits this long for that.
 const UNLOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -216,6 +216,7 @@ impl Replica {
             heard: pilot.heard(),
         };
 
+        let marker = log.clone().keep_marker(state.applied.subscribe());
         let inner = Arc::new(ReplicaInner {
             node: config.node,
             raft: raft.clone(),
@@ -237,6 +238,7 @@ impl Replica {
         tasks.spawn_until_cancelled(watcher.run());
         tasks.spawn_until_cancelled(reconciler.run());
         tasks.spawn_until_cancelled(checkup.run());
+        tasks.spawn_until_cancelled(marker);
         tracing::info!(node = %config.node, incarnation, "the replica has started");
         Ok(Self { inner })
     }

@@ -75,6 +75,7 @@ pub fn make_first_node(data: &Path, node: &NodeArgs, settings: &Settings) -> Res
         founder: true,
         handed_over: false,
         has_log: false,
+        recovering: None,
         peers: Vec::new(),
     };
     write_down(what, &locked, &identity, &file, &entropy)?;

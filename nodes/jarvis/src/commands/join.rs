@@ -193,6 +193,7 @@ fn accept(
         founder: false,
         handed_over: false,
         has_log: false,
+        recovering: None,
         peers: peers
             .map(|(node, name, address)| KnownPeer { node, name, address })
             .collect(),

@@ -6,5 +6,6 @@ pub mod config;
 pub mod credentials;
 pub mod init;
 pub mod join;
+pub mod recover;
 pub mod run;
 pub mod status;

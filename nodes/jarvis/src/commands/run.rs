@@ -39,6 +39,12 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let what = "the node cannot start";
     let locked = Arc::new(open_folder(&DataFolder::new(&data)).map_err(|error| error.failure(what))?);
     let file = locked.member().map_err(|error| error.failure(what))?;
+    if file.recovering.is_some() {
+        return Err(
+            Failure::new(what, "a recovery of this node was begun and not ended")
+                .next(format!("end it: jarvis recover --data {} --yes", data.display())),
+        );
+    }
     let settings = settings(args.config.as_deref(), &data)?.settings;
     let logs = start_logs(&settings)?;
     let metrics = telemetry::start_metrics().map_err(|error| Failure::from_error(what, &error))?;
@@ -155,7 +161,8 @@ async fn finish(node: Node, reason: Reason, signals: &mut Signals) -> Result<(),
     Ok(())
 }
 
-fn open_folder(folder: &DataFolder) -> Result<LockedFolder, DataError> {
+/// Locks a folder in which a node was made.
+pub(crate) fn open_folder(folder: &DataFolder) -> Result<LockedFolder, DataError> {
     // A folder that is not there is not made: `run` begins nothing new.
     if folder.identity()?.is_none() {
         return Err(DataError::NotAMember {
@@ -178,7 +185,7 @@ pub(crate) fn start_logs(settings: &Settings) -> Result<LogControl, Failure> {
 }
 
 /// Keys, log and identity must be of one node.
-fn check_keys(
+pub(crate) fn check_keys(
     locked: &LockedFolder,
     file: &NodeFile,
     store: &TlsStore,
@@ -214,6 +221,7 @@ fn node_config(file: &NodeFile, settings: &Settings, address: SocketAddr, store:
         mesh_address: advertised,
         founder: file.founder,
         expect_log: file.has_log,
+        speaks_level: jarvis_machine::LEVEL,
         known_peers: file.peers.clone(),
         store,
         settings: settings.clone(),

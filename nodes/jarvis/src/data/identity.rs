@@ -49,6 +49,9 @@ pub struct NodeFile {
     /// Whether the node's log was ever begun here: if it is gone then, the disk was wiped.
     #[serde(default)]
     pub has_log: bool,
+    /// While a recovery is under way: the folder in which it keeps what was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovering: Option<String>,
     /// Members known at the last start.
     #[serde(default, rename = "peer")]
     pub peers: Vec<KnownPeer>,
@@ -111,6 +114,7 @@ mod tests {
             founder: true,
             handed_over: false,
             has_log: true,
+            recovering: None,
             peers: vec![peer],
         };
         assert_eq!(NodeFile::from_text(&file.to_text()), Ok(file));

@@ -27,9 +27,10 @@ mod writer;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use openraft::entry::RaftEntry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::disk::{LogDisk, LogWrite};
 pub(crate) use self::faulty::FaultyLog;
@@ -41,6 +42,9 @@ use self::tail::Tail;
 pub(crate) use self::writer::Runner;
 use self::writer::{Done, Job};
 use crate::types::{Entry, LogId, open_record, seal_record};
+
+/// When nothing was applied for so long, what is committed is written down: once for each bustle.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -102,6 +106,24 @@ impl LogStore {
             }
         })?;
         Ok(Self { shared, queue, meter })
+    }
+
+    /// Writes down what is committed whenever nothing was applied for a while, so that a node whose cluster is lost can tell
+    /// what is certain. While there is much to do, appends take it along.
+    pub(crate) async fn keep_marker(self, mut applied: watch::Receiver<u64>) {
+        while applied.changed().await.is_ok() {
+            while let Ok(Ok(())) = tokio::time::timeout(QUIET, applied.changed()).await {}
+            let committed = self.shared.tail().committed_hint(1);
+            let Some(record) = committed.and_then(|committed| seal_record(&committed).ok()) else {
+                continue;
+            };
+            // The empty append is what has it synced.
+            for write in [LogWrite::Committed(record), LogWrite::Append(Vec::new())] {
+                if self.send(write, Done::Nobody).await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Whether `log_id` is in the log and on the disk.
@@ -214,7 +236,8 @@ impl Shared {
     }
 }
 
-fn open_entry(index: u64, record: &[u8]) -> io::Result<Entry> {
+/// A record as the entry it is.
+pub(crate) fn open_entry(index: u64, record: &[u8]) -> io::Result<Entry> {
     let entry: Entry = open_record(format_args!("log entry {index}"), record)?;
     if entry.index() == index {
         Ok(entry)

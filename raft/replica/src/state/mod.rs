@@ -191,7 +191,8 @@ impl StateMachine {
     }
 }
 
-fn apply_entry(
+/// Applies one entry to the tables.
+pub(crate) fn apply_entry(
     speaks: u32,
     tables: &mut dyn Write,
     entry: &Entry,
