@@ -74,6 +74,10 @@ impl EntityKind for BeaconKind {
         KindId::BEACON
     }
 
+    fn since_level(&self) -> u32 {
+        2
+    }
+
     fn name(&self) -> &'static str {
         "beacon"
     }

@@ -76,6 +76,7 @@ impl House {
             http_url: format!("http://{address}"),
             founder: true,
             expect_log,
+            speaks_level: jarvis_machine::LEVEL,
             known_peers: Vec::new(),
             store: StoreChoice::Memory(self.disk.clone()),
             settings: Settings::default(),

@@ -1,13 +1,16 @@
-//! How the cluster learns of this node: the first brings it into being, each tells where it is met and that it is back.
+//! How the cluster learns of this node: the first brings it into being, each tells where it is met, that it is back, and,
+//! once the cluster is at the level for it, what it has and how much it carries.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, NewNode};
-use jarvis_machine::rows::{NodeIntent, NodeRole};
+use jarvis_machine::rows::{NodeFacts, NodeIntent, NodeRole};
 use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
+use tokio::sync::broadcast::error::RecvError;
 
-use super::protocol::{BUILD, LEVEL};
+use super::protocol::BUILD;
 use super::{FIRST_USER, Keeper, NodeConfig};
 use crate::fail::chain;
 
@@ -15,6 +18,8 @@ use crate::fail::chain;
 const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(5);
 /// Pause between attempts.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
+/// The cluster level from which on nodes describe themselves.
+const FACTS_LEVEL: u32 = 2;
 
 /// Brings the cluster into being where this is its first node, and tells the cluster of this node.
 pub(super) struct Announcer {
@@ -31,10 +36,73 @@ pub(super) struct Announcer {
 impl Announcer {
     /// Until it is done.
     pub(super) async fn run(self) {
+        let mut said = String::new();
         while let Err(error) = self.announce().await {
-            tracing::debug!(error, "the cluster was not told of this node yet");
+            if error == said {
+                tracing::debug!(error, "the cluster was not told of this node yet");
+            } else {
+                tracing::warn!(error, "the cluster was not told of this node yet; it is tried again");
+                said = error;
+            }
             tokio::time::sleep(ANNOUNCE_PAUSE).await;
         }
+        if self.config.speaks_level >= FACTS_LEVEL {
+            self.describe().await;
+        }
+    }
+
+    /// Tells what this node has, as soon as the cluster's level allows it.
+    async fn describe(&self) {
+        let mut changes = self.replica.changes();
+        loop {
+            match self.try_describe().await {
+                Ok(true) => return,
+                Ok(false) => loop {
+                    match changes.recv().await {
+                        Ok(batch) if batch.changes.iter().any(raises_level) => break,
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(_)) => break,
+                        Err(RecvError::Closed) => return,
+                    }
+                },
+                Err(error) => {
+                    tracing::debug!(error, "the cluster was not told what this node has yet");
+                    tokio::time::sleep(ANNOUNCE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// False: the cluster's level does not allow it yet.
+    async fn try_describe(&self) -> Result<bool, String> {
+        let settings = &self.config.settings.node;
+        let facts = NodeFacts {
+            capabilities: settings.capabilities.clone(),
+            capacity: settings.capacity,
+        };
+        let (level, known) = {
+            let view = self.replica.local().map_err(|e| chain(&e))?;
+            let query = view.query();
+            let known = query.node_facts(self.config.node).map_err(|e| chain(&e))?;
+            (query.cluster_level().map_err(|e| chain(&e))?, known)
+        };
+        if level < FACTS_LEVEL {
+            return Ok(false);
+        }
+        if known.as_ref() != Some(&facts) {
+            let node = self.config.node;
+            let options = ProposeOptions {
+                fence: None,
+                request: None,
+                deadline: ANNOUNCE_DEADLINE,
+            };
+            let command = Command::DescribeNode { node, facts };
+            self.replica
+                .propose(command, options)
+                .await
+                .map_err(|e| chain(&e))?;
+        }
+        Ok(true)
     }
 
     async fn announce(&self) -> Result<(), String> {
@@ -53,7 +121,7 @@ impl Announcer {
                     mesh_address: config.mesh_address.clone(),
                     http_url: config.http_url.clone(),
                     version: BUILD.to_owned(),
-                    level: LEVEL,
+                    level: config.speaks_level,
                 },
                 admin: FIRST_USER.to_owned(),
             };
@@ -74,13 +142,17 @@ impl Announcer {
             .map_err(|e| chain(&e))?
             .ok_or("the cluster does not list this node")?;
         let same = row.mesh_address == config.mesh_address && row.http_url == config.http_url;
-        if row.intent == NodeIntent::Joining || !same || row.version != BUILD || row.level != LEVEL {
+        if row.intent == NodeIntent::Joining
+            || !same
+            || row.version != BUILD
+            || row.level != config.speaks_level
+        {
             let command = Command::AnnounceNode {
                 node: config.node,
                 mesh_address: config.mesh_address.clone(),
                 http_url: config.http_url.clone(),
                 version: BUILD.to_owned(),
-                level: LEVEL,
+                level: config.speaks_level,
             };
             self.replica
                 .propose(command, options.clone())
@@ -110,4 +182,8 @@ impl Announcer {
             .map(|row| row.is_some())
             .map_err(|e| chain(&e))
     }
+}
+
+fn raises_level(change: &Change) -> bool {
+    matches!(change, Change::LevelRaised(_) | Change::Replaced)
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use jarvis_config::{Profile, Settings};
 use jarvis_beacon::{BeaconKind, UdpLamp};
 use jarvis_entity::api::LeaseSettings;
-use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
+use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
     TetherKeeper, secret_hash};
 use jarvis_host::telemetry::LogControl;
@@ -88,6 +88,8 @@ pub struct NodeConfig {
     pub founder: bool,
     /// Whether it had a log before: then it must be there.
     pub expect_log: bool,
+    /// The highest cluster level it speaks: the build's, but in tests of upgrades.
+    pub speaks_level: u32,
     /// Members known from before.
     pub known_peers: Vec<KnownPeer>,
     /// Where log and tables are.
@@ -293,6 +295,10 @@ impl Node {
             .kind(kind)
             .kind(beacon)
             .clock(Arc::clone(&deps.clock))
+            .controller(ControllerSettings {
+                speaks_level: config.speaks_level,
+                ..ControllerSettings::default()
+            })
             .leases(match config.settings.mesh.profile {
                 Profile::Lan => LeaseSettings::lan(),
                 Profile::Wifi => LeaseSettings::wifi(),
@@ -499,7 +505,10 @@ async fn start_replica(
     let replica_config = ReplicaConfig {
         timers,
         snapshot_every_entries: config.settings.raft.snapshot_every,
+        replace_after: config.settings.raft.replace_after,
+        demote_slow_disk: config.settings.raft.demote_slow_disk,
         expect_existing: config.expect_log,
+        speaks_level: config.speaks_level,
         ..ReplicaConfig::new(config.node, config.store.clone())
     };
     let deps = ReplicaDeps {

@@ -7,8 +7,8 @@ use jarvis_types::{ClusterId, NodeId, NodeName};
 
 /// The version byte of these messages.
 const VERSION: u8 = 1;
-/// The cluster level this build speaks.
-pub const LEVEL: u32 = 1;
+/// The highest cluster level this build speaks.
+pub use jarvis_machine::LEVEL;
 /// This build.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// Clocks that differ by more than this make certificates and expiries meaningless, in milliseconds.
