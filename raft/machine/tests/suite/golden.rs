@@ -138,7 +138,7 @@ fn reply_tag(reply: &Reply) -> u8 {
 }
 const REPLIES: u8 = 4;
 
-fn commands() -> Vec<(Command, &'static str)> {
+pub(crate) fn commands() -> Vec<(Command, &'static str)> {
     vec![
         (
             Command::Initialise {
@@ -300,7 +300,7 @@ fn place(reason: MoveReason) -> Command {
 }
 
 /// What level 2 added; the rest stands as it did at level 1.
-fn commands_of_level_2() -> Vec<(Command, &'static str)> {
+pub(crate) fn commands_of_level_2() -> Vec<(Command, &'static str)> {
     let facts = |capabilities: &[&str], capacity| NodeFacts {
         capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
         capacity,
