@@ -68,7 +68,7 @@ impl Bite {
             (Bite::MessageIdNotChecked, Command::Say { session, id, .. }) => {
                 tables.delete(Table::MessageIds, &keys::message_id(*session, id))?;
             }
-            (Bite::OpenTurnLost, Command::Place { moves, .. }) => {
+            (Bite::OpenTurnLost, Command::Place { moves, .. } | Command::PlaceBecause { moves, .. }) => {
                 for moved in moves {
                     let prefix = keys::open_turns(moved.partition);
                     for (key, _) in keys::scan_prefix(tables, Table::OpenTurns, &prefix, false, usize::MAX)? {
