@@ -141,7 +141,8 @@ impl Field<'_> {
         let cut = Cut::of_round(number);
         let who = match cut {
             Cut::LeaderFromClients | Cut::LeaderWhole => Who::Leader,
-            Cut::Whole | Cut::In | Cut::Out => Who::Any,
+            Cut::Whole => Who::Owner,
+            Cut::In | Cut::Out => Who::Any,
         };
         let victim = self.pick(who).await?;
         let drop = |direction: &str| json!({"kind": "network", "drop": direction});

@@ -242,11 +242,6 @@ impl Verdict {
         self.violations.iter().filter(|v| is(v)).count() as u64
     }
 
-    /// The gap that this share of all gaps does not exceed, in milliseconds.
-    pub(super) fn percentile(&self, share: f64) -> Option<f64> {
-        percentile(&self.gaps_ms, share)
-    }
-
     /// Gaps by what was done, sorted.
     pub(super) fn gaps_by_kind(&self) -> BTreeMap<&'static str, Vec<f64>> {
         let mut kinds: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
@@ -315,7 +310,7 @@ impl Verdict {
         let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
         let line = |name: &str, gaps: &[f64]| {
             format!(
-                "  {name:<12} p50 {}, p99 {}, max {} (of {})\n",
+                "  {name:<31} p50 {}, p99 {}, max {} (of {})\n",
                 ms(percentile(gaps, 0.50)),
                 ms(percentile(gaps, 0.99)),
                 ms(gaps.last().copied()),
