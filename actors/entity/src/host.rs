@@ -110,6 +110,7 @@ impl Kinds {
 
 struct KindSlot {
     name: &'static str,
+    needs: &'static [&'static str],
     kind: Arc<dyn AnyKind>,
     supervisor: ActorCell,
 }
@@ -181,6 +182,7 @@ impl Host {
                 spec.id,
                 KindSlot {
                     name: spec.name,
+                    needs: spec.needs,
                     kind,
                     supervisor: supervisor.get_cell(),
                 },
@@ -559,6 +561,11 @@ impl Host {
             .slots
             .get(id)
             .map_or((false, 0), |slot| (slot.activation.is_some(), slot.crashes.len()))
+    }
+
+    /// What a node must have to carry each kind.
+    pub(crate) fn needs(&self) -> BTreeMap<KindId, &'static [&'static str]> {
+        self.kinds.iter().map(|(&kind, slot)| (kind, slot.needs)).collect()
     }
 
     fn kind_name(&self, kind: KindId) -> &'static str {

@@ -234,6 +234,11 @@ impl Router {
         self.inner.host.quarantined()
     }
 
+    /// What a node must have to carry each of the kinds this build knows.
+    pub fn needs(&self) -> std::collections::BTreeMap<jarvis_types::KindId, &'static [&'static str]> {
+        self.inner.host.needs()
+    }
+
     /// Whether the entity runs on this node, and how often it crashed here lately.
     pub fn activity(&self, of: &EntityId) -> (bool, usize) {
         self.inner.host.activity(of)

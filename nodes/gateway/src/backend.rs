@@ -5,13 +5,14 @@
 //!                         └───► an in-memory fake in tests
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jarvis_machine::command::{Command, SecretHash};
 use jarvis_machine::reply::Reply;
-use jarvis_machine::rows::{CredentialRow, KindRow, NodeRow, PlacementRow, SessionRow, UserRow};
+use jarvis_machine::rows::{CredentialRow, KindRow, NodeFacts, NodeRow, PlacementRow, SessionRow, UserRow};
 use jarvis_mesh::api::{Mesh, Peer, PeerState};
 use jarvis_replica::api::{Applied, ProposeError, ProposeOptions, Replica, ReplicaState};
 use jarvis_session::api::{Feed, FeedEvent, Opened, Page, Said, SessionError, Sessions};
@@ -36,7 +37,16 @@ pub struct ClusterView {
     pub replica: ReplicaState,
     /// The other nodes as the mesh sees them.
     pub peers: Arc<Vec<Peer>>,
+    /// The cluster level.
+    pub level: u32,
+    /// What nodes have, of those that have said so.
+    pub facts: BTreeMap<NodeId, NodeFacts>,
+    /// What a node must have to carry a kind, of the kinds this build knows.
+    pub needs: KindNeeds,
 }
+
+/// What a node must have to carry a kind.
+pub type KindNeeds = BTreeMap<KindId, &'static [&'static str]>;
 
 impl ClusterView {
     /// The leader, where it can be one: itself confirmed by a majority of late, or connected to `this` node. A node that
@@ -159,6 +169,7 @@ pub struct ClusterBackend {
     replica: Replica,
     sessions: Sessions,
     mesh: Mesh,
+    needs: KindNeeds,
 }
 
 impl ClusterBackend {
@@ -168,7 +179,14 @@ impl ClusterBackend {
             replica,
             sessions,
             mesh,
+            needs: KindNeeds::new(),
         }
+    }
+
+    /// Says what kinds need of a node, for `status`.
+    #[must_use]
+    pub fn with_needs(self, needs: KindNeeds) -> Self {
+        Self { needs, ..self }
     }
 
     fn read<T>(
@@ -187,12 +205,19 @@ impl Backend for ClusterBackend {
     }
 
     fn cluster(&self) -> Result<ClusterView, BackendError> {
-        let (cluster, nodes, kinds) = self.read(|q| {
+        let (cluster, nodes, kinds, level, facts) = self.read(|q| {
             let mut kinds = Vec::new();
             for (kind, row) in q.kinds()? {
                 kinds.push((kind, row, q.placement(kind)?));
             }
-            Ok((q.cluster()?.map(|c| c.cluster), q.nodes()?, kinds))
+            let facts = q.all_node_facts()?.into_iter().collect();
+            Ok((
+                q.cluster()?.map(|c| c.cluster),
+                q.nodes()?,
+                kinds,
+                q.cluster_level()?,
+                facts,
+            ))
         })?;
         let (replica, peers) = (self.replica_state(), self.mesh.peers().borrow().clone());
         Ok(ClusterView {
@@ -201,6 +226,9 @@ impl Backend for ClusterBackend {
             kinds,
             replica,
             peers,
+            level,
+            facts,
+            needs: self.needs.clone(),
         })
     }
 

@@ -35,6 +35,6 @@ pub use api::{
 };
 pub use auth::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, hash_password};
 pub use auth::secret_hash;
-pub use backend::{Backend, BackendError, ClusterBackend, ClusterView, FeedSource};
+pub use backend::{Backend, BackendError, ClusterBackend, ClusterView, FeedSource, KindNeeds};
 pub use gateway::{Gateway, StartError};
 pub use listen::{Connection, Duplex, Listen};

@@ -15,6 +15,7 @@ use jarvis_types::NodeId;
 use serde_json::{Map, Value, json};
 
 use super::extract::Caller;
+use super::fitness;
 use super::problem::Problem;
 use crate::auth::AuthError;
 use crate::backend::ClusterView;
@@ -103,19 +104,23 @@ fn describe(view: &ClusterView, this: NodeId, now_ms: u64, version: &str, disk: 
             "http_url": row.http_url,
             "rtt_us": rtt_us,
             "version": row.version,
+            "level": row.level,
+            "capabilities": fitness::facts(view, *id).capabilities,
+            "capacity": fitness::facts(view, *id).capacity,
             "disk_written_per_day_bytes": disk.filter(|_| *id == this),
         })
     });
     let leader = view.leader(this);
     let mut kinds = Map::new();
-    for (_, row, partitions) in &view.kinds {
+    for (kind, row, partitions) in &view.kinds {
+        let needs = view.needs.get(kind).copied().unwrap_or_default();
         let partitions = partitions.iter().enumerate().map(|(index, placed)| {
             let owner = placed.owner.map(name);
             json!({ "index": index, "owner": owner, "owner_id": placed.owner, "epoch": placed.epoch })
         });
         kinds.insert(
             row.name.clone(),
-            json!({ "partitions": partitions.collect::<Vec<_>>() }),
+            json!({ "partitions": partitions.collect::<Vec<_>>(), "needs": needs }),
         );
     }
     json!({
@@ -124,6 +129,8 @@ fn describe(view: &ClusterView, this: NodeId, now_ms: u64, version: &str, disk: 
         "from_node": name(this),
         "from_node_id": this,
         "version": version,
+        "level": view.level,
+        "level_held_back_by": fitness::held_back_by(view),
         "leader": leader.map(name),
         "leader_id": leader,
         "term": view.replica.term,
@@ -225,10 +232,16 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             "bring the missing voters back, or remove them and join others".to_owned(),
         );
     }
-    for (_, kind, partitions) in &view.kinds {
+    let fit = |id: NodeId, row: &NodeRow| state(view, this, id, row) == "up";
+    fitness::degraded(view, &fit, &mut add);
+    for (kind, row, partitions) in &view.kinds {
+        if fitness::nobody_has(view, *kind, &fit) {
+            // That has been said.
+            continue;
+        }
         let orphans = partitions.iter().filter(|p| p.owner.is_none_or(down)).count();
         if orphans > 0 {
-            let what = format!("{orphans} partitions of {} have no running owner", kind.name);
+            let what = format!("{orphans} partitions of {} have no running owner", row.name);
             add(
                 what,
                 "they are placed again by themselves while a majority is reachable".to_owned(),
@@ -243,7 +256,7 @@ mod tests {
     use super::*;
     use crate::members::tests::row;
     use crate::tests::fake::peer;
-    use jarvis_machine::rows::{KindRow, PlacementRow};
+    use jarvis_machine::rows::{KindRow, NodeFacts, PlacementRow};
     use jarvis_replica::api::ReplicaState;
     use jarvis_types::{Epoch, KindId};
 
@@ -279,6 +292,9 @@ mod tests {
                 ..ReplicaState::default()
             },
             peers: Arc::new(vec![peer(2, "b", true), peer(3, "c", true)]),
+            level: 1,
+            facts: Default::default(),
+            needs: Default::default(),
         }
     }
 
@@ -366,5 +382,65 @@ mod tests {
         alone.replica.leader = None;
         alone.replica.caught_up = false;
         assert_eq!(degraded(&alone, NodeId(1)).len(), 5);
+    }
+
+    #[test]
+    fn who_holds_the_level_back_is_named() {
+        let mut view = view();
+        for (_, row) in &mut view.nodes {
+            row.level = 2;
+        }
+        assert_eq!(
+            describe(&view, NodeId(1), 5, "0.1.0", None)["level_held_back_by"],
+            json!([]),
+            "it is about to rise"
+        );
+        view.nodes[1].1.level = 1;
+        let body = describe(&view, NodeId(1), 5, "0.1.0", None);
+        assert_eq!(
+            (&body["level"], &body["nodes"][1]["level"]),
+            (&json!(1), &json!(1))
+        );
+        assert_eq!(body["level_held_back_by"], json!(["b"]));
+        let said = body["degraded"].as_array().expect("a list").iter();
+        let said: Vec<_> = said
+            .filter(|d| d["what"] == "the cluster stays at level 1: b runs an earlier jarvis")
+            .collect();
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0]["do"]
+                .as_str()
+                .is_some_and(|advice| advice.contains("on b"))
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_device_is_said_with_what_to_do() {
+        let mut view = view();
+        view.needs.insert(KindId::SESSION, &["microphone"]);
+        let waits = |view: &ClusterView| {
+            let found = degraded(view, NodeId(1));
+            let found = found
+                .iter()
+                .find(|d| d["what"] == "2 partitions of session wait for a node that has microphone");
+            found.and_then(|d| d["do"].as_str().map(str::to_owned))
+        };
+        let advice = waits(&view).expect("nobody has one");
+        assert!(advice.starts_with("add it to `[node] capabilities`"), "{advice}");
+        let has = |names: &[&str]| NodeFacts {
+            capabilities: names.iter().map(|&name| name.to_owned()).collect(),
+            capacity: 250,
+        };
+        view.facts.insert(NodeId(3), has(&["microphone"]));
+        let advice = waits(&view).expect("who has it is down");
+        assert!(advice.starts_with("bring c back"), "{advice}");
+        view.facts.insert(NodeId(2), has(&["gpu", "microphone"]));
+        assert_eq!(waits(&view), None);
+        let body = describe(&view, NodeId(1), 5, "0.1.0", None);
+        assert_eq!(
+            (&body["nodes"][1]["capabilities"], &body["nodes"][1]["capacity"]),
+            (&json!(["gpu", "microphone"]), &json!(250))
+        );
+        assert_eq!(body["kinds"]["session"]["needs"], json!(["microphone"]));
     }
 }

@@ -9,6 +9,7 @@ mod admin;
 mod cluster;
 mod drill;
 pub(crate) mod extract;
+mod fitness;
 mod health;
 mod layers;
 mod login;

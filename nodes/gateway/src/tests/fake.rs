@@ -20,7 +20,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::members::tests::row;
-use crate::{Admin, AdminError, Backend, BackendError, ClusterView, FeedSource, Invite, KeepTether, TetherKeeper};
+use crate::{
+    Admin, AdminError, Backend, BackendError, ClusterView, FeedSource, Invite, KeepTether, TetherKeeper,
+};
 
 /// What `say` answers with while the cluster is made to be unavailable.
 pub(crate) const RETRY_MS: u64 = 250;
@@ -288,6 +290,9 @@ impl Backend for Fake {
             kinds: Vec::new(),
             replica: tables.replica.clone(),
             peers: Arc::new(vec![peer(2, "b", true), peer(3, "c", true)]),
+            level: 2,
+            facts: Default::default(),
+            needs: Default::default(),
         })
     }
     fn nodes(&self) -> Result<Vec<(NodeId, NodeRow)>, BackendError> {

@@ -308,6 +308,7 @@ impl Node {
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
         activity::serve(&mesh, router.clone());
+        let needs = router.needs();
         let faults = NodeFaults::new(faults, replica.clone(), mesh.clone());
         faults.serve(&upper);
         let sessions = Sessions::new(SessionsDeps {
@@ -342,7 +343,7 @@ impl Node {
             clock: Arc::clone(&deps.clock),
             entropy: Arc::clone(&deps.entropy),
             tasks: tasks.clone(),
-            backend: Arc::new(ClusterBackend::new(replica.clone(), sessions, mesh.clone())),
+            backend: Arc::new(ClusterBackend::new(replica.clone(), sessions, mesh.clone()).with_needs(needs)),
             admin: Arc::new(admin),
             admin_token_hash: deps.admin_token.as_deref().map(secret_hash),
             metrics: deps.metrics,
