@@ -171,6 +171,9 @@ fn decode_reply(node: NodeId, bytes: &[u8]) -> Result<AgentReply, ControlError> 
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -224,6 +224,9 @@ pub(crate) fn next_frame(buffer: &mut BytesMut) -> Result<Option<(Header, Bytes)
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -445,6 +445,9 @@ impl NodeIdentity {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use jarvis_host::{ManualClock, SeededEntropy};

@@ -150,6 +150,9 @@ pub(crate) async fn ask(
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::mutate::spoil;
 use crate::random::{Random, seed_of};
 use crate::shrink::shrink;
-use crate::watched::{now, watch};
+use crate::watched::{Meter, now, watch};
 
 /// How long to run, in milliseconds; without it, a fixed number of executions from a fixed seed.
 pub const TIME_VARIABLE: &str = "JARVIS_FUZZ_MS";
@@ -49,6 +49,7 @@ pub struct Target {
     runs: usize,
     longest: usize,
     memory: Memory,
+    meter: Meter,
 }
 
 /// What a run without findings did.
@@ -99,7 +100,7 @@ pub struct Finding {
 impl Target {
     /// A target without seeds; see [`crate::fuzz`]. `path` is of something within the test's function.
     #[must_use]
-    pub fn new(package: &'static str, crate_folder: &str, path: &str) -> Self {
+    pub fn new(package: &'static str, crate_folder: &str, path: &str, meter: Meter) -> Self {
         let name = path
             .rsplit("::")
             .find(|part| *part != "here" && *part != "{{closure}}");
@@ -118,6 +119,7 @@ impl Target {
                 base_bytes: 256 * 1_024,
                 per_byte: 64,
             },
+            meter,
         }
     }
 
@@ -293,9 +295,9 @@ impl Target {
         report: &mut Report,
     ) -> Result<(String, u32), String> {
         report.executions += 1;
-        let watched = watch(|| target(input));
+        let watched = watch(self.meter, || target(input));
         let outcome = watched.outcome?;
-        let (used, len) = (watched.most_bytes, input.len());
+        let (used, len) = (watched.used.most_bytes, input.len());
         let allowed = self.memory.base_bytes + self.memory.per_byte * len as u64;
         if used > allowed {
             return Err(format!(
@@ -310,7 +312,7 @@ impl Target {
         // How many allocations it took tells paths apart that end alike. What is allocated once a process would make it
         // differ from run to run, so it is left out where runs must be the same.
         let work = if timed {
-            (watched.allocations + 1).ilog2()
+            (watched.used.allocations + 1).ilog2()
         } else {
             0
         };

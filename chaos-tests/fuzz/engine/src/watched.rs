@@ -5,15 +5,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-/// What an execution did and used.
-#[derive(Debug)]
-pub struct Watched<R> {
-    /// What it answered, or what it panicked with and where.
-    pub outcome: Result<R, String>,
+/// What an execution took of memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
     /// Most bytes it held at once.
     pub most_bytes: u64,
     /// How many times it allocated.
     pub allocations: u64,
+}
+
+/// Runs something and tells what memory it took.
+pub type Meter = fn(&mut dyn FnMut()) -> Used;
+
+/// A [`Meter`] that does not look.
+pub fn unmeasured(work: &mut dyn FnMut()) -> Used {
+    work();
+    Used::default()
+}
+
+/// What an execution did and used.
+#[derive(Debug)]
+pub struct Watched<R> {
+    /// What it answered, or what panicked in it and where, even if that was caught.
+    pub outcome: Result<R, String>,
+    /// What it took of memory.
+    pub used: Used,
     /// How long it took.
     pub took: Duration,
 }
@@ -23,19 +39,21 @@ thread_local! {
     static PANIC: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
 }
 
-/// Runs `target`, and tells instead of panicking.
-pub fn watch<R>(target: impl FnOnce() -> R) -> Watched<R> {
+/// Runs `target` once, and tells instead of panicking.
+pub fn watch<R>(meter: Meter, target: impl Fn() -> R) -> Watched<R> {
     hook();
     let mut outcome = None;
     PANIC.set(Some(None));
     let began = now();
-    let used = allocation_counter::measure(|| outcome = catch_unwind(AssertUnwindSafe(target)).ok());
+    let used = meter(&mut || outcome = catch_unwind(AssertUnwindSafe(&target)).ok());
     let took = began.elapsed();
     let panicked = PANIC.take().flatten();
     Watched {
-        outcome: outcome.ok_or_else(|| panicked.unwrap_or_else(|| "it panicked".to_owned())),
-        most_bytes: used.bytes_max,
-        allocations: used.count_total,
+        outcome: match (outcome, panicked) {
+            (Some(outcome), None) => Ok(outcome),
+            (_, panicked) => Err(panicked.unwrap_or_else(|| "it panicked".to_owned())),
+        },
+        used,
         took,
     }
 }
