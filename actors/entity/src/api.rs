@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::gains::TakenUp;
 pub use crate::host::{EntityLimits, QuarantinedEntity};
 pub use crate::lease::{LeaseSettings, Leases, Permit, Report};
 pub use crate::placement::PlacementTable;
@@ -56,6 +57,11 @@ pub trait Entity: Send + Sized + 'static {
     /// What the entity's own tasks tell it.
     type Event: Send + 'static;
 
+    /// Makes itself ready on a node that is about to own its partition: reads ahead, say. It does nothing else yet, since
+    /// it still runs elsewhere, and may never be started here; [`Entity::on_start`] follows when the partition has come.
+    async fn on_standby(&mut self, _: &Cx<Self::Event>) -> Result<(), EntityError> {
+        Ok(())
+    }
     /// Loads what it needs; runs before the first message.
     async fn on_start(&mut self, cx: &Cx<Self::Event>) -> Result<(), EntityError>;
     /// A message. It may come a second time: after a lost connection the router sends it again.

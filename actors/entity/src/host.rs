@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::api::{EntityKind, Inbound, Leases};
+use crate::gains::{Gains, TakenUp};
 use crate::metrics;
 use crate::placement::{Moved, Placement};
 use crate::shell::{self, Activation, Seat};
@@ -61,13 +62,13 @@ const DROPPED: &str = "dropped without an answer";
 
 /// A kind with its entity's type erased.
 trait AnyKind: Send + Sync {
-    fn activate(&self, seat: Seat, supervisor: ActorCell) -> Result<Activation, SpawnErr>;
+    fn activate(&self, seat: Seat, supervisor: ActorCell, stands_by: bool) -> Result<Activation, SpawnErr>;
     fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError>;
 }
 
 impl<K: EntityKind> AnyKind for K {
-    fn activate(&self, seat: Seat, supervisor: ActorCell) -> Result<Activation, SpawnErr> {
-        shell::activate(self.create(&seat.entity), seat, supervisor)
+    fn activate(&self, seat: Seat, supervisor: ActorCell, stands_by: bool) -> Result<Activation, SpawnErr> {
+        shell::activate(self.create(&seat.entity), seat, supervisor, stands_by)
     }
 
     fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError> {
@@ -159,6 +160,7 @@ pub(crate) struct Host {
     kinds: BTreeMap<KindId, KindSlot>,
     entities: Mutex<Entities>,
     ready: AtomicBool,
+    gains: Gains,
 }
 
 /// Who waits for an answer.
@@ -201,6 +203,7 @@ impl Host {
             kinds: slots,
             entities,
             ready,
+            gains: Gains::default(),
         });
         let weak = Arc::downgrade(&host);
         host.tasks.spawn_until_cancelled(async move {
@@ -343,6 +346,17 @@ impl Host {
         if running >= self.limits.active_entities {
             return Err(AskReply::Overloaded);
         }
+        self.spawn(entities, id, partition, epoch, false)
+    }
+
+    fn spawn(
+        &self,
+        entities: &mut Entities,
+        id: &EntityId,
+        partition: PartitionIndex,
+        epoch: Epoch,
+        stands_by: bool,
+    ) -> Result<(), AskReply> {
         let kind = self.kinds.get(&id.kind).ok_or(AskReply::NotReady)?;
         let seat = Seat {
             entity: id.clone(),
@@ -352,10 +366,10 @@ impl Host {
             tasks: self.tasks.child(),
             leases: self.leases.clone(),
         };
-        match kind.kind.activate(seat, kind.supervisor.clone()) {
+        match kind.kind.activate(seat, kind.supervisor.clone(), stands_by) {
             Ok(activation) => {
                 entities.by_actor.insert(activation.cell.get_id(), id.clone());
-                slot.activation = Some(activation);
+                entities.slots.entry(id.clone()).or_default().activation = Some(activation);
                 Ok(())
             }
             Err(error) => {
@@ -454,6 +468,8 @@ impl Host {
             };
             match kind.kind.unfinished(view, gained.partition) {
                 Ok(keys) => {
+                    let now = gained.now.epoch;
+                    self.gains.note(gained.kind, gained.partition, now, &keys);
                     for key in keys {
                         self.activate(&EntityId {
                             kind: gained.kind,
@@ -566,6 +582,15 @@ impl Host {
     /// What a node must have to carry each kind.
     pub(crate) fn needs(&self) -> BTreeMap<KindId, &'static [&'static str]> {
         self.kinds.iter().map(|(&kind, slot)| (kind, slot.needs)).collect()
+    }
+
+    /// How this node took up the partition of an entity that it owns.
+    pub(crate) fn taken_up(&self, id: &EntityId) -> Option<TakenUp> {
+        let (partition, own) = self.placement.of(id)?;
+        if own.owner != Some(self.node) {
+            return None;
+        }
+        self.gains.of(id.kind, partition, own.epoch, &id.key)
     }
 
     fn kind_name(&self, kind: KindId) -> &'static str {

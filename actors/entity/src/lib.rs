@@ -13,6 +13,7 @@
 //! - [`runtime`]: puts the parts together; start here.
 //! - `placement`: who owns what, as applied here. `router`: finds the owner and follows it.
 //! - `host`, `shell`, `supervisor`: activation, the ractor actor around an entity, restarts and quarantine.
+//! - `gains`: what was taken up with a partition, for people who ask.
 //! - `controller`: the leader's loop that keeps every partition on a node that answers.
 //! - `succession`: stands for election when the leader's connection is lost.
 //! - `follow`: brings the map up to the applied log and tells host and leases what moved.
@@ -21,6 +22,7 @@
 pub mod api;
 mod controller;
 mod follow;
+mod gains;
 mod host;
 mod lease;
 pub mod metrics;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::api::{AskError, Leases, Ownership, Router};
+use crate::gains::TakenUp;
 use crate::host::{Host, QuarantinedEntity};
 use crate::metrics;
 use crate::placement::{Placement, PlacementTable};
@@ -232,6 +233,11 @@ impl Router {
     /// Entities that were set aside on this node.
     pub fn quarantined(&self) -> Vec<QuarantinedEntity> {
         self.inner.host.quarantined()
+    }
+
+    /// How this node took up the entity's partition, if it owns it.
+    pub fn taken_up(&self, of: &EntityId) -> Option<TakenUp> {
+        self.inner.host.taken_up(of)
     }
 
     /// What a node must have to carry each of the kinds this build knows.
