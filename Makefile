@@ -1,9 +1,11 @@
 # Two commands are enough on a fresh machine with Rust: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix bench drill sim setup
+.PHONY: help run test verify fix bench drill stress sim setup
 
 NODES ?= 3
 ROUNDS ?= 10
+MINUTES ?= 30
+LOAD = ./target/release/jarvis-load --jarvis ./target/release/jarvis
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -29,15 +31,25 @@ fix: ## format and apply the lints' suggestions
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-bench: ## throughput, latency, idle cost, sockets, over three real processes
+bench: ## throughput, latency, idle cost, sockets, failover with 3,000 sessions, over three real processes
 	@.ci/setup run
 	cargo build --release --locked --bin jarvis --bin jarvis-load
-	./target/release/jarvis-load all --jarvis ./target/release/jarvis --report reports/bench
+	$(LOAD) all --report reports/bench
+	$(LOAD) failover --rounds $(ROUNDS) --report reports/bench
+	$(LOAD) takeover --report reports/bench
 
-drill: ## kill owner, leader and gateway of a cluster of its own, with reports
-	@.ci/setup run
+drill: ## kills, rolling restarts, machines that vanish, splits, on clusters of its own, with reports
+	@.ci/setup drill
 	cargo build --release --locked --bin jarvis --bin jarvis-load
-	./target/release/jarvis-load drills --jarvis ./target/release/jarvis --rounds $(ROUNDS) --report reports/drill
+	$(LOAD) drills --rounds $(ROUNDS) --report reports/drill
+	$(LOAD) rolling --report reports/drill
+	$(LOAD) failover --victim vanish-owner,vanish-leader --rounds $(ROUNDS) --report reports/drill
+	$(LOAD) netsplit --report reports/drill
+
+stress: ## a busy machine and 5 % loss for MINUTES (30): nothing may fail over
+	@.ci/setup drill
+	cargo build --release --locked --bin jarvis --bin jarvis-load
+	$(LOAD) stress --minutes $(MINUTES) --report reports/stress
 
 sim: ## the laws, checked against clusters of real processes under random kills
 	@.ci/setup test

@@ -10,7 +10,7 @@ use jarvis_chaos::bench_calls;
 use jarvis_chaos::cluster::{Options, find_jarvis};
 use jarvis_chaos::measure::failover::{self, Victim};
 use jarvis_chaos::measure::{Tool, benches, drills, netsplit, rolling, stress};
-use jarvis_chaos::net::{Way, enter};
+use jarvis_chaos::net::{INTERRUPTED, Way, enter, interrupted};
 
 /// Benchmarks and faults against clusters of real processes of its own.
 #[derive(Parser)]
@@ -195,7 +195,7 @@ async fn main() -> Result<ExitCode> {
     if arguments.machines
         && let Way::Ended(code) = enter().await?
     {
-        return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+        return exit(code);
     }
     let jarvis = match &arguments.jarvis {
         Some(path) => path
@@ -208,8 +208,15 @@ async fn main() -> Result<ExitCode> {
         report: arguments.report,
         machines: arguments.machines,
     };
-    Box::pin(measure(&tool, arguments.what)).await?;
-    Ok(ExitCode::SUCCESS)
+    tokio::select! {
+        done = Box::pin(measure(&tool, arguments.what)) => done.map(|()| ExitCode::SUCCESS),
+        // What was being measured is dropped, and its processes and files with it.
+        told = interrupted() => told.and(exit(INTERRUPTED)),
+    }
+}
+
+fn exit(code: i32) -> Result<ExitCode> {
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
 async fn measure(tool: &Tool, what: What) -> Result<()> {
@@ -238,13 +245,17 @@ async fn measure(tool: &Tool, what: What) -> Result<()> {
                 "failover"
             };
             let probes = probes.max(1);
-            failover::run(tool, name, &plan(sessions, probes, rounds, victim)).await
+            failover::run(tool, name, &plan(sessions, probes, rounds, victim))
+                .await
+                .map(drop)
         }
         What::Takeover {
             sessions,
             rounds,
             victim,
-        } => failover::run(tool, "takeover", &plan(sessions, 0, rounds, victim)).await,
+        } => failover::run(tool, "takeover", &plan(sessions, 0, rounds, victim))
+            .await
+            .map(drop),
         What::Stress {
             minutes,
             sessions,
@@ -303,5 +314,6 @@ fn plan(sessions: usize, probes: usize, rounds: usize, victims: Vec<Victim>) -> 
         probes,
         rounds,
         victims,
+        watch: Duration::from_secs(10),
     }
 }

@@ -49,6 +49,7 @@ pub fn check(attempts: &[Attempt], cut: &Cut) -> Vec<Broken> {
         };
         if let Some(served) = attempt.served.filter(|served| *served < cut.to) {
             report(format!("served {:?} into the cut", served - cut.from));
+            continue;
         }
         let deadline = attempt.sent + cut.patience;
         match attempt.refused {
@@ -91,6 +92,7 @@ mod tests {
             attempt(1_500, None, Some(2_000)),
             attempt(1_500, Some((1_600, true)), Some(2_000)),
             attempt(1_500, None, None),
+            attempt(1_500, None, Some(6_100)),
             attempt(1_500, Some((4_000, true)), None),
             attempt(1_500, Some((2_000, false)), None),
         ] {

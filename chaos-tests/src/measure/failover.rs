@@ -25,8 +25,6 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest wait for partitions to come back to a node that was away.
 const BALANCE: Duration = Duration::from_secs(180);
-/// The load is watched for so long.
-const WATCH: Duration = Duration::from_secs(10);
 /// Transcripts that are read from every node in the end.
 const SAMPLE: usize = 100;
 
@@ -66,6 +64,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Which kinds.
     pub victims: Vec<Victim>,
+    /// The load is watched for so long before.
+    pub watch: Duration,
 }
 
 /// One fault.
@@ -91,13 +91,19 @@ struct Samples {
     reconnecting: Vec<Duration>,
 }
 
+/// All faults of one kind.
 #[derive(Debug, Serialize)]
-struct Kind {
-    victim: Victim,
-    rounds: usize,
-    to_reply: Times,
-    to_said: Times,
-    to_reply_reconnecting: Times,
+pub struct Kind {
+    /// Which kind.
+    pub victim: Victim,
+    /// How many.
+    pub rounds: usize,
+    /// From the fault to the first reply of the session's next owner.
+    pub to_reply: Times,
+    /// To the first `said` of that owner; where the old one had committed the message already, there is none.
+    pub to_said: Times,
+    /// To the first reply of sessions that lost their socket too.
+    pub to_reply_reconnecting: Times,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,16 +122,16 @@ struct Report {
     remarks: Vec<String>,
 }
 
-/// Runs it.
+/// Runs it: what came of each kind of fault.
 ///
 /// # Errors
 /// Where a law was broken, or the cluster did not come back.
-pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
+pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<Vec<Kind>> {
     let machine = About::read();
     let (_data, mut cluster) = tool.cluster().await?;
     let crowd = Crowd::gather(&cluster, plan.sessions, &Order::chat(CHAT)).await?;
     cluster.wait_balanced(BALANCE).await?;
-    let load = crowd.load(WATCH).await?;
+    let load = crowd.load(plan.watch).await?;
     say(&format!("{} sessions: {load:?}", plan.sessions));
     let mut rounds = Vec::new();
     for number in 0..plan.rounds {
@@ -170,7 +176,8 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
     };
     keep(&tool.report, name, &report)?;
     cluster.stop().await?;
-    verdict(&report.laws_broken)
+    verdict(&report.laws_broken)?;
+    Ok(report.kinds)
 }
 
 fn kind(victim: Victim, rounds: &[Round]) -> Kind {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const MARK: &str = "JARVIS_LOAD_INSIDE";
 
 /// What a shell says of a command that a key ended.
-const INTERRUPTED: i32 = 130;
+pub const INTERRUPTED: i32 = 130;
 
 /// Where [`enter`] has led.
 #[derive(Debug)]
@@ -52,24 +52,37 @@ pub async fn enter() -> Result<Way> {
         return Ok(Way::Inside);
     }
     possible().await?;
+    // Removed by the process that stays outside, since the one inside may be ended at any time.
+    let files = tempfile::tempdir()?;
     let mut tool = command(&std::env::current_exe()?);
-    tool.args(std::env::args_os().skip(1)).env(MARK, "1");
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tool.args(std::env::args_os().skip(1));
+    tool.env(MARK, "1").env("TMPDIR", files.path());
     let mut child = tool
         .spawn()
         .context("setpriv does not start: install util-linux")?;
     let code = tokio::select! {
         status = child.wait() => status?.code().unwrap_or(1),
-        // `unshare` itself waits such signals out; its end is the end of everything inside.
-        _ = interrupt.recv() => end(&mut child).await?,
-        _ = terminate.recv() => end(&mut child).await?,
+        // `unshare` itself waits signals out; its end is the end of everything inside.
+        told = interrupted() => {
+            told?;
+            child.kill().await?;
+            INTERRUPTED
+        }
     };
     Ok(Way::Ended(code))
 }
 
-async fn end(child: &mut tokio::process::Child) -> Result<i32> {
-    child.kill().await?;
-    Ok(INTERRUPTED)
+/// Completes when a key or another program asks this process to end.
+///
+/// # Errors
+/// Where signals cannot be listened to.
+pub async fn interrupted() -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 /// Whether namespaces, a bridge and nftables can be had here.
@@ -97,28 +110,15 @@ pub async fn possible() -> Result<()> {
     )
 }
 
-/// Makes the first process inside ready: its own `/run`, loopback, and an end on request.
+/// Makes the first process inside ready: its own `/run`, and loopback.
 ///
 /// # Errors
 /// Where this process is not alone in its namespaces, which would change somebody else's machine.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the tool's one task that outlives every measurement"
-)]
-pub async fn prepare() -> Result<()> {
+async fn prepare() -> Result<()> {
     ensure!(
         std::process::id() == 1,
         "{MARK} is set, but this process is not the first of a namespace of its own: unset it"
     );
-    // Process 1 is deaf to signals that it does not ask for.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        std::process::exit(INTERRUPTED);
-    });
     run("mount", &["-t", "tmpfs", "tmpfs", "/run"]).await?;
     run("ip", &["link", "set", "lo", "up"]).await
 }
