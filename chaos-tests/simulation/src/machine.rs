@@ -222,6 +222,7 @@ impl Machine {
             cluster: member.cluster,
             node: member.node,
             name: self.node_name(),
+            role: jarvis_machine::rows::NodeRole::Voter,
             mesh_address: self.address(),
             http_url: format!("http://{}", self.address()),
             founder: member.founder,

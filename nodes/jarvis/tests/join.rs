@@ -72,6 +72,7 @@ impl House {
             cluster: self.cluster,
             node: NodeId(1),
             name: name("first"),
+            role: jarvis_machine::rows::NodeRole::Voter,
             mesh_address: address.to_string(),
             http_url: format!("http://{address}"),
             founder: true,

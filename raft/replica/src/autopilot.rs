@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use jarvis_machine::planner::{Standing, desired_voters};
-use jarvis_machine::rows::NodeRow;
+use jarvis_machine::rows::{NodeRole, NodeRow};
 use jarvis_types::NodeId;
 
 /// What the leader sees.
@@ -31,6 +31,8 @@ pub(crate) struct Picture {
     pub(crate) gone: BTreeSet<NodeId>,
     /// Whose disk is so slow that it may lose its vote.
     pub(crate) slow: BTreeSet<NodeId>,
+    /// Whether the leader has led for long enough that the turmoil which made it one is over.
+    pub(crate) settled: bool,
 }
 
 /// The next step.
@@ -46,7 +48,7 @@ pub(crate) enum Step {
     SetVoters(BTreeSet<NodeId>),
     /// These leave; they do not vote.
     RemoveLearners(BTreeSet<NodeId>),
-    /// Leadership goes to this voter, because the leader's own vote is to go.
+    /// Leadership goes to this voter: the leader's own vote is to go, or it is a witness.
     HandOver(NodeId),
 }
 
@@ -128,11 +130,29 @@ impl Picture {
         let step = if !gone.is_empty() {
             Step::RemoveLearners(gone)
         } else if behind.is_empty() {
-            Step::Nothing
+            self.abler_leader().map_or(Step::Nothing, Step::HandOver)
         } else {
             Step::Wait(behind)
         };
         Decision { step, held }
+    }
+
+    /// Whom a witness hands the leadership to: a small machine that only votes should not have to decide for all.
+    fn abler_leader(&self) -> Option<NodeId> {
+        let role = |id: NodeId| {
+            let row = self.nodes.iter().find(|(node, _)| *node == id);
+            row.map(|(_, row)| row.role)
+        };
+        if !self.settled || role(self.own) != Some(NodeRole::Witness) {
+            return None;
+        }
+        let able = |node: &&NodeId| {
+            role(**node) == Some(NodeRole::Voter)
+                && self.answering.contains(node)
+                && self.caught_up.contains(node)
+                && !self.slow.contains(node)
+        };
+        self.voters.iter().find(able).copied()
     }
 
     /// A member that leads and is to lose its vote hands over first: nobody need notice.

@@ -112,6 +112,20 @@ fn a_leader_with_a_slow_disk_hands_over_before_it_loses_its_vote() {
     assert_eq!(three.decide().step, Step::Nothing);
 }
 
+#[test]
+fn a_witness_leads_only_where_nobody_else_can() {
+    let mut home = picture(&[1, 2, 3], &[1, 2, 3], &[]);
+    home.nodes[2].1.role = NodeRole::Witness;
+    (home.own, home.settled) = (NodeId(3), true);
+    home.answering = set(&[2, 3]);
+    assert_eq!(home.decide().step, Step::HandOver(NodeId(2)));
+    home.caught_up = set(&[1, 3]);
+    assert_eq!(home.decide().step, Step::Nothing);
+    home.caught_up = set(&[1, 2, 3]);
+    home.settled = false;
+    assert_eq!(home.decide().step, Step::Nothing);
+}
+
 /// What happens to a cluster.
 #[derive(Debug, Clone, Copy)]
 enum Event {

@@ -42,6 +42,8 @@ pub struct ReplicaConfig {
     pub speaks_level: u32,
     /// How long a voter may be away before another takes its vote over; zero: for ever.
     pub replace_after: Duration,
+    /// Whether it is to be content with little memory: a witness.
+    pub small: bool,
     /// Whether a node whose disk is slow may lose its vote to another.
     pub demote_slow_disk: bool,
 }
@@ -58,6 +60,7 @@ impl ReplicaConfig {
             expect_existing: false,
             speaks_level: jarvis_machine::LEVEL,
             replace_after: DEFAULT_REPLACE_AFTER,
+            small: false,
             demote_slow_disk: false,
         }
     }

@@ -56,6 +56,9 @@ const SILENT_AFTER_LEASES: u32 = 2;
 /// A log that takes this part of the leader's lease to sync is slow: a few of those, and elections fail.
 const SLOW_PART_OF_LEASE: u32 = 4;
 
+/// A leader that has led for so long is not in the middle of a failover.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
 /// What decides when a voter is replaced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
@@ -87,6 +90,8 @@ pub(crate) struct Reconciler {
     /// What people should know, for this node and those that ask it.
     pub(crate) notes: watch::Sender<Vec<Note>>,
     pub(crate) absences: Absences,
+    /// Since when it leads.
+    pub(crate) leads_since: Option<Instant>,
 }
 
 impl Reconciler {
@@ -98,6 +103,9 @@ impl Reconciler {
             // Only who has applied what was decided before it led knows who the members are.
             let acts = |state: &ReplicaState| state.leads && state.caught_up;
             let leads = acts(&self.state.borrow_and_update());
+            if !leads {
+                self.leads_since = None;
+            }
             let wait = if leads {
                 let step = self.look_and_decide();
                 match self.take(&step).await {
@@ -192,6 +200,7 @@ impl Reconciler {
             ..Picture::default()
         };
         picture.caught_up.insert(self.node);
+        picture.settled = self.leads_since.get_or_insert(at).elapsed() >= SETTLED_AFTER;
         let away = picture
             .nodes
             .iter()
@@ -221,7 +230,7 @@ impl Reconciler {
         let change = match step {
             Step::Nothing | Step::Wait(_) => return Ok(()),
             Step::HandOver(to) => {
-                tracing::info!(%to, "handing the leadership over: this node's disk is slow");
+                tracing::info!(%to, "handing the leadership over: this node is a witness, or its disk is slow");
                 return leadership::hand_over_here(&self.raft, Some(*to)).await;
             }
             Step::AddLearners(nodes) => {

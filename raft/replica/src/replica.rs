@@ -207,6 +207,7 @@ impl Replica {
             disks: pilot.disks(),
             notes,
             absences: Absences::default(),
+            leads_since: None,
         };
         let checkup = Checkup {
             node: config.node,
@@ -307,9 +308,21 @@ async fn open_stores(config: &ReplicaConfig, tasks: &Tasks, faults: &Faults) -> 
             path: log_path,
         });
     }
-    let log = when_unlocked(&log_path, || RedbLog::open(&log_path)).await?;
+    let log = when_unlocked(&log_path, || {
+        if config.small {
+            RedbLog::open_small(&log_path)
+        } else {
+            RedbLog::open(&log_path)
+        }
+    }).await?;
     let state_folder = folder.join(STATE_FOLDER);
-    let state = when_unlocked(&state_folder, || StateStore::open(&state_folder)).await?;
+    let state = when_unlocked(&state_folder, || {
+        if config.small {
+            StateStore::open_small(&state_folder)
+        } else {
+            StateStore::open(&state_folder)
+        }
+    }).await?;
     Ok(Stores {
         disk: Arc::new(FaultyLog::new(Arc::new(log), faults.clone())),
         runner: Runner::Thread,

@@ -188,6 +188,15 @@ pub fn open<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
     codec::decode(VERSION, bytes)
 }
 
+/// The role that is written so; what an earlier build wrote is a voter.
+pub fn role_of(text: &str) -> NodeRole {
+    match text {
+        "worker" => NodeRole::Worker,
+        "witness" => NodeRole::Witness,
+        _ => NodeRole::Voter,
+    }
+}
+
 /// A role as it is written.
 pub fn role_text(role: NodeRole) -> &'static str {
     match role {
@@ -196,6 +205,9 @@ pub fn role_text(role: NodeRole) -> &'static str {
         NodeRole::Witness => "witness",
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -30,13 +30,25 @@ const FORMAT: u64 = 1;
 /// redb's cache for the log: what is read lately stands in [`super::LogStore`]'s own cache.
 const CACHE_BYTES: usize = 2 * 1024 * 1024;
 
+/// The same where a node is to be small.
+const SMALL_CACHE_BYTES: usize = 512 * 1024;
+
 /// A log in a file.
 pub(crate) struct RedbLog(Mutex<Option<Arc<Database>>>);
 
 impl RedbLog {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        let db = files::open(path, CACHE_BYTES, FORMAT, tables)?;
+        Self::open_with_cache(path, CACHE_BYTES)
+    }
+
+    /// As [`Self::open`], with a smaller cache for a node that is to be small.
+    pub(crate) fn open_small(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with_cache(path, SMALL_CACHE_BYTES)
+    }
+
+    fn open_with_cache(path: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
+        let db = files::open(path, cache_bytes, FORMAT, tables)?;
         Ok(Self(Mutex::new(Some(Arc::new(db)))))
     }
 

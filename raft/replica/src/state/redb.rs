@@ -19,6 +19,9 @@ use crate::files::{self, OpenError};
 /// redb's cache for the state: the whole node is to stay under 60 MB.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The same where a node is to be small: it applies what is decided and serves little.
+const SMALL_CACHE_BYTES: usize = 1024 * 1024;
+
 /// The format of the file. A newer one is refused.
 const FORMAT: u64 = 1;
 
@@ -60,8 +63,9 @@ pub(crate) struct RedbTables {
 
 impl RedbTables {
     /// Opens the file, or makes it.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        let db = files::open(path, CACHE_BYTES, FORMAT, |txn| {
+    pub(crate) fn open(path: &Path, small: bool) -> Result<Self, OpenError> {
+        let cache_bytes = if small { SMALL_CACHE_BYTES } else { CACHE_BYTES };
+        let db = files::open(path, cache_bytes, FORMAT, |txn| {
             for table in Table::ALL {
                 txn.open_table(definition(table))?;
             }
@@ -272,17 +276,17 @@ mod tests {
         let mut n = 0;
         jarvis_machine::conformance::check_store(&mut || {
             n += 1;
-            Box::new(RedbTables::open(&folder.path().join(format!("{n}.redb"))).expect("opens"))
+            Box::new(RedbTables::open(&folder.path().join(format!("{n}.redb")), false).expect("opens"))
         });
         let path = folder.path().join("again.redb");
-        jarvis_machine::conformance::check_reopen(&mut || Box::new(RedbTables::open(&path).expect("opens")));
+        jarvis_machine::conformance::check_reopen(&mut || Box::new(RedbTables::open(&path, true).expect("opens")));
     }
 
     #[test]
     fn a_file_of_an_earlier_build_is_read_and_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("earlier.redb");
-        drop(RedbTables::open(&path).expect("opens"));
+        drop(RedbTables::open(&path, true).expect("opens"));
         let raw = Database::open(&path).expect("opens");
         let txn = raw.begin_write().expect("begins");
         for table in [Table::NodeFacts, Table::PlacementNotes] {
@@ -290,7 +294,7 @@ mod tests {
         }
         txn.commit().expect("commits");
         drop(raw);
-        let tables = RedbTables::open(&path).expect("opens");
+        let tables = RedbTables::open(&path, true).expect("opens");
         let get = |key: &[u8]| tables.read().expect("reads").get(Table::NodeFacts, key);
         assert_eq!(get(b"k"), Ok(None));
         let all = tables.read().expect("reads").scan(

@@ -85,8 +85,9 @@ impl Tables {
 
 /// Where tables are found again.
 enum Place {
-    /// With the number of the next staging file: one that is given up must not be in the way of the next.
-    Folder(PathBuf, AtomicU64),
+    /// With the number of the next staging file: one that is given up must not be in the way of the next; and whether
+    /// caches are small.
+    Folder(PathBuf, AtomicU64, bool),
     Memory(MemoryDisk),
 }
 
@@ -136,6 +137,15 @@ impl StateStore {
 
     /// Tables in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_sized(folder, false)
+    }
+
+    /// As [`Self::open`], for a node that is to be small.
+    pub(crate) fn open_small(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_sized(folder, true)
+    }
+
+    fn open_sized(folder: &Path, small: bool) -> Result<Self, OpenError> {
         fs::create_dir_all(folder)?;
         for file in fs::read_dir(folder)? {
             let file = file?;
@@ -143,9 +153,9 @@ impl StateStore {
                 remove_if_there(&file.path())?;
             }
         }
-        let tables = RedbTables::open(&folder.join(STATE_FILE))?;
+        let tables = RedbTables::open(&folder.join(STATE_FILE), small)?;
         Ok(Self {
-            place: Place::Folder(folder.to_owned(), AtomicU64::new(1)),
+            place: Place::Folder(folder.to_owned(), AtomicU64::new(1), small),
             current: ArcSwapOption::from_pointee(Tables::Redb(tables)),
         })
     }
@@ -198,10 +208,10 @@ impl StateStore {
                 tables: Some(Tables::Memory(MemoryStore::new())),
                 path: None,
             }),
-            Place::Folder(folder, next) => {
+            Place::Folder(folder, next, small) => {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let path = folder.join(format!("{STAGING_PREFIX}{number}.redb"));
-                let tables = RedbTables::open(&path).map_err(io::Error::other)?;
+                let tables = RedbTables::open(&path, *small).map_err(io::Error::other)?;
                 Ok(Staged {
                     tables: Some(Tables::Redb(tables)),
                     path: Some(path),
@@ -220,7 +230,7 @@ impl StateStore {
         );
         sync(Arc::clone(&tables)).await?;
         match (&self.place, &*tables) {
-            (Place::Folder(folder, _), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
+            (Place::Folder(folder, ..), Tables::Redb(file)) => file.rename(&folder.join(STATE_FILE))?,
             (Place::Memory(disk), Tables::Memory(staged)) => *lock(&disk.state) = staged.clone(),
             _ => return Err(io::Error::other("staged in another kind of store")),
         }
