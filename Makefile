@@ -1,6 +1,6 @@
 # Two commands are enough on a fresh machine with Rust: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix bench drill stress sim setup
+.PHONY: help run test verify fix bench drill stress sim fuzz setup
 
 NODES ?= 3
 ROUNDS ?= 10
@@ -54,3 +54,7 @@ stress: ## a busy machine and 5 % loss for MINUTES (30): nothing may fail over
 sim: ## the laws, checked against clusters of real processes under random kills
 	@.ci/setup test
 	cargo nextest run --locked -p jarvis-chaos
+
+fuzz: ## hostile bytes for everything that reads some, for MINUTES (5); what is found is kept as a test
+	@.ci/setup test
+	.ci/fuzz $(if $(filter file,$(origin MINUTES)),5,$(MINUTES))

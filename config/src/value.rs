@@ -114,6 +114,21 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_durations() {
+        jarvis_fuzz::fuzz!()
+            .text()
+            .seeds(["24h", "1h30m", "500ms", "7d", "0s", "18446744073709551615ms"])
+            .words(["d", "h", "m", "s", "ms", "0", "99999999"])
+            .longest(64)
+            .run(|bytes| {
+                let text = std::str::from_utf8(bytes).expect("only text is handed in");
+                let read = parse_duration(text)?;
+                assert_eq!(parse_duration(&format_duration(read)), Some(read));
+                Some(())
+            });
+    }
+
+    #[test]
     fn a_secret_is_never_shown() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?}"), MASK);
