@@ -12,6 +12,7 @@
 mod noted;
 mod sight;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jarvis_machine::command::{Command, Move, MoveReason, Seat};
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use self::noted::Noted;
 use self::sight::Sight;
 use crate::host::KindSpec;
+use crate::warm::Warm;
 
 /// Times of the controller.
 #[derive(Debug, Clone)]
@@ -76,6 +78,8 @@ pub(crate) struct Controller {
     replica: Replica,
     mesh: Mesh,
     sight: Sight,
+    /// Has new owners make ready.
+    warm: Option<Warm>,
     /// When partitions were last moved only to be balanced, a few at a time.
     stepped: Option<Instant>,
 }
@@ -114,8 +118,15 @@ impl Controller {
             sight: Sight::new(replica.node()),
             replica,
             mesh,
+            warm: None,
             stepped: None,
         }
+    }
+
+    /// Has partitions handed over warm where both owners live.
+    pub(crate) fn warm(mut self, warm: Warm) -> Self {
+        self.warm = Some(warm);
+        self
     }
 
     pub(crate) async fn run(mut self) {
@@ -182,6 +193,7 @@ impl Controller {
 
     /// Has one step decided, and what came of it kept.
     async fn carry_out(&mut self, step: Step) -> Result<(), ControlError> {
+        self.make_ready(&step.command).await?;
         self.propose(step.command).await?;
         step.noted.note();
         if step.is_part {
@@ -192,6 +204,29 @@ impl Controller {
             tracing::info!(took_ms, partitions = moves.len(), "taken over");
             self.propose(Command::NoteTakeOver { moves, took_ms }).await?;
         }
+        Ok(())
+    }
+
+    /// Has the new owners of what moves from nodes that live make ready for it. Bounded, and never a reason not to move.
+    async fn make_ready(&self, command: &Command) -> Result<(), ControlError> {
+        let (Command::Place { moves, reason, .. } | Command::PlaceBecause { moves, reason, .. }) = command else {
+            return Ok(());
+        };
+        let Some(warm) = &self.warm else {
+            return Ok(());
+        };
+        if !matches!(reason, MoveReason::Drain | MoveReason::Balance) || moves.is_empty() {
+            return Ok(());
+        }
+        let mut owners = BTreeMap::new();
+        let view = self.replica.local()?;
+        for Move { kind, partition, .. } in moves {
+            let placed = view.query().placement_of(*kind, *partition)?;
+            owners.insert((*kind, *partition), placed.and_then(|row| row.owner));
+        }
+        drop(view);
+        warm.prepare(moves, |place| owners.get(&place).copied().flatten())
+            .await;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Activation on one node: which entities run here, their mailboxes, crashes and passivation.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use ractor::{Actor, ActorCell, ActorId, SpawnErr};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::{EntityKind, Inbound, Leases};
+use crate::api::{EntityKind, Inbound, Leases, Ownership};
 use crate::gains::{Gains, TakenUp};
 use crate::metrics;
 use crate::placement::{Moved, Placement};
 use crate::shell::{self, Activation, Seat};
 use crate::supervisor::{Ended, Supervisor};
+use crate::warm::{MAX_STANDBYS, Place};
 use crate::wire::{AskFrame, AskReply};
 
 /// Bounds and times of a node's entities.
@@ -53,6 +54,13 @@ impl Default for EntityLimits {
         }
     }
 }
+
+/// How long messages wait for a partition that is announced.
+const EXPECT_FOR: Duration = Duration::from_millis(300);
+/// Most messages that wait so; others are sent on to whoever still owns it.
+const MAX_HELD: usize = 1_024;
+/// How long an entity whose partition has gone may take to answer the message at hand.
+const RETIRE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often the metrics are told.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -111,6 +119,7 @@ impl Kinds {
 
 struct KindSlot {
     name: &'static str,
+    acts: bool,
     needs: &'static [&'static str],
     kind: Arc<dyn AnyKind>,
     supervisor: ActorCell,
@@ -138,6 +147,17 @@ struct Entities {
     by_actor: HashMap<ActorId, EntityId>,
 }
 
+impl Entities {
+    /// What runs of these partitions.
+    fn activations(&self, places: &BTreeSet<Place>) -> impl Iterator<Item = (&EntityId, &Activation)> {
+        let running = self.slots.iter().filter_map(|(id, slot)| {
+            let activation = slot.activation.as_ref()?;
+            (!activation.stands_by()).then_some((id, activation))
+        });
+        running.filter(|(id, activation)| places.contains(&(id.kind, activation.partition)))
+    }
+}
+
 /// An entity that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedEntity {
@@ -161,6 +181,10 @@ pub(crate) struct Host {
     entities: Mutex<Entities>,
     ready: AtomicBool,
     gains: Gains,
+    /// Partitions that are to come here, and until when messages wait for them.
+    expected: Mutex<HashMap<Place, Instant>>,
+    /// How many messages wait.
+    held: AtomicUsize,
 }
 
 /// Who waits for an answer.
@@ -184,6 +208,7 @@ impl Host {
                 spec.id,
                 KindSlot {
                     name: spec.name,
+                    acts: spec.acts,
                     needs: spec.needs,
                     kind,
                     supervisor: supervisor.get_cell(),
@@ -204,6 +229,8 @@ impl Host {
             entities,
             ready,
             gains: Gains::default(),
+            expected: Mutex::default(),
+            held: AtomicUsize::new(0),
         });
         let weak = Arc::downgrade(&host);
         host.tasks.spawn_until_cancelled(async move {
@@ -243,6 +270,11 @@ impl Host {
             %from,
         );
         let _entered = span.enter();
+        if self.held.load(Ordering::Acquire) < MAX_HELD
+            && let Some(until) = self.expected_until(&frame.to)
+        {
+            return self.hold(until, from, frame, reply);
+        }
         if let Err((reply, refusal)) = self.try_deliver(from, frame, reply) {
             tracing::debug!(?refusal, "the message was not taken");
             reply(refusal);
@@ -337,8 +369,11 @@ impl Host {
             }
             *slot = Slot::default();
         }
-        match &slot.activation {
-            Some(activation) if activation.epoch == epoch => return Ok(()),
+        match &mut slot.activation {
+            Some(activation) if activation.epoch == epoch => {
+                activation.begin();
+                return Ok(());
+            }
             Some(outdated) => outdated.kill(),
             None if slot.restarting => return Err(AskReply::NotReady),
             None => {}
@@ -484,26 +519,130 @@ impl Host {
         }
     }
 
+    /// Ends what runs here and has another owner; starts what stood by for what has come.
     fn stop_deposed(&self, moved: &[Moved]) {
         if moved.is_empty() {
             return;
         }
-        let mut entities = self.lock();
-        entities.slots.retain(|id, slot| {
-            let Some(activation) = &slot.activation else {
+        let moved: HashMap<Place, Ownership> = (moved.iter())
+            .map(|m| ((m.kind, m.partition), m.now))
+            .collect();
+        let kinds: BTreeSet<KindId> = moved.keys().map(|(kind, _)| *kind).collect();
+        let mut retired = Vec::new();
+        self.lock().slots.retain(|id, slot| {
+            let Some(activation) = &mut slot.activation else {
                 // Crashes and quarantine are of this ownership; the next owner begins anew.
-                return !moved.iter().any(|m| m.kind == id.kind) || slot.restarting;
+                return !kinds.contains(&id.kind) || slot.restarting;
             };
-            let deposed = moved.iter().any(|m| {
-                m.kind == id.kind
-                    && m.partition == activation.partition
-                    && (m.now.owner != Some(self.node) || m.now.epoch != activation.epoch)
-            });
-            if deposed {
-                activation.kill();
+            let Some(now) = moved.get(&(id.kind, activation.partition)) else {
+                return true;
+            };
+            if now.owner == Some(self.node) && now.epoch == activation.epoch {
+                activation.begin();
+                return true;
             }
-            !deposed
+            let acts = self.kinds.get(&id.kind).is_none_or(|kind| kind.acts);
+            if acts || activation.stands_by() {
+                activation.kill();
+            } else {
+                // The machine refuses what it still proposes, so the message at hand may have its answer.
+                activation.stop();
+                retired.extend(slot.activation.take());
+            }
+            false
         });
+        if !retired.is_empty() {
+            self.tasks.spawn_until_cancelled(async move {
+                tokio::time::sleep(RETIRE_WITHIN).await;
+                retired.iter().for_each(Activation::kill);
+            });
+        }
+    }
+
+    /// Partitions are to come here soon: messages for them wait a little.
+    pub(crate) fn expect(&self, places: &[Place]) {
+        let now = Instant::now();
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.retain(|_, until| *until > now);
+        expected.extend(places.iter().map(|place| (*place, now + EXPECT_FOR)));
+    }
+
+    /// Until when a message for an entity waits for its partition to come; none if that is not expected.
+    fn expected_until(&self, id: &EntityId) -> Option<Instant> {
+        let (partition, own) = self.placement.of(id)?;
+        if own.owner == Some(self.node) {
+            return None;
+        }
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = expected.get(&(id.kind, partition)).copied()?;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// Keeps a message until its partition is here.
+    fn hold(self: &Arc<Self>, until: Instant, from: NodeId, frame: AskFrame, reply: ReplyTo) {
+        let mut placement = self.placement.watch();
+        let weak = Arc::downgrade(self);
+        let placed = Arc::clone(&self.placement);
+        let node = self.node;
+        self.held.fetch_add(1, Ordering::AcqRel);
+        self.tasks.spawn_until_cancelled(async move {
+            let own = |id| placed.of(id).is_some_and(|(_, own)| own.owner == Some(node));
+            let comes = async {
+                loop {
+                    placement.mark_unchanged();
+                    if own(&frame.to) || placement.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout_at(until, comes).await;
+            let Some(host) = weak.upgrade() else { return };
+            host.held.fetch_sub(1, Ordering::AcqRel);
+            if let Err((reply, refusal)) = host.try_deliver(from, frame, reply) {
+                reply(refusal);
+            }
+        });
+    }
+
+    /// Has entities stand by whose partitions are to come here; gives how many do.
+    pub(crate) fn stand_by(&self, ids: &[EntityId]) -> u32 {
+        if !self.is_open() {
+            return 0;
+        }
+        let mut entities = self.lock();
+        let mut ready = 0;
+        for id in ids.iter().take(MAX_STANDBYS).filter(|id| id.is_valid()) {
+            let Some((partition, own)) = self.placement.of(id) else {
+                continue;
+            };
+            if own.owner == Some(self.node)
+                || entities.slots.contains_key(id)
+                || entities.by_actor.len() >= self.limits.active_entities
+            {
+                continue;
+            }
+            // The epoch that the move will give it. One that turns out otherwise finds the standby useless, and no more.
+            let epoch = Epoch(own.epoch.0 + 1);
+            ready += u32::from(self.spawn(&mut entities, id, partition, epoch, true).is_ok());
+        }
+        ready
+    }
+
+    /// Whether some entity of these partitions has a turn under way.
+    pub(crate) fn is_busy(&self, places: &BTreeSet<Place>) -> bool {
+        let entities = self.lock();
+        let mut of = entities.activations(places);
+        of.any(|(_, activation)| {
+            activation.pulse.depth.load(Ordering::Acquire) > 0
+                || !activation.pulse.idle.load(Ordering::Acquire)
+        })
+    }
+
+    /// The entities of these partitions that run here.
+    pub(crate) fn running(&self, places: &BTreeSet<Place>) -> Vec<EntityId> {
+        let entities = self.lock();
+        let of = entities.activations(places).map(|(id, _)| id.clone());
+        of.take(MAX_STANDBYS).collect()
     }
 
     /// Passivates what nobody used since the last sweep, and counts.
@@ -520,7 +659,11 @@ impl Host {
             let depth = activation.pulse.depth.load(Ordering::Acquire);
             let used = activation.pulse.used.swap(false, Ordering::AcqRel);
             if !used && depth == 0 && activation.pulse.idle.load(Ordering::Acquire) {
-                activation.stop();
+                if activation.stands_by() {
+                    activation.kill();
+                } else {
+                    activation.stop();
+                }
                 return false;
             }
             true

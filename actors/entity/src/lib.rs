@@ -18,6 +18,7 @@
 //! - `succession`: stands for election when the leader's connection is lost.
 //! - `follow`: brings the map up to the applied log and tells host and leases what moved.
 //! - `lease`: who may act on the world, and when.
+//! - `warm`: makes a new owner ready before partitions move between nodes that live.
 //! - `wire`: messages between routers and hosts.
 pub mod api;
 mod controller;
@@ -32,4 +33,5 @@ pub mod runtime;
 mod shell;
 mod succession;
 mod supervisor;
+mod warm;
 mod wire;

@@ -13,6 +13,7 @@ use crate::follow::Follower;
 use crate::host::{Host, Kinds};
 use crate::metrics;
 use crate::placement::Placement;
+use crate::warm::Warm;
 
 /// What entities stand on.
 pub struct EntityDeps {
@@ -124,7 +125,8 @@ impl EntityRuntime {
         tasks.spawn_until_cancelled(Arc::clone(&follower).run());
         tasks.spawn_until_cancelled(leases.clone().run(move || follower.refresh()));
         tasks.spawn_until_cancelled(crate::succession::follow_leader(mesh.clone(), replica.clone()));
-        let controller = Controller::new(self.controller, specs, replica, mesh.clone());
+        let warm = Warm::new(mesh.clone(), replica.clone(), &host, tasks.clone());
+        let controller = Controller::new(self.controller, specs, replica.clone(), mesh.clone()).warm(warm);
         tasks.spawn_until_cancelled(controller.run());
         Ok(Router::new(host, placement, mesh, leases))
     }

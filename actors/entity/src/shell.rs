@@ -9,7 +9,7 @@ use jarvis_host::Tasks;
 use jarvis_replica::api::Replica;
 use jarvis_types::{EntityId, Epoch, PartitionIndex};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use crate::api::{Cx, Entity, EntityError, Inbound, Leases};
@@ -63,6 +63,8 @@ pub(crate) struct Activation {
     pub(crate) pulse: Arc<Pulse>,
     tasks: Tasks,
     send: Box<dyn Fn(Inbound) -> Result<(), ()> + Send + Sync>,
+    /// Starts it, where it stands by.
+    start: Option<oneshot::Sender<()>>,
 }
 
 impl Activation {
@@ -76,6 +78,19 @@ impl Activation {
     pub(crate) fn kill(&self) {
         self.tasks.cancel();
         self.cell.kill();
+    }
+
+    /// Whether it only waits for its partition.
+    pub(crate) fn stands_by(&self) -> bool {
+        self.start.is_some()
+    }
+
+    /// Its partition has come.
+    pub(crate) fn begin(&mut self) {
+        if let Some(start) = self.start.take() {
+            // One that has ended in between is found to have, like any other.
+            let _ = start.send(());
+        }
     }
 
     /// Ends the actor after the message at hand.
@@ -95,18 +110,24 @@ pub(crate) struct Seat {
     pub(crate) leases: Leases,
 }
 
-/// Starts an entity's actor under `supervisor`. It takes messages at once and handles them when it has started.
+/// Starts an entity's actor under `supervisor`. It takes messages at once and handles them when it has started, which one
+/// that stands by does not before [`Activation::begin`].
 pub(crate) fn activate<T: Entity>(
     entity: T,
     seat: Seat,
     supervisor: ActorCell,
+    stands_by: bool,
 ) -> Result<Activation, SpawnErr> {
     let pulse = Arc::new(Pulse::new());
+    let (begin, begins) = oneshot::channel();
+    // One that waits in vain may go.
+    pulse.idle.store(stands_by, Ordering::Release);
     let (epoch, partition, tasks) = (seat.epoch, seat.partition, seat.tasks.clone());
     let start = Start {
         entity,
         seat,
         pulse: Arc::clone(&pulse),
+        begins: stands_by.then_some(begins),
     };
     let (actor, _starting) =
         ractor::ActorRuntime::<Shell<T>>::spawn_linked_instant(None, Shell(PhantomData), start, supervisor)?;
@@ -119,6 +140,7 @@ pub(crate) fn activate<T: Entity>(
         pulse,
         tasks,
         send,
+        start: stands_by.then_some(begin),
     })
 }
 
@@ -128,12 +150,14 @@ struct Start<T> {
     entity: T,
     seat: Seat,
     pulse: Arc<Pulse>,
+    begins: Option<oneshot::Receiver<()>>,
 }
 
 struct Running<T: Entity> {
     entity: T,
     cx: Cx<T::Event>,
     pulse: Arc<Pulse>,
+    begins: Option<oneshot::Receiver<()>>,
 }
 
 #[async_trait]
@@ -147,7 +171,12 @@ impl<T: Entity> Actor for Shell<T> {
         myself: ActorRef<Self::Msg>,
         start: Start<T>,
     ) -> Result<Running<T>, ActorProcessingErr> {
-        let Start { entity, seat, pulse } = start;
+        let Start {
+            entity,
+            seat,
+            pulse,
+            begins,
+        } = start;
         let counted = Arc::clone(&pulse);
         let events = Arc::new(move |event| {
             counted.enter();
@@ -176,6 +205,7 @@ impl<T: Entity> Actor for Shell<T> {
                 leases,
             },
             pulse,
+            begins,
         })
     }
 
@@ -184,6 +214,14 @@ impl<T: Entity> Actor for Shell<T> {
         myself: ActorRef<Self::Msg>,
         state: &mut Running<T>,
     ) -> Result<(), ActorProcessingErr> {
+        if let Some(begins) = state.begins.take() {
+            let ready = state.entity.on_standby(&state.cx).await;
+            if ready.is_err() || begins.await.is_err() {
+                // It is started anew when it is needed.
+                myself.stop(None);
+                return Ok(());
+            }
+        }
         let result = state.entity.on_start(&state.cx).await;
         state.settle(&myself, result)
     }
