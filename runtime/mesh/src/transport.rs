@@ -48,7 +48,7 @@ impl MeshTimers {
     pub fn lan() -> Self {
         Self {
             keep_alive: Duration::from_millis(200),
-            idle_timeout: Duration::from_millis(600),
+            idle_timeout: Duration::from_millis(500),
             probe_patience: Duration::from_millis(40),
             initial_rtt: Duration::from_millis(30),
             redial_min: Duration::from_millis(50),
