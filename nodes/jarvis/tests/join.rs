@@ -86,6 +86,7 @@ impl House {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
             faults: jarvis_host::Faults::new(),
+            lamp: Arc::new(jarvis_beacon::UdpLamp::default()),
             tcp: sockets.tcp.into(),
             udp: sockets.udp,
             quic: Arc::new(quinn::TokioRuntime),

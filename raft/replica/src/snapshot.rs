@@ -212,3 +212,6 @@ async fn read_frame(from: &mut (impl AsyncRead + Unpin), timeout: Duration) -> i
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -140,6 +140,9 @@ pub(crate) fn open_record<T: DeserializeOwned>(what: impl fmt::Display, sealed: 
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use openraft::entry::RaftEntry;
     use openraft::raft::{AppendEntriesRequest, VoteRequest};

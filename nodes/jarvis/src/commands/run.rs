@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jarvis_beacon::UdpLamp;
 use jarvis_config::{LogFormat, Settings};
 use jarvis_host::telemetry::{self, LogControl, LogFormat as HostLogFormat};
 use jarvis_host::{Faults, SystemClock, SystemEntropy};
@@ -74,6 +75,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::default()),
         faults: faults.clone(),
+        lamp: Arc::new(UdpLamp::default()),
         tcp: sockets.tcp.into(),
         udp: sockets.udp,
         quic: Arc::new(quinn::TokioRuntime),

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jarvis_config::{Profile, Settings};
-use jarvis_beacon::{BeaconKind, UdpLamp};
+use jarvis_beacon::{BeaconKind, Lamp};
 use jarvis_entity::api::LeaseSettings;
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
@@ -45,6 +45,7 @@ use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
 use jarvis_mesh::transport::{BindError, MeshTimers, bind_udp};
 use jarvis_replica::api::Replica;
+use jarvis_replica::config::DEFAULT_KEEP_ENTRIES;
 use jarvis_replica::{RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
 use jarvis_session::api::{Sessions, SessionsDeps};
 use jarvis_session::entity::{SessionKind, SessionKindDeps};
@@ -120,6 +121,8 @@ pub struct NodeDeps {
     pub entropy: Arc<dyn Entropy>,
     /// What is wrong on purpose, while a drill runs.
     pub faults: Faults,
+    /// What beacons act with.
+    pub lamp: Arc<dyn Lamp>,
     /// For people and programs.
     pub tcp: Box<dyn Listen>,
     /// For the mesh.
@@ -290,7 +293,7 @@ impl Node {
             replica: replica.clone(),
             tasks: upper.clone(),
         };
-        let beacon = BeaconKind::new(Arc::new(UdpLamp::default()), Arc::clone(&deps.clock));
+        let beacon = BeaconKind::new(Arc::clone(&deps.lamp), Arc::clone(&deps.clock));
         let entities = EntityRuntime::new(entity_deps)
             .kind(kind)
             .kind(beacon)
@@ -506,6 +509,8 @@ async fn start_replica(
     let replica_config = ReplicaConfig {
         timers,
         snapshot_every_entries: config.settings.raft.snapshot_every,
+        // No more than lies between two snapshots: it would never be used.
+        keep_entries: config.settings.raft.snapshot_every.min(DEFAULT_KEEP_ENTRIES),
         replace_after: config.settings.raft.replace_after,
         demote_slow_disk: config.settings.raft.demote_slow_disk,
         expect_existing: config.expect_log,
