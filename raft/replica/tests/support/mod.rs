@@ -14,9 +14,9 @@ use jarvis_machine::rows::NodeRole;
 use jarvis_replica::testing::MemoryNetwork;
 use jarvis_replica::{
     MemoryDisk, ProposeError, ProposeOptions, RaftTimers, Replica, ReplicaConfig, ReplicaDeps, ReplicaState,
-    StartError, StoreChoice,
+    StartError, StoreChoice, View,
 };
-use jarvis_types::{ClusterId, NodeId, SessionId, UserId};
+use jarvis_types::{ClusterId, NodeId, Seq, SessionId, UserId};
 
 /// How long any condition of a test may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +38,10 @@ pub struct Cluster {
     pub timers: RaftTimers,
     /// Where one is not listed it is the system's.
     pub clocks: BTreeMap<NodeId, Arc<dyn Clock>>,
+    /// How long a voter may be away.
+    pub replace_after: Duration,
+    /// Whether a slow disk may cost the vote.
+    pub demote_slow_disk: bool,
 }
 
 impl Cluster {
@@ -59,6 +63,8 @@ impl Cluster {
             snapshot_every: 5_000,
             timers: RaftTimers::lan(),
             clocks: BTreeMap::new(),
+            replace_after: Duration::from_secs(600),
+            demote_slow_disk: false,
         }
     }
 
@@ -135,6 +141,8 @@ impl Cluster {
         config.keep_entries = self.snapshot_every / 5;
         config.expect_existing = expect_existing;
         config.timers = self.timers;
+        config.replace_after = self.replace_after;
+        config.demote_slow_disk = self.demote_slow_disk;
         let clock = self.clocks.get(&node).cloned();
         let deps = ReplicaDeps {
             transport: self.network.join(node),
@@ -240,6 +248,16 @@ pub async fn until(replica: &Replica, what: &str, wanted: impl Fn(&ReplicaState)
         "not reached: {what}; state is {:?}",
         replica.state().borrow()
     );
+}
+
+/// How many messages these sessions have.
+pub fn count(view: &View, sessions: std::ops::RangeInclusive<u128>) -> usize {
+    sessions
+        .map(|session| {
+            let found = view.query().messages(SessionId(session), Seq(0), usize::MAX);
+            found.expect("reads").len()
+        })
+        .sum()
 }
 
 /// Options with a long deadline.
