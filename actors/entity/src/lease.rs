@@ -27,6 +27,7 @@ use jarvis_host::Clock;
 use jarvis_machine::rows::NodeRole;
 use jarvis_mesh::api::{Call, Lane, Mesh};
 use jarvis_replica::api::{ReadError, Replica};
+use jarvis_replica::simulated::Bite;
 use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -223,7 +224,11 @@ impl Leases {
         };
         let now = inner.now();
         let holder = inner.holder();
-        tenure.since <= holder.past() && holder.runs(now, takes)
+        match inner.replica.bite() {
+            Some(Bite::LeaseNotWaitedOut) => holder.runs(now, takes),
+            Some(Bite::LeaseNotAsked) => tenure.since <= holder.past(),
+            _ => tenure.since <= holder.past() && holder.runs(now, takes),
+        }
     }
 
     /// Permission to act for at most `takes`, to be held meanwhile.

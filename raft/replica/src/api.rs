@@ -273,6 +273,12 @@ impl Replica {
         leadership::acked_ago(&self.inner.raft)
     }
 
+    /// The fault that a simulation has put back; none on a real disk.
+    #[doc(hidden)]
+    pub fn bite(&self) -> Option<Bite> {
+        self.inner.state.store.bite()
+    }
+
     /// Hands leadership to `to`, or to the voter that is furthest along.
     ///
     /// # Errors

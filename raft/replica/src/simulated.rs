@@ -50,6 +50,10 @@ pub enum Bite {
     DedupeNotInSnapshot,
     /// A linearizable read asks nobody.
     StaleRead,
+    /// Who gets a partition acts for it while its earlier owner may still do so.
+    LeaseNotWaitedOut,
+    /// An owner goes on to act when its lease is over.
+    LeaseNotAsked,
 }
 
 impl Bite {
