@@ -14,7 +14,7 @@ pub struct Named {
 }
 
 /// All of them.
-pub const ALL: [Named; 9] = [
+pub const ALL: [Named; 11] = [
     Named {
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
@@ -59,6 +59,16 @@ pub const ALL: [Named; 9] = [
         name: "stale-read",
         what: "a linearizable read asks nobody",
         bite: Bite::StaleRead,
+    },
+    Named {
+        name: "lease-not-waited-out",
+        what: "who gets a partition acts while its earlier owner may still do so",
+        bite: Bite::LeaseNotWaitedOut,
+    },
+    Named {
+        name: "lease-not-asked",
+        what: "an owner goes on to act when its lease is over",
+        bite: Bite::LeaseNotAsked,
     },
 ];
 

@@ -18,7 +18,7 @@
 //! - [`system`]: entropy and clocks of the system, overridden. [`rng`]: the seed's own randomness. [`clock`]: wall clocks.
 //! - [`socket`], [`listen`], [`net`]: what nodes have in place of the machine's network.
 //! - [`machine`]: what outlives a node, and how one is started. [`world`]: what a run shares.
-//! - [`talker`], [`operator`], [`readers`], [`chat`]: who uses the cluster.
+//! - [`talker`], [`teller`], [`operator`], [`readers`], [`chat`]: who uses the cluster.
 //! - [`faults`]: what goes wrong when. [`oracle`], [`laws`]: what must hold. [`mod@run`]: one run.
 pub mod bites;
 pub mod chat;
@@ -36,5 +36,6 @@ pub mod run;
 pub mod socket;
 pub mod system;
 pub mod talker;
+pub mod teller;
 pub mod trace;
 pub mod world;

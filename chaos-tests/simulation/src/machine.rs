@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::clock::SimClock;
 use crate::listen::SimListener;
 use crate::socket::SimSocket;
+use crate::teller::SimLamp;
 use crate::world::World;
 
 /// The one port of every node.
@@ -227,6 +228,7 @@ impl Machine {
             http_url: format!("http://{}", self.address()),
             founder: member.founder,
             expect_log: has_log,
+            speaks_level: LEVEL,
             speaks_level: jarvis_machine::LEVEL,
             known_peers: peers,
             store: StoreChoice::Memory(self.disk.clone()),
@@ -237,6 +239,7 @@ impl Machine {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             entropy: Arc::clone(entropy),
             faults: Faults::default(),
+            lamp: Arc::new(SimLamp(Arc::clone(world))),
             tcp: listener,
             udp: socket,
             quic: Arc::new(quinn::TokioRuntime),

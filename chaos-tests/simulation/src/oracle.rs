@@ -1,6 +1,7 @@
 //! Trusts nobody: sees what every node applies and what every client is told, and checks the laws as it happens.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jarvis_machine::command::Proposal;
 use jarvis_machine::reply::Outcome;
@@ -8,6 +9,7 @@ use jarvis_replica::simulated::{AppliedEntry, Observer};
 use jarvis_types::codec;
 
 use crate::laws::acknowledged::Acknowledged;
+use crate::laws::acts::OneActs;
 use crate::laws::leader::OneLeader;
 use crate::laws::log::LogsMatch;
 use crate::laws::owner::SingleWriter;
@@ -33,6 +35,7 @@ struct State {
     owners: SingleWriter,
     transcripts: Transcripts,
     acknowledged: Acknowledged,
+    acts: OneActs,
     reads: Reads,
 }
 
@@ -91,6 +94,14 @@ impl Oracle {
         state.check("what a client is shown is committed", result);
     }
 
+    /// A node acts on the world.
+    pub fn acted(&self, partition: u16, epoch: u64, node: u64, at: Duration) {
+        self.trace.event(format_args!("node {node} acts for {partition} in epoch {epoch}"));
+        let mut state = self.state();
+        let result = state.acts.acted(partition, epoch, node, at);
+        state.check("no two nodes act at once", result);
+    }
+
     /// A message begins to be said.
     pub fn say_begins(&self, session: usize, talker: usize, id: &str) {
         self.state().reads.say_begins(session, talker as u64, id);
@@ -122,10 +133,10 @@ impl Oracle {
         state.check("every message is answered", result);
     }
 
-    /// Entries applied, messages and replies in them, linearizable reads.
-    pub fn counts(&self) -> (u64, u64, u64) {
+    /// Entries applied, messages and replies in them, linearizable reads, acts.
+    pub fn counts(&self) -> (u64, u64, u64, u64) {
         let state = self.state();
-        (state.log.len(), state.transcripts.len(), state.reads.len())
+        (state.log.len(), state.transcripts.len(), state.reads.len(), state.acts.len())
     }
 
     fn applied(&self, machine: usize, entry: &AppliedEntry<'_>) {

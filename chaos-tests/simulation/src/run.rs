@@ -14,7 +14,8 @@ use crate::laws::{Broken, same};
 use crate::operator::{self, Order};
 use crate::rng::Rng;
 use crate::world::{PEOPLE, Phase, World};
-use crate::{system, talker};
+use crate::teller::BEACONS;
+use crate::{system, talker, teller};
 
 /// Virtual time goes on by this much a step, which is also the least a datagram takes.
 const TICK: Duration = Duration::from_millis(1);
@@ -63,6 +64,8 @@ pub struct Report {
     pub messages: u64,
     /// Linearizable reads.
     pub reads: u64,
+    /// Acts on the world.
+    pub acts: u64,
     /// What was broken; nothing, where all is well.
     pub broken: Vec<Broken>,
 }
@@ -119,7 +122,7 @@ pub fn run(options: Options) -> Report {
     let world = Arc::clone(&runner.world);
     drop(runner);
     let (hash, events) = world.trace.hash();
-    let (entries, messages, reads) = world.oracle.counts();
+    let (entries, messages, reads, acts) = world.oracle.counts();
     system::uninstall();
     Report {
         seed,
@@ -129,6 +132,7 @@ pub fn run(options: Options) -> Report {
         entries,
         messages,
         reads,
+        acts,
         broken: world.oracle.broken(),
     }
 }
@@ -172,6 +176,9 @@ impl Runner {
         self.sim.client(PEOPLE, async move {
             for (session, number) in talker::all(&world) {
                 tokio::task::spawn_local(talker::talk(Arc::clone(&world), session, number));
+            }
+            for beacon in 0..BEACONS {
+                tokio::task::spawn_local(teller::tell(Arc::clone(&world), beacon));
             }
             operator::work(world).await;
             Ok(())
@@ -298,8 +305,8 @@ impl Runner {
             }
         });
         let nodes: Vec<String> = nodes.collect();
-        let (content, all) = (self.world.content(), talker::all(&self.world).len());
-        format!("{content} of {all} talkers content; {}", nodes.join("; "))
+        let (content, all) = (self.world.content(), talker::all(&self.world).len() + BEACONS);
+        format!("{content} of {all} people content; {}", nodes.join("; "))
     }
 
     fn setup(&mut self) -> bool {
@@ -401,8 +408,8 @@ impl Runner {
         }
         (0..self.world.size.nodes).for_each(|machine| self.world.order(Order::Undrain(machine)));
         self.world.enter(Phase::Calm);
-        let talkers = talker::all(&self.world).len();
-        self.until("once healed, every session answers", CALM_LIMIT, |runner| runner.world.content() == talkers)
+        let everyone = talker::all(&self.world).len() + BEACONS;
+        self.until("once healed, every session answers", CALM_LIMIT, |runner| runner.world.content() == everyone)
             && self.until("once healed, all nodes come to the same", CALM_LIMIT, Self::is_one)
     }
 

@@ -102,7 +102,7 @@ fn one(args: &Args, seed: u64) -> Result<ExitCode> {
 #[allow(clippy::print_stdout, reason = "a command line tool")]
 fn print_report(report: &Report) {
     println!(
-        "seed {} hash {:016x} events {} simulated_ms {} entries {} messages {} reads {} {}",
+        "seed {} hash {:016x} events {} simulated_ms {} entries {} messages {} reads {} acts {} {}",
         report.seed,
         report.hash,
         report.events,
@@ -110,6 +110,7 @@ fn print_report(report: &Report) {
         report.entries,
         report.messages,
         report.reads,
+        report.acts,
         if report.broken.is_empty() { "ok" } else { "BROKEN" },
     );
     for broken in &report.broken {

@@ -1,5 +1,6 @@
 //! What must hold, whatever fails: each law in its own file.
 pub mod acknowledged;
+pub mod acts;
 pub mod leader;
 pub mod log;
 pub mod owner;
