@@ -125,13 +125,22 @@ pub async fn why(args: &WhyArgs, output: Output) -> Result<(), Failure> {
 
 fn describe_why(answer: &Value) -> String {
     let mut out = format!(
-        "{} runs on {} (partition {}, epoch {}), as node {} knows",
+        "{} runs on {} (partition {}, epoch {}) since {}, as node {} knows\nbecause: {}",
         text(answer, "entity"),
         text(answer, "owner"),
         text(answer, "partition"),
         text(answer, "epoch"),
+        text(answer, "since"),
         text(answer, "from_node"),
+        text(answer, "because"),
     );
+    if let Some(took_ms) = answer["took_ms"].as_u64() {
+        out.push_str(&format!("; taken over in {took_ms} ms"));
+    }
+    let needs: Vec<&str> = list(answer, "needs").iter().filter_map(Value::as_str).collect();
+    if !needs.is_empty() {
+        out.push_str(&format!("\nit needs a node that has {}", needs.join(" and ")));
+    }
     let rows: Vec<Vec<String>> = list(answer, "moves")
         .iter()
         .map(|m| {
@@ -141,12 +150,15 @@ fn describe_why(answer: &Value) -> String {
                 text(m, "from"),
                 text(m, "to"),
                 text(m, "reason"),
+                m["took_ms"]
+                    .as_u64()
+                    .map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
             ]
         })
         .collect();
     if !rows.is_empty() {
         out.push_str("\n\n");
-        out.push_str(&table(&["EPOCH", "AT", "FROM", "TO", "BECAUSE"], &rows));
+        out.push_str(&table(&["EPOCH", "AT", "FROM", "TO", "BECAUSE", "TOOK"], &rows));
     }
     out.push_str(&match &answer["activity"] {
         Value::Null => "\n\nits owner did not answer".to_owned(),
@@ -160,6 +172,9 @@ fn describe_why(answer: &Value) -> String {
                 "\n\n{state}; it crashed {} times lately",
                 text(activity, "restarts")
             );
+            if let Some(taken) = activity.get("taken_up").filter(|taken| !taken.is_null()) {
+                text.push_str(&format!("\n{}", describe_taken_up(taken)));
+            }
             if let Some(aside) = activity.get("set_aside").filter(|aside| !aside.is_null()) {
                 let (restarts, error) = (self::text(aside, "restarts"), self::text(aside, "last_error"));
                 text.push_str(&format!("\nit was set aside after {restarts} restarts: {error}"));
@@ -173,6 +188,29 @@ fn describe_why(answer: &Value) -> String {
         ));
     }
     out
+}
+
+/// What its owner took up again when it gained the partition.
+fn describe_taken_up(taken: &Value) -> String {
+    let ago = Duration::from_secs(taken["ago_ms"].as_u64().unwrap_or(0) / 1_000);
+    let what = match (
+        taken["resumed"].as_u64().unwrap_or(0),
+        taken["resumed_this"] == true,
+    ) {
+        (0, _) => "nothing was left undone".to_owned(),
+        (1, true) => "its unfinished work was taken up again at once".to_owned(),
+        (count, true) => format!(
+            "its unfinished work was taken up again at once, and that of {} others",
+            count - 1
+        ),
+        (count, false) => {
+            format!("{count} others had unfinished work, which was taken up at once; it had none")
+        }
+    };
+    format!(
+        "its owner gained it {} ago: {what}",
+        jarvis_config::format_duration(ago)
+    )
 }
 
 /// A field as people read it; a dash where there is none.
@@ -208,6 +246,29 @@ pub(crate) fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_tells_people_where_since_when_and_for_what_reason() {
+        let answer = json!({
+            "entity": "session/X", "owner": "b", "partition": 5, "epoch": 3, "since": "2026-01-01T00:00:00Z", "from_node": "a",
+            "because": "node c did not answer (process crashed)", "took_ms": 87, "needs": ["microphone"], "unanswered": 1,
+            "moves": [{"epoch": 3, "at": "2026-01-01T00:00:00Z", "from": "c", "to": "b", "reason": "drained", "took_ms": null}],
+            "activity": {"active": true, "restarts": 2, "set_aside": null,
+                "taken_up": {"epoch": 3, "ago_ms": 61_500, "resumed": 3, "resumed_this": true}},
+        });
+        let shown = describe_why(&answer);
+        for part in [
+            "session/X runs on b (partition 5, epoch 3) since 2026-01-01T00:00:00Z, as node a knows",
+            "because: node c did not answer (process crashed); taken over in 87 ms",
+            "it needs a node that has microphone",
+            "it is active; it crashed 2 times lately",
+            "its owner gained it 1m1s ago: its unfinished work was taken up again at once, and that of 2 others",
+            "1 of its messages wait",
+        ] {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+        assert!(describe_why(&json!({"activity": null})).contains("its owner did not answer"));
+    }
 
     #[test]
     fn names_cannot_leave_their_place_in_a_path() {

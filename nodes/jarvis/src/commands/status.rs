@@ -74,11 +74,12 @@ fn disk(document: &Value) -> BTreeMap<u64, u64> {
 fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
     let leader = cluster.get("leader").and_then(Value::as_str);
     let mut out = format!(
-        "cluster {}   leader {}   term {}   committed {}\nas node {} sees it at {}\n\n",
+        "cluster {}   leader {}   term {}   committed {}   level {}\nas node {} sees it at {}\n\n",
         text(cluster, "cluster_id"),
         leader.unwrap_or("none"),
         text(cluster, "term"),
         text(cluster, "commit_index"),
+        level(cluster),
         text(cluster, "from_node"),
         time(cluster),
     );
@@ -102,6 +103,7 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
                 text(node, "address"),
                 node["rtt_us"].as_u64().map_or_else(|| "-".to_owned(), round_trip),
                 text(node, "version"),
+                has(node),
                 written.map_or_else(|| "-".to_owned(), |bytes| bytes_text(*bytes)),
             ]
         })
@@ -115,6 +117,7 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
             "ADDRESS",
             "ROUND TRIP",
             "VERSION",
+            "HAS",
             "DISK/DAY",
         ],
         &rows,
@@ -157,6 +160,33 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
         ));
     }
     out
+}
+
+/// The cluster level, and whose build holds it back.
+fn level(cluster: &Value) -> String {
+    let behind = list(cluster, "level_held_back_by");
+    let behind: Vec<&str> = behind.iter().filter_map(Value::as_str).collect();
+    let level = text(cluster, "level");
+    if behind.is_empty() {
+        level
+    } else {
+        format!("{level} (held back by {})", behind.join(", "))
+    }
+}
+
+/// What a node has, and how much it carries where that is not the usual.
+fn has(node: &Value) -> String {
+    let mut has: Vec<String> = (list(node, "capabilities").iter())
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    if let Some(capacity) = node["capacity"].as_u64().filter(|capacity| *capacity != 100) {
+        has.push(format!("capacity {capacity}"));
+    }
+    if has.is_empty() {
+        "-".to_owned()
+    } else {
+        has.join(" ")
+    }
 }
 
 fn time(cluster: &Value) -> String {
@@ -204,17 +234,19 @@ mod tests {
     fn people_see_nodes_leader_partitions_and_what_to_do() {
         let node = |id: u64, name: &str, state: &str| {
             json!({"id": id, "name": name, "role": "voter", "state": state, "voter": true, "address": "10.0.0.1:8007",
-                "rtt_us": 1_234 * (id - 1), "version": "0.1.0", "disk_written_per_day_bytes": if id == 1 { json!(5_300_000) } else { Value::Null }})
+                "rtt_us": 1_234 * (id - 1), "version": "0.1.0", "capabilities": ["gpu", "stt"], "capacity": 250, "disk_written_per_day_bytes": if id == 1 { json!(5_300_000) } else { Value::Null }})
         };
         let cluster = json!({
             "cluster_id": "C", "as_of_ms": 0, "from_node": "a", "leader": "b", "term": 3, "commit_index": 17,
+            "level": 1, "level_held_back_by": ["b"],
             "nodes": [node(1, "a", "up"), node(2, "b", "down")],
             "kinds": {"session": {"partitions": [{"owner": "a"}, {"owner": "a"}, {"owner": "b"}]}},
             "degraded": [{"what": "node b does not answer", "do": "start it"}],
         });
         let shown = describe(&cluster, &BTreeMap::new());
         for part in [
-            "leader b   term 3   committed 17",
+            "leader b   term 3   committed 17   level 1 (held back by b)",
+            "gpu stt capacity 250",
             "b *   2",
             "here",
             "1.2 ms",

@@ -1,4 +1,5 @@
-//! What only an actor's own node knows: whether it runs, how often it crashed, whether it was set aside.
+//! What only an actor's own node knows: whether it runs, how often it crashed, whether it was set aside, what was taken up again
+//! when the node gained it.
 
 use std::time::Duration;
 
@@ -46,5 +47,13 @@ fn local(router: &Router, entity: &EntityId) -> Value {
     let (active, crashes) = router.activity(entity);
     let aside = router.quarantined().into_iter().find(|one| one.entity == *entity);
     let aside = aside.map(|one| json!({"restarts": one.restarts, "last_error": one.last_error}));
-    json!({"active": active, "restarts": crashes, "set_aside": aside})
+    let taken_up = router.taken_up(entity).map(|taken| {
+        json!({
+            "epoch": taken.epoch,
+            "ago_ms": taken.ago.as_millis() as u64,
+            "resumed": taken.resumed,
+            "resumed_this": taken.resumed_this,
+        })
+    });
+    json!({"active": active, "restarts": crashes, "set_aside": aside, "taken_up": taken_up})
 }

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::why::History;
 use super::{activity, beacon};
 use super::faults::NodeFaults;
 use crate::token::{JoinToken, MAX_ADDRESSES};
@@ -292,25 +293,12 @@ impl Admin for NodeAdmin {
             self.must_be_a_session(key).await?;
         }
         let partition = partition_of(key, row.partitions);
-        let (placed, log) = self.read(|query| {
-            Ok((
-                query.placement_of(*id, partition)?,
-                query.placement_log(*id, partition)?,
-            ))
+        let (placed, history) = self.read(|query| {
+            let log = query.placement_log(*id, partition)?;
+            let notes = query.placement_notes(*id, partition)?;
+            Ok((query.placement_of(*id, partition)?, History { log, notes }))
         })?;
-        let moves: Vec<Value> = log
-            .iter()
-            .map(|(epoch, row)| {
-                json!({
-                    "epoch": epoch,
-                    "at_ms": row.at_ms,
-                    "at": jiff::Timestamp::from_millisecond(row.at_ms as i64).map(|t| t.to_string()).unwrap_or_default(),
-                    "from": row.from.map(name),
-                    "to": name(row.to),
-                    "reason": reason(row.reason),
-                })
-            })
-            .collect();
+        let last = history.last(&name);
         let entity = EntityId {
             kind: *id,
             key: key.to_owned(),
@@ -334,18 +322,13 @@ impl Admin for NodeAdmin {
             "partition": partition,
             "owner": owner.map(name),
             "epoch": placed.map(|row| row.epoch),
+            "since_ms": last["at_ms"],
+            "since": last["at"],
+            "because": last["reason"],
+            "took_ms": last["took_ms"],
+            "needs": self.router.needs().get(id).copied().unwrap_or_default(),
             "from_node": name(self.replica.node()),
-            "moves": moves,
+            "moves": history.moves(&name),
         }))
-    }
-}
-
-fn reason(reason: jarvis_machine::command::MoveReason) -> &'static str {
-    use jarvis_machine::command::MoveReason;
-    match reason {
-        MoveReason::FirstPlacement => "it had no owner yet",
-        MoveReason::OwnerLost => "its owner did not answer",
-        MoveReason::Drain => "its owner was drained",
-        MoveReason::Balance => "to spread the load evenly",
     }
 }

@@ -23,6 +23,7 @@ mod join_server;
 mod members;
 pub mod protocol;
 mod responders;
+mod why;
 mod tether;
 
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, Ga
     TetherKeeper, secret_hash};
 use jarvis_host::telemetry::LogControl;
 use jarvis_host::{Clock, Entropy, Faults, FaultyClock, Tasks};
+use jarvis_machine::rows::NodeRole;
 use jarvis_mesh::api::{Member, Mesh};
 use jarvis_mesh::faulty::FaultySocket;
 use jarvis_mesh::control::{AgentNotice, ControlPlane};
@@ -81,6 +83,8 @@ pub struct NodeConfig {
     pub node: NodeId,
     /// Its name.
     pub name: NodeName,
+    /// What it does. A witness votes and is small; it lets nobody answer.
+    pub role: NodeRole,
     /// Where the mesh meets it, `host:port`.
     pub mesh_address: String,
     /// Where people meet it, `http://host:port`.
@@ -278,7 +282,12 @@ impl Node {
         };
         upper.spawn_until_cancelled(follower.run());
 
-        let responder = Chain::from_settings(&responders(&config.settings)?)
+        let mut settings = config.settings.clone();
+        if config.role == NodeRole::Witness {
+            // Nothing is ever placed on a witness: it needs nobody who answers.
+            settings.responders.clear();
+        }
+        let responder = Chain::from_settings(&responders(&settings)?)
             .map_err(|error| Failure::from_error(what.clone(), &error).next("correct [[responder]]"))?;
         let hub = Hub::new(replica.clone(), mesh.clone(), upper.clone());
         let kind = SessionKind::new(SessionKindDeps {
@@ -513,6 +522,7 @@ async fn start_replica(
         keep_entries: config.settings.raft.snapshot_every.min(DEFAULT_KEEP_ENTRIES),
         replace_after: config.settings.raft.replace_after,
         demote_slow_disk: config.settings.raft.demote_slow_disk,
+        small: config.role == NodeRole::Witness,
         expect_existing: config.expect_log,
         speaks_level: config.speaks_level,
         ..ReplicaConfig::new(config.node, config.store.clone())
