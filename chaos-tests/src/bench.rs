@@ -153,8 +153,7 @@ pub async fn idle(cluster: &Cluster, lasting: Duration) -> Result<Vec<Idle>> {
             node: node.name.clone(),
             leads: node.name == leader,
             resident_mb: now.resident_bytes as f64 / 1e6,
-            cpu_percent: (now.cpu_ticks - before.cpu_ticks) as f64 / TICKS_PER_SECOND / lasting.as_secs_f64()
-                * 100.0,
+            cpu_percent: now.cpu_percent_since(&before, lasting),
             written_bytes_per_day: ((now.written_bytes - before.written_bytes) as f64 / days) as u64,
             written_bytes_per_day_in_status: own.and_then(|n| n["disk_written_per_day_bytes"].as_u64()),
         });
@@ -177,6 +176,12 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Share of one core since an earlier reading, in per cent.
+    pub fn cpu_percent_since(&self, earlier: &Self, elapsed: Duration) -> f64 {
+        let ticks = self.cpu_ticks.saturating_sub(earlier.cpu_ticks);
+        100.0 * ticks as f64 / TICKS_PER_SECOND / elapsed.as_secs_f64()
+    }
+
     /// Reads `/proc/PID`.
     ///
     /// # Errors

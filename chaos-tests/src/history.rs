@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use crate::laws::one_owner::Sighting;
+
 /// An entry of a transcript, as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -38,6 +40,8 @@ pub struct History {
     pub said_after: Vec<std::time::Duration>,
     /// Names of gateway and owner over time.
     pub places: Vec<(Instant, String, String)>,
+    /// Owners and epochs over time, as it was told them.
+    pub sightings: Vec<Sighting>,
 }
 
 impl History {

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::faults::{self, Victim};
 use crate::gaps;
 use crate::history::{Entry, History, entry_of};
-use crate::laws::{Broken, answered_once, nothing_lost, same_everywhere, sequence};
+use crate::laws::{Broken, answered_once, nothing_lost, one_owner, same_everywhere, sequence};
 use crate::talker::{Board, Manner, talk};
 
 /// What a storm does.
@@ -144,6 +144,7 @@ pub async fn judge(cluster: &mut Cluster, histories: Vec<History>, mut kills: Ve
         said += entries.iter().filter(|entry| !entry.reply).count();
         answered += entries.iter().filter(|entry| entry.reply).count();
         broken.extend(sequence::check(history));
+        broken.extend(one_owner::check(&history.sightings));
         broken.extend(sequence::check_entries(&history.session, &entries));
         broken.extend(nothing_lost::check(history, &entries));
         broken.extend(answered_once::check(history, &entries));

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::chat::Chat;
 use crate::history::{Entry, History, entry_of};
+use crate::laws::one_owner::Sighting;
 
 /// How long a talker waits for news of its message before it takes the socket for dead.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -121,8 +122,15 @@ impl Talker {
         }
     }
 
-    fn note_place(&mut self, gateway: String, owner: String) {
+    fn note_place(&mut self, gateway: String, owner: String, epoch: Option<u64>, fresh: bool) {
         self.board.note(&self.name, &gateway, &owner);
+        self.history.sightings.push(Sighting {
+            by: self.home,
+            fresh,
+            subject: self.history.session.clone(),
+            owner: owner.clone(),
+            epoch: epoch.unwrap_or_default(),
+        });
         self.history.places.push((Instant::now(), gateway, owner));
     }
 
@@ -205,7 +213,7 @@ impl Talker {
                     .places
                     .last()
                     .map_or(String::new(), |(_, gateway, _)| gateway.clone());
-                self.note_place(gateway, owner);
+                self.note_place(gateway, owner, frame["epoch"].as_u64(), false);
                 News::Other
             }
             Some("draining") => {
@@ -251,7 +259,7 @@ impl Talker {
                         .context("welcome names a session")?
                         .to_owned();
                     let name = |key: &str| welcome[key].as_str().unwrap_or_default().to_owned();
-                    self.note_place(name("node"), name("owner"));
+                    self.note_place(name("node"), name("owner"), welcome["epoch"].as_u64(), true);
                     self.chat = Some(chat);
                     self.connected = Instant::now();
                     return Ok(());

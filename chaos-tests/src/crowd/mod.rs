@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 pub use self::answers::Answer;
-use crate::bench::{Latency, microseconds};
+use crate::about::Busy;
+use crate::bench::{Latency, Usage, microseconds};
 use crate::cluster::Cluster;
 use crate::laws::Broken;
 use crate::laws::one_owner::Sighting;
@@ -175,6 +176,8 @@ pub struct Load {
     pub reply: Latency,
     /// Share of all cores that was busy, in per cent: nodes and clients are on the same machine.
     pub machine_busy_percent: f64,
+    /// Of one core, what the clients took: they are this very process.
+    pub clients_cpu_percent: f64,
 }
 
 /// All members.
@@ -274,12 +277,15 @@ impl Crowd {
     /// Where `/proc/stat` does not tell.
     pub async fn load(&self, lasting: Duration) -> Result<Load> {
         lock(&self.shared.reply_us).reset();
-        let (before, started) = (crate::about::Busy::read()?, Instant::now());
+        let (before, started) = (Busy::read()?, Instant::now());
+        let own = Usage::of(std::process::id())?;
         sleep(lasting).await;
-        let busy = crate::about::Busy::read()?.percent_since(before);
+        let busy = Busy::read()?.percent_since(before);
+        let own = Usage::of(std::process::id())?.cpu_percent_since(&own, started.elapsed());
         Ok(Load {
             reply: Latency::of(&lock(&self.shared.reply_us), started.elapsed()),
             machine_busy_percent: busy,
+            clients_cpu_percent: own,
         })
     }
 

@@ -128,7 +128,7 @@ pub async fn run(tool: &Tool, plan: &Plan) -> Result<()> {
 
 async fn round(cluster: &mut Cluster, crowd: &Crowd, plan: &Plan, number: usize) -> Result<Round> {
     let leader = cluster.leader().await?;
-    let found = if number % 2 == 0 {
+    let found = if number.is_multiple_of(2) {
         cluster.nodes.iter().position(|node| node.name == leader)
     } else {
         let turn = number / 2 % (cluster.nodes.len() - 1);

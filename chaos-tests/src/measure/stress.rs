@@ -250,7 +250,7 @@ pub fn work() -> Result<()> {
     let mut jitter = Jitter::new(u64::from(std::process::id()));
     loop {
         for _ in 0..10_000_000 {
-            std::hint::black_box(jitter.next());
+            std::hint::black_box(jitter.draw());
         }
         if matches!(rustix::io::read(&input, &mut [0u8; 1]), Ok(0)) {
             return Ok(());
