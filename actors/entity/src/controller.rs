@@ -33,8 +33,8 @@ use crate::warm::Warm;
 /// Times of the controller.
 #[derive(Debug, Clone)]
 pub struct ControllerSettings {
-    /// How long a peer may be disconnected before its partitions move; one whose process has ended is not waited for. The mesh
-    /// has waited its own idle time by then.
+    /// How long a peer whose connection was closed may be gone before its partitions move. One whose process has ended is not
+    /// waited for, and for one that fell silent the mesh has waited its own idle time.
     pub lost_after: Duration,
     /// How long a new node must have answered before partitions move only to be balanced.
     pub balance_after: Duration,

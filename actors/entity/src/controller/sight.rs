@@ -61,7 +61,8 @@ impl Sight {
             .retain(|node, _| peers.iter().any(|peer| peer.member.node == *node));
     }
 
-    /// Whether work may be left with a node. One whose process has ended is gone for certain; any other may be back in a moment.
+    /// Whether work may be left with a node. One whose process has ended, or that was silent for the mesh's idle time, is
+    /// gone; one whose connection was closed may be back in a moment.
     pub(super) fn answers(&self, node: NodeId, settings: &ControllerSettings) -> bool {
         node == self.own
             || self
@@ -110,10 +111,10 @@ impl Sight {
 impl Seen {
     /// How long it may still be gone before it counts as lost.
     fn left_to_wait(&self, settings: &ControllerSettings) -> Duration {
-        if self.lost == Some(Lost::Crashed) {
-            Duration::ZERO
-        } else {
-            settings.lost_after.saturating_sub(self.since.elapsed())
+        match self.lost {
+            // Silence was waited for already: the mesh's idle time.
+            Some(Lost::Crashed | Lost::Silent) => Duration::ZERO,
+            Some(Lost::Closed) | None => settings.lost_after.saturating_sub(self.since.elapsed()),
         }
     }
 }
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crash_counts_at_once_and_silence_after_a_while() {
+    async fn a_crash_and_silence_count_at_once_and_a_closed_connection_after_a_while() {
         let settings = ControllerSettings::default();
         let mut sight = Sight::new(NodeId(1));
         let answers = |sight: &Sight| [1, 2, 3, 4].map(|id| sight.answers(NodeId(id), &settings));
@@ -152,7 +153,7 @@ mod tests {
             [true, true, true, false],
             "who was never seen does not answer"
         );
-        sight.look(&[peer(2, Some(Lost::Crashed)), peer(3, Some(Lost::Silent))]);
+        sight.look(&[peer(2, Some(Lost::Crashed)), peer(3, Some(Lost::Closed))]);
         assert_eq!(answers(&sight), [true, false, true, false]);
         assert_eq!(sight.next_loss(&settings), Some(settings.lost_after));
         tokio::time::advance(settings.lost_after).await;
@@ -164,8 +165,10 @@ mod tests {
         );
         assert_eq!(
             sight.loss(NodeId(3)).map(|(_, news)| news),
-            Some(NodeNews::Silent)
+            Some(NodeNews::Closed)
         );
+        sight.look(&[peer(2, None), peer(3, Some(Lost::Silent))]);
+        assert_eq!(answers(&sight), [true, true, false, false]);
         sight.look(&[peer(2, None)]);
         assert!(sight.loss(NodeId(2)).is_none() && sight.answers(NodeId(2), &settings));
         assert!(!sight.answers(NodeId(3), &settings), "no member any more");
