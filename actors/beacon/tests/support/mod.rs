@@ -89,7 +89,7 @@ impl Cluster {
             mesh_address: String::new(),
             http_url: String::new(),
             version: "0".into(),
-            level: 1,
+            level: jarvis_machine::LEVEL,
         };
         if let Some(first) = self.nodes.values().next() {
             let secret = [node.0 as u8; 32];
@@ -129,7 +129,7 @@ impl Cluster {
             mesh_address: "m".into(),
             http_url: "h".into(),
             version: "0".into(),
-            level: 1,
+            level: jarvis_machine::LEVEL,
         };
         replica.propose(announce, options()).await.expect("announces");
         let deps = EntityDeps {
