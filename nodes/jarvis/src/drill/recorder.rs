@@ -67,7 +67,11 @@ impl Acting {
         let recording = tasks.spawn(async move {
             tokio::select! {
                 // An error of the network is one act less, not the end.
-                () = async { loop { let _ = recorder.record().await; } } => {}
+                () = async {
+                    while recorder.record().await.is_err() {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                } => {}
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
             recorder

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::catalogue::{Cut, Drill};
-use super::cluster::{Cluster, Victim};
+use super::cluster::{Cluster, Standing, Victim};
 use super::guard::{Paused, terminate};
 use super::talker::Board;
 use super::verdict::Round;
@@ -33,7 +33,8 @@ const SLOW_FOR: Duration = Duration::from_secs(6);
 const SLOW_SYNC_MS: u64 = 300;
 /// How long a disk is full.
 const FULL_FOR: Duration = Duration::from_secs(8);
-/// By how much a clock is wrong, in milliseconds: less than certificates are valid before they are issued.
+/// By how much a clock is wrong, in milliseconds. Connections that stand live through it; to a clock that is behind, a young
+/// certificate looks as if it were not valid yet.
 const CLOCK_OFFSET_MS: i64 = 2 * 3_600 * 1_000;
 /// How long a clock is wrong.
 const WRONG_FOR: Duration = Duration::from_secs(4);
@@ -168,13 +169,14 @@ impl Field<'_> {
     async fn slow_network(&self, number: u32) -> Result<Round, Failure> {
         let round = self.begin(number, "slow links", &Victim::all(), self.all());
         let order = json!({"kind": "network", "delay_ms": 20, "jitter_ms": 20, "loss_percent": 5});
+        let before = self.cluster.standing().await?;
         for (name, _) in self.cluster.apis() {
             self.cluster.set_fault(name, order.clone(), FAULT_LASTS).await?;
         }
         self.goes_on(&round, SLOW_FOR).await?;
         self.heal_all().await;
         self.whole_again().await?;
-        Ok(round)
+        self.with_elections(round, &before).await
     }
 
     async fn slow_disk(&self, number: u32) -> Result<Round, Failure> {
@@ -207,12 +209,13 @@ impl Field<'_> {
         lasts: Duration,
     ) -> Result<Round, Failure> {
         let victim = self.pick(who).await?;
+        let before = self.cluster.standing().await?;
         let round = self.begin(number, kind, &victim, self.all());
         self.cluster.set_fault(&victim.name, order, FAULT_LASTS).await?;
         self.goes_on(&round, lasts).await?;
         self.cluster.heal([victim.name.as_str()]).await;
         self.whole_again().await?;
-        Ok(round)
+        self.with_elections(round, &before).await
     }
 
     async fn full_disk(&self, number: u32) -> Result<Round, Failure> {
@@ -332,6 +335,7 @@ impl Field<'_> {
             at: Instant::now(),
             affected,
             cut_off: Vec::new(),
+            elections: None,
             broken: Vec::new(),
         }
     }
@@ -368,6 +372,13 @@ impl Field<'_> {
         self.board
             .until_all_answered_since(round.at + lasts / 2, ANSWER_TIMEOUT)
             .await
+    }
+
+    /// Notes how many elections it took: nobody was to be elected.
+    async fn with_elections(&self, mut round: Round, before: &Standing) -> Result<Round, Failure> {
+        let after = self.cluster.standing().await?;
+        round.elections = Some(after.term.saturating_sub(before.term));
+        Ok(round)
     }
 
     /// Other processes are in the victims' places, and all is well.

@@ -37,6 +37,8 @@ pub(super) struct Round {
     pub(super) affected: Vec<usize>,
     /// Those that need not go on before it is over: their gateway cannot commit.
     pub(super) cut_off: Vec<usize>,
+    /// How many leaders were elected, where none had to be.
+    pub(super) elections: Option<u64>,
     /// Rules of this round that were broken.
     pub(super) broken: Vec<String>,
 }
@@ -60,6 +62,8 @@ pub(super) struct Measured {
     pub(super) gaps_ms: Vec<f64>,
     /// Of those that were cut off.
     pub(super) cut_off_gaps_ms: Vec<f64>,
+    /// How many leaders were elected, where none had to be.
+    pub(super) elections: Option<u64>,
 }
 
 /// What a drill was judged by.
@@ -188,7 +192,13 @@ impl Verdict {
             none("no two owners act at once", self.acts.doubles.len() as u64),
             Rule {
                 rule: "something acted, so that this could be told".to_owned(),
-                found: format!("{} acts of {} nodes", self.acts.count, self.acts.nodes),
+                found: match self.acts.count {
+                    0 => format!(
+                        "{} orders, no act: can the nodes send UDP to this machine?",
+                        self.acts.orders
+                    ),
+                    count => format!("{count} acts of {} nodes", self.acts.nodes),
+                },
                 held: self.acts.count > 0,
             },
         ];
@@ -220,6 +230,14 @@ impl Verdict {
             lines.extend(broken.map(|rule| format!("{}: {}", rule.rule, rule.found)));
         }
         lines.join("\n")
+    }
+
+    /// Elections that nothing called for; none where the drill calls for some.
+    fn elections(&self) -> Option<u64> {
+        self.rounds
+            .iter()
+            .filter_map(|round| round.elections)
+            .reduce(|a, b| a + b)
     }
 
     fn lost(&self) -> u64 {
@@ -265,7 +283,8 @@ impl Verdict {
             .iter()
             .map(|r| {
                 json!({"round": r.number, "kind": r.kind, "node": r.victim, "was_leader": r.leader, "at_ms": r.at_ms,
-                    "gaps_ms": all(&r.gaps_ms), "cut_off_gaps_ms": all(&r.cut_off_gaps_ms)})
+                    "gaps_ms": all(&r.gaps_ms), "cut_off_gaps_ms": all(&r.cut_off_gaps_ms),
+                    "needless_elections": r.elections})
             })
             .collect();
         let by_kind: serde_json::Map<String, Value> = self
@@ -290,6 +309,7 @@ impl Verdict {
             "messages": self.said,
             "reconnects": self.reconnects,
             "unavailable": self.unavailable,
+            "needless_elections": self.elections(),
             "lost": self.lost(),
             "repeated": self.repeated(),
             "unanswered": self.unanswered(),
@@ -334,6 +354,9 @@ impl Verdict {
             "  messages     {} in {} conversations\n  unavailable  {} times\n  acts         {} of {} nodes\n",
             self.said, self.conversations, self.unavailable, self.acts.count, self.acts.nodes
         ));
+        if let Some(elections) = self.elections() {
+            text.push_str(&format!("  elections    {elections} that nothing called for\n"));
+        }
         for rule in self.rules() {
             let held = if rule.held { "held  " } else { "BROKEN" };
             text.push_str(&format!("  {held}       {}: {}\n", rule.rule, rule.found));
@@ -372,6 +395,7 @@ fn measure(round: Round, seen: &[Seen]) -> Measured {
         at_ms: round.at_ms,
         gaps_ms: gaps_of(&round.affected),
         cut_off_gaps_ms: gaps_of(&round.cut_off),
+        elections: round.elections,
         victim: round.victim,
     }
 }
