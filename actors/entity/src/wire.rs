@@ -57,6 +57,9 @@ impl AskReply {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use jarvis_types::KindId;

@@ -17,6 +17,8 @@ pub const MAX_UNCONFIRMED: usize = 1_024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause between two rounds over the endpoints.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Longest wait that a server is granted: whatever it asks for, a person would have given up by then.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Most endpoints that are kept.
 const MAX_ENDPOINTS: usize = 32;
 
@@ -195,6 +197,7 @@ impl Conversation {
             code,
             ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Internal
         );
+        let after = after.map(|after| after.min(LONGEST_WAIT));
         match (id, transient) {
             (Some(id), true) => Next::SayAgain {
                 id: id.to_owned(),
@@ -253,6 +256,9 @@ fn is_secured(endpoint: &str) -> bool {
         .split_once("://")
         .is_some_and(|(scheme, _)| scheme.trim().eq_ignore_ascii_case("wss"))
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -204,8 +204,12 @@ async fn read_frame(from: &mut (impl AsyncRead + Unpin), timeout: Duration) -> i
         if len > MAX_FRAME_BYTES {
             return Err(malformed("a frame of the snapshot is too large"));
         }
-        let mut sealed = vec![0; len];
-        from.read_exact(&mut sealed).await?;
+        // Room is made as bytes come: a length that is only claimed holds nothing.
+        let mut sealed = Vec::with_capacity(len.min(CHUNK_BYTES));
+        from.take(len as u64).read_to_end(&mut sealed).await?;
+        if sealed.len() < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(sealed)
     };
     tokio::time::timeout(timeout, reading)

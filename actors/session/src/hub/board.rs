@@ -351,4 +351,6 @@ impl Live {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

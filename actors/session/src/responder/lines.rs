@@ -9,6 +9,9 @@ pub(super) const MAX_LINE_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     bytes: Vec<u8>,
+    /// Up to here the lines were taken out. What is left moves to the front only once no line is, so that many short lines
+    /// cost no more than one long one.
+    taken: usize,
     /// Up to here there is no line end.
     searched: usize,
 }
@@ -23,16 +26,17 @@ impl LineBuffer {
     pub(super) fn next_line(&mut self) -> Result<Option<String>, ResponderError> {
         match self.bytes[self.searched..].iter().position(|&b| b == b'\n') {
             Some(at) => {
-                let rest = self.bytes.split_off(self.searched + at + 1);
-                let line = std::mem::replace(&mut self.bytes, rest);
-                self.searched = 0;
-                text(line).map(Some)
+                let end = self.searched + at + 1;
+                let line = text(&self.bytes[self.taken..end]);
+                (self.taken, self.searched) = (end, end);
+                line.map(Some)
             }
-            None if self.bytes.len() > MAX_LINE_BYTES => Err(ResponderError::Malformed(format!(
-                "a line of more than {MAX_LINE_BYTES} bytes"
-            ))),
             None => {
+                self.bytes.drain(..std::mem::take(&mut self.taken));
                 self.searched = self.bytes.len();
+                if self.bytes.len() > MAX_LINE_BYTES {
+                    return Err(too_long());
+                }
                 Ok(None)
             }
         }
@@ -40,21 +44,28 @@ impl LineBuffer {
 
     /// What is left when the stream has ended: its last line may lack an end.
     pub(super) fn last_line(self) -> Result<String, ResponderError> {
-        text(self.bytes)
+        text(&self.bytes[self.taken..])
     }
 }
 
-fn text(mut line: Vec<u8>) -> Result<String, ResponderError> {
-    if line.len() > MAX_LINE_BYTES {
-        return Err(ResponderError::Malformed(format!(
-            "a line of more than {MAX_LINE_BYTES} bytes"
-        )));
-    }
-    while matches!(line.last(), Some(b'\n' | b'\r')) {
-        line.pop();
-    }
-    String::from_utf8(line).map_err(|_| ResponderError::Malformed("a line is not UTF-8".to_owned()))
+fn too_long() -> ResponderError {
+    ResponderError::Malformed(format!("a line of more than {MAX_LINE_BYTES} bytes"))
 }
+
+fn text(mut line: &[u8]) -> Result<String, ResponderError> {
+    if line.len() > MAX_LINE_BYTES {
+        return Err(too_long());
+    }
+    while let Some((b'\n' | b'\r', rest)) = line.split_last() {
+        line = rest;
+    }
+    let text = std::str::from_utf8(line);
+    text.map(str::to_owned)
+        .map_err(|_| ResponderError::Malformed("a line is not UTF-8".to_owned()))
+}
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,9 @@ const LONGEST_BYTES: usize = 4_096;
 /// Inputs that mutations start from; of those found on the way the oldest give way to new ones.
 const POOL: usize = 2_048;
 
+/// How much of a finding is shown.
+const SHOWN_BYTES: usize = 512;
+
 /// How long one execution may take in a timed run, of a build without optimisation on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -364,18 +367,15 @@ impl Target {
                 Err(error) => format!("could not be kept as {}: {error}", path.display()),
             }
         });
+        let shown = &finding.input[..finding.input.len().min(SHOWN_BYTES)];
         format!(
             "{name} failed after {} executions: {}\n  input ({} bytes): {}\n  as text: {:?}\n  {}\n  to repeat: \
              {SEED_VARIABLE}={} cargo nextest run -p {} -E 'test({name})'",
             finding.executions,
             finding.why,
             finding.input.len(),
-            finding
-                .input
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>(),
-            String::from_utf8_lossy(&finding.input),
+            shown.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+            String::from_utf8_lossy(shown),
             kept.as_deref().unwrap_or("run `make fuzz` to have it kept"),
             finding.seed,
             self.package,
@@ -383,14 +383,16 @@ impl Target {
     }
 }
 
-/// An outcome without its figures, which differ too easily.
+/// An outcome without its large figures, which differ too easily.
 fn brief(outcome: &impl Debug) -> String {
     const LONGEST: usize = 120;
     let text = format!("{outcome:?}");
-    text.chars()
-        .filter(|c| !c.is_ascii_digit())
-        .take(LONGEST)
-        .collect()
+    let mut kept = String::new();
+    for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        kept.push_str(if digits > 1 { &part[digits..] } else { part });
+    }
+    kept.chars().take(LONGEST).collect()
 }
 
 fn variable(name: &str) -> Option<u64> {

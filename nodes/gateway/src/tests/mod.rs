@@ -2,6 +2,7 @@
 mod access;
 mod drill;
 pub(crate) mod fake;
+mod fuzz;
 mod http;
 mod limits;
 mod logs;

@@ -99,6 +99,9 @@ fn shorten(message: String) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -22,7 +22,6 @@ fn stream() -> Vec<u8> {
         meta: SnapshotMeta {
             last_log_id: Some(log_id(6, 9)),
             last_membership: openraft::StoredMembership::new(Some(log_id(1, 4)), members),
-            snapshot_id: "6-9".into(),
         },
     };
     let chunk = |key: u8, last| Chunk {
@@ -87,4 +86,13 @@ fn fuzz_snapshot_streams() {
             let answer = open::<Answer>(bytes).is_ok();
             (end, answer, (*rows.lock().expect("one thread")).min(4))
         });
+}
+
+/// What was found once: four bytes that claim a frame of six mebibytes.
+#[tokio::test]
+async fn a_claimed_length_is_not_believed() {
+    let error = read_frame(&mut &[0, 0, 0x61, 0][..], STALL_TIMEOUT)
+        .await
+        .expect_err("nothing follows");
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     Facts {
         // Sunday, 1 March 2026, 13:05 in Paris.
         now_ms: 1_772_366_700_000,
