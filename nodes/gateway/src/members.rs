@@ -11,6 +11,8 @@ pub(crate) struct MemberInfo {
     pub(crate) name: String,
     pub(crate) http_url: String,
     serves: bool,
+    /// It is being emptied, or was.
+    retires: bool,
 }
 
 /// All members, by id.
@@ -30,6 +32,7 @@ impl Members {
                 name: row.name.to_string(),
                 http_url: row.http_url.clone(),
                 serves: row.healthy && row.intent == NodeIntent::Active,
+                retires: matches!(row.intent, NodeIntent::Draining | NodeIntent::Drained),
             })
             .collect();
         Self { this, all }
@@ -46,6 +49,11 @@ impl Members {
     /// The name of this node.
     pub(crate) fn this_name(&self) -> String {
         self.name(self.this)
+    }
+
+    /// Whether this node is being emptied, or was.
+    pub(crate) fn this_retires(&self) -> bool {
+        self.all.iter().any(|m| m.node == self.this && m.retires)
     }
 
     /// Every gateway's socket address, this one first, then those that serve.

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::warn;
 
 use crate::shared::Shared;
-use crate::ws::registry::RECHECK;
+use crate::ws::registry::{DRAIN, RECHECK};
 
 /// Runs until the replica is gone.
 pub(crate) async fn run(shared: Arc<Shared>, mut changes: Receiver<Applied>) {
@@ -45,7 +45,15 @@ fn apply(shared: &Shared, changes: &[Change]) {
     users
         .into_iter()
         .for_each(|user| shared.sockets.tell_user(user, RECHECK));
-    if members && let Err(error) = shared.refresh_members() {
+    if !members {
+        return;
+    }
+    let retired = shared.members().this_retires();
+    if let Err(error) = shared.refresh_members() {
         warn!(%error, "the members cannot be read; check the disk");
+    }
+    // Who is here may stay as long as the node runs, but had better go while nothing hurries it.
+    if !retired && shared.members().this_retires() && !shared.is_draining() {
+        shared.sockets.tell_all(DRAIN);
     }
 }

@@ -27,6 +27,8 @@ use crate::token::{JoinToken, MAX_ADDRESSES};
 
 /// How long a decision may take.
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// What is left for handing the leadership over, however long the rest of a drain took.
+const MIN_TRANSFER: Duration = Duration::from_secs(1);
 /// How long it may take to find out whether something is there that this node has not heard of.
 const LOOK_UP_DEADLINE: Duration = Duration::from_secs(2);
 /// When trying again makes sense after no majority answered, in milliseconds.
@@ -211,17 +213,18 @@ impl Admin for NodeAdmin {
             )
             .await?;
         }
+        let (drained, left) = self.emptied(id, deadline).await?;
+        // Afterwards: while it leads it moves its own work, and one thing at a time makes clients wait.
         if self.replica.state().borrow().leader == Some(id) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let time = deadline.saturating_duration_since(Instant::now());
             if let Err(error) = self
                 .replica
-                .transfer_leadership(None, left.min(PROPOSE_DEADLINE))
+                .transfer_leadership(None, time.clamp(MIN_TRANSFER, PROPOSE_DEADLINE))
                 .await
             {
                 tracing::warn!(node = %id, %error, "the leadership was not handed over");
             }
         }
-        let (drained, left) = self.emptied(id, deadline).await?;
         let leads = self.replica.state().borrow().leader == Some(id);
         Ok(json!({"node": row.name, "id": id, "drained": drained, "partitions_left": left, "leads": leads}))
     }

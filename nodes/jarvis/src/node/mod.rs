@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use jarvis_config::{Profile, Settings};
 use jarvis_beacon::{BeaconKind, Lamp};
-use jarvis_entity::api::LeaseSettings;
+use jarvis_entity::api::{LeaseSettings, Leases};
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
     TetherKeeper, secret_hash};
@@ -221,6 +221,7 @@ pub struct Node {
     keeper: Arc<dyn Keeper>,
     removed: CancellationToken,
     control: Arc<dyn ControlPlane>,
+    leases: Leases,
 }
 
 impl Drop for Node {
@@ -341,6 +342,7 @@ impl Node {
                 certificate_ttl: ttl,
             })));
         }
+        let leases = router.leases();
         let admin = NodeAdmin {
             replica: replica.clone(),
             router,
@@ -384,6 +386,7 @@ impl Node {
             keeper: deps.keeper,
             removed,
             control,
+            leases,
         })
     }
 
@@ -428,6 +431,7 @@ impl Node {
         if let Some(gateway) = self.gateway.take() {
             gateway.stop(STOP_TIMEOUT).await;
         }
+        self.leases.let_go().await;
         self.upper.stop(STOP_TIMEOUT).await;
         self.replica.stop().await;
         self.mesh.stop().await;
