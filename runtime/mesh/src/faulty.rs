@@ -295,6 +295,10 @@ mod tests {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let faulty = FaultySocket::new(socket, faults.clone(), entropy, &tasks);
         let other = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        // A new socket is not known to be writable before the runtime has looked at it.
+        let mut poller = Arc::clone(&faulty).create_io_poller();
+        let writable = std::future::poll_fn(|cx| poller.as_mut().poll_writable(cx));
+        writable.await.expect("a socket");
         Pair {
             faults,
             faulty,
