@@ -42,6 +42,8 @@ pub struct Cluster {
     pub replace_after: Duration,
     /// Whether a slow disk may cost the vote.
     pub demote_slow_disk: bool,
+    /// The level that a node speaks; where one is not listed it is the build's.
+    pub speaks_level: BTreeMap<NodeId, u32>,
 }
 
 impl Cluster {
@@ -65,6 +67,7 @@ impl Cluster {
             clocks: BTreeMap::new(),
             replace_after: Duration::from_secs(600),
             demote_slow_disk: false,
+            speaks_level: BTreeMap::new(),
         }
     }
 
@@ -143,6 +146,9 @@ impl Cluster {
         config.timers = self.timers;
         config.replace_after = self.replace_after;
         config.demote_slow_disk = self.demote_slow_disk;
+        if let Some(level) = self.speaks_level.get(&node) {
+            config.speaks_level = *level;
+        }
         let clock = self.clocks.get(&node).cloned();
         let deps = ReplicaDeps {
             transport: self.network.join(node),
