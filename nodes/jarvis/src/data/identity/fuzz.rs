@@ -18,6 +18,7 @@ fn file() -> NodeFile {
         founder: true,
         handed_over: false,
         has_log: true,
+        recovering: None,
         peers: vec![KnownPeer {
             node: NodeId(2),
             name: "b".parse().expect("a name"),
