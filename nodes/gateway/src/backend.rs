@@ -14,6 +14,7 @@ use jarvis_machine::command::{Command, SecretHash};
 use jarvis_machine::reply::Reply;
 use jarvis_machine::rows::{CredentialRow, KindRow, NodeFacts, NodeRow, PlacementRow, SessionRow, UserRow};
 use jarvis_mesh::api::{Mesh, Peer, PeerState};
+use jarvis_replica::Note;
 use jarvis_replica::api::{Applied, ProposeError, ProposeOptions, Replica, ReplicaState};
 use jarvis_session::api::{Feed, FeedEvent, Opened, Page, Said, SessionError, Sessions};
 use jarvis_types::{ClientMessageId, ClusterId, Epoch, KindId, NodeId, RequestId, Seq, SessionId, UserId};
@@ -37,6 +38,8 @@ pub struct ClusterView {
     pub replica: ReplicaState,
     /// The other nodes as the mesh sees them.
     pub peers: Arc<Vec<Peer>>,
+    /// What is to be said of the voters and their disks.
+    pub notes: Vec<Note>,
     /// The cluster level.
     pub level: u32,
     /// What nodes have, of those that have said so.
@@ -226,6 +229,7 @@ impl Backend for ClusterBackend {
             kinds,
             replica,
             peers,
+            notes: self.replica.notes(),
             level,
             facts,
             needs: self.needs.clone(),

@@ -71,7 +71,7 @@ pub struct Found {
     pub nodes: Vec<(NodeId, NodeRow)>,
     /// Who votes according to the log's last word on it.
     pub voters: Vec<NodeId>,
-    /// Whether this node is the only voter, by an earlier recovery perhaps, and knows of no others that follow.
+    /// Whether this node is the only voter, by an earlier recovery perhaps.
     pub alone: bool,
 }
 
@@ -218,7 +218,6 @@ pub fn inspect(node: NodeId, folder: &Path) -> Result<Found, RecoverError> {
         Ok(())
     })?;
     let voters: Vec<NodeId> = membership.membership().voter_ids().map(NodeId).collect();
-    let learners = membership.membership().learner_ids().count();
     Ok(Found {
         last: LogEnd {
             term: disk.last.leader_id.term,
@@ -230,7 +229,7 @@ pub fn inspect(node: NodeId, folder: &Path) -> Result<Found, RecoverError> {
             .max(index(disk.purged)),
         last_entry_at_ms,
         nodes: disk.nodes_at_the_end(index(mark.applied))?,
-        alone: voters == [node] && learners == 0,
+        alone: voters == [node],
         voters,
     })
 }
@@ -324,6 +323,9 @@ async fn remove_others(replica: &Replica) -> Result<Recovered, RecoverError> {
             replica.propose(command, options.clone()).await?;
         }
     }
+    // Who is no member follows no more either. Whoever starts the node next sees to it otherwise.
+    let no_followers = state.wait_for(|state| state.learners.is_empty());
+    let _ = tokio::time::timeout(STEP_TIMEOUT, no_followers).await;
     let committed = replica.state().borrow().applied;
     Ok(Recovered {
         removed,

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::extract::Caller;
 use super::fitness;
+use super::voters;
 use super::problem::Problem;
 use crate::auth::AuthError;
 use crate::backend::ClusterView;
@@ -186,11 +187,7 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             .any(|(n, row)| *n == id && state(view, this, id, row) == "down")
     };
     if view.leader(this).is_none() {
-        let advice = "start the nodes that are down, or mend the network between them".to_owned();
-        add(
-            "no leader: nothing can be committed until a majority of the voters is reachable".to_owned(),
-            advice,
-        );
+        add(voters::NO_LEADER.to_owned(), voters::NO_LEADER_ADVICE.to_owned());
     }
     if !view.replica.caught_up {
         add(
@@ -232,6 +229,7 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             "bring the missing voters back, or remove them and join others".to_owned(),
         );
     }
+    voters::degraded(view, &mut add);
     let fit = |id: NodeId, row: &NodeRow| state(view, this, id, row) == "up";
     fitness::degraded(view, &fit, &mut add);
     for (kind, row, partitions) in &view.kinds {
@@ -292,6 +290,7 @@ mod tests {
                 ..ReplicaState::default()
             },
             peers: Arc::new(vec![peer(2, "b", true), peer(3, "c", true)]),
+            notes: Vec::new(),
             level: 1,
             facts: Default::default(),
             needs: Default::default(),

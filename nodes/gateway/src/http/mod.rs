@@ -19,6 +19,7 @@ mod sessions;
 mod tether;
 mod tokens;
 mod users;
+mod voters;
 
 use std::sync::Arc;
 

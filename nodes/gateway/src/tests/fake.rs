@@ -290,6 +290,7 @@ impl Backend for Fake {
             kinds: Vec::new(),
             replica: tables.replica.clone(),
             peers: Arc::new(vec![peer(2, "b", true), peer(3, "c", true)]),
+            notes: Vec::new(),
             level: 2,
             facts: Default::default(),
             needs: Default::default(),

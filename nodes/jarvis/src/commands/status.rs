@@ -17,7 +17,9 @@ const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 /// What matters most where there is no leader.
 const NO_MAJORITY: &str = "\n\ndegraded: no majority answers; nothing can be committed\n  next: start the nodes that are \
-                           down, or mend the network between them; what was committed is safe";
+                           down, or mend the network between them; what was committed is safe; it \
+                           can be read here\n        only if a majority of the voters is gone for good: stop this node, then \
+                           jarvis recover";
 
 /// `jarvis status [--watch]`.
 ///

@@ -160,7 +160,13 @@ impl Admin for NodeAdmin {
         let mut secret = [0u8; 32];
         self.entropy.fill(&mut secret);
         let expires_at_ms = self.clock.now_ms().saturating_add(ttl.as_millis() as u64);
-        // This node first: it is known to be up.
+        let command = Command::CreateInvite {
+            secret: Sha256::digest(secret).into(),
+            role,
+            expires_at_ms,
+        };
+        self.propose(command, request).await?;
+        // Only now: before, a node that has just started may not know of itself. This node first: it is known to be up.
         let own = self.replica.node();
         let mut nodes = self.read(|query| query.nodes())?;
         nodes.sort_by_key(|(id, row)| (*id != own, !row.healthy, *id));
@@ -169,12 +175,6 @@ impl Admin for NodeAdmin {
             .map(|(_, row)| row.mesh_address.clone())
             .take(MAX_ADDRESSES)
             .collect();
-        let command = Command::CreateInvite {
-            secret: Sha256::digest(secret).into(),
-            role,
-            expires_at_ms,
-        };
-        self.propose(command, request).await?;
         let token = JoinToken {
             addresses,
             ca_sha256: self.ca_sha256,
