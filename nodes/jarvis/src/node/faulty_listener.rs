@@ -19,7 +19,7 @@ pub(super) struct FaultyListener {
 }
 
 impl FaultyListener {
-    pub(super) fn new(listener: Box<dyn Listen>, faults: Faults) -> Box<dyn Listen> {
+    pub(super) fn over(listener: Box<dyn Listen>, faults: Faults) -> Box<dyn Listen> {
         Box::new(Self { listener, faults })
     }
 }

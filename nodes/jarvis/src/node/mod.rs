@@ -364,7 +364,7 @@ impl Node {
             disk_written_per_day_bytes: deps.disk,
             tethers: tethers.map(|tethers| Arc::new(MeshTethers(tethers)) as Arc<dyn TetherKeeper>),
         };
-        let listener = FaultyListener::new(deps.tcp, deps.faults);
+        let listener = FaultyListener::over(deps.tcp, deps.faults);
         let gateway = Gateway::start(gateway_settings(&config.settings), gateway_deps, listener)
             .map_err(|error| Failure::from_error(what, &error))?;
         let (handed_over, keeper) = (deps.handed_over, Arc::clone(&deps.keeper));
