@@ -228,7 +228,6 @@ impl Machine {
             http_url: format!("http://{}", self.address()),
             founder: member.founder,
             expect_log: has_log,
-            speaks_level: LEVEL,
             speaks_level: jarvis_machine::LEVEL,
             known_peers: peers,
             store: StoreChoice::Memory(self.disk.clone()),

@@ -56,8 +56,14 @@ impl SimSocket {
     }
 
     fn drain(&self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
-        let places = buffers.iter_mut().zip(meta.iter_mut());
-        places.take_while(|(buffer, meta)| self.receive(buffer, meta)).count()
+        let mut received = 0;
+        for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()) {
+            if !self.receive(buffer, meta) {
+                break;
+            }
+            received += 1;
+        }
+        received
     }
 }
 
