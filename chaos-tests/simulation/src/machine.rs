@@ -78,6 +78,7 @@ struct Member {
 struct Live {
     lives: u64,
     replica: Option<Replica>,
+    socket: Option<Arc<SimSocket>>,
     removed: bool,
     /// Why the node ended by itself.
     ended: Option<String>,
@@ -161,6 +162,9 @@ impl Machine {
         let life = {
             let mut live = lock(&self.live);
             live.lives += 1;
+            if let Some(socket) = live.socket.take() {
+                socket.close();
+            }
             live.lives
         };
         let entropy: Arc<dyn Entropy> =
@@ -212,9 +216,11 @@ impl Machine {
     }
 
     async fn start(self: &Arc<Self>, world: &Arc<World>, member: &Member, entropy: &Arc<dyn Entropy>) -> Result<Node, String> {
-        let text = |error: std::io::Error| error.to_string();
-        let socket = SimSocket::bind(world, self.index, PORT).await.map_err(text)?;
-        let listener: Box<dyn Listen> = Box::new(SimListener::bind(PORT).await.map_err(text)?);
+        let socket = SimSocket::bind(world, self.index, PORT)
+            .await
+            .map_err(|error| format!("no socket: {error}"))?;
+        lock(&self.live).socket = Some(Arc::clone(&socket));
+        let listener: Box<dyn Listen> = Box::new(SimListener::bind(PORT).await.map_err(|error| format!("no listener: {error}"))?);
         let (peers, handed_over, has_log) = {
             let kept = lock(&self.kept);
             (kept.peers.clone(), kept.handed_over, kept.has_log)

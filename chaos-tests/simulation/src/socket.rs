@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use quinn::udp::{RecvMeta, Transmit};
@@ -21,7 +21,8 @@ const MTU_BYTES: usize = 1_472;
 pub struct SimSocket {
     world: Arc<World>,
     machine: usize,
-    udp: UdpSocket,
+    /// None once the machine has crashed: what an ended node still holds must not keep the port.
+    udp: Mutex<Option<UdpSocket>>,
     address: SocketAddr,
 }
 
@@ -36,13 +37,22 @@ impl SimSocket {
         Ok(Arc::new(Self {
             world: Arc::clone(world),
             machine,
-            udp,
+            udp: Mutex::new(Some(udp)),
             address,
         }))
     }
 
-    fn receive(&self, buffer: &mut IoSliceMut<'_>, meta: &mut RecvMeta) -> bool {
-        let Ok((len, addr)) = self.udp.try_recv_from(buffer) else {
+    /// Lets go of the port. Must be called on the machine.
+    pub fn close(&self) {
+        drop(self.udp().take());
+    }
+
+    fn udp(&self) -> MutexGuard<'_, Option<UdpSocket>> {
+        self.udp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn receive(udp: &UdpSocket, buffer: &mut IoSliceMut<'_>, meta: &mut RecvMeta) -> bool {
+        let Ok((len, addr)) = udp.try_recv_from(buffer) else {
             return false;
         };
         *meta = RecvMeta {
@@ -55,10 +65,10 @@ impl SimSocket {
         true
     }
 
-    fn drain(&self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+    fn drain(udp: &UdpSocket, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         let mut received = 0;
         for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()) {
-            if !self.receive(buffer, meta) {
+            if !Self::receive(udp, buffer, meta) {
                 break;
             }
             received += 1;
@@ -96,7 +106,11 @@ impl AsyncUdpSocket for SimSocket {
             Fate::Lost | Fate::Cut => 0,
         };
         for _ in 0..copies {
-            match self.udp.try_send_to(bytes, transmit.destination) {
+            let held = self.udp();
+            let Some(udp) = held.as_ref() else {
+                return Ok(());
+            };
+            match udp.try_send_to(bytes, transmit.destination) {
                 Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => return Err(error),
                 _ => {}
             }
@@ -110,16 +124,20 @@ impl AsyncUdpSocket for SimSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let received = self.drain(buffers, meta);
+        let held = self.udp();
+        let Some(udp) = held.as_ref() else {
+            return Poll::Pending;
+        };
+        let received = Self::drain(udp, buffers, meta);
         if received > 0 {
             return Poll::Ready(Ok(received));
         }
         // The future holds the socket's lock while it lives: made to be woken by, and dropped before the next look.
-        let ready = std::pin::pin!(self.udp.readable()).poll(context);
+        let ready = std::pin::pin!(udp.readable()).poll(context);
         match ready {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.drain(buffers, meta))),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(Self::drain(udp, buffers, meta))),
         }
     }
 
