@@ -18,6 +18,7 @@ use crate::cli::args::RunArgs;
 use crate::data::{DataError, DataFolder, KnownPeer, LockedFolder, NodeFile};
 use crate::fail::Failure;
 use crate::node::disk::DiskMeter;
+use crate::node::protocol::role_of;
 use crate::node::{Keeper, Node, NodeConfig, NodeDeps, ProcessWide, Sockets};
 use crate::places::{advertised, data_folder, local_url};
 
@@ -219,6 +220,7 @@ fn node_config(file: &NodeFile, settings: &Settings, address: SocketAddr, store:
         cluster: file.cluster,
         node: file.node,
         name: file.name.clone(),
+        role: role_of(&file.role),
         http_url: format!("http://{advertised}"),
         mesh_address: advertised,
         founder: file.founder,
