@@ -12,7 +12,7 @@ use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_host::{SystemClock, Tasks};
 use jarvis_machine::command::{Command, Fence, NewNode};
 use jarvis_machine::reply::{Refusal, Reply};
-use jarvis_machine::rows::{NodeIntent, NodeRole};
+use jarvis_machine::rows::{Cause, NodeIntent, NodeNews, NodeRole};
 use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::TestBed;
 use jarvis_replica::api::{ProposeError, ProposeOptions, ReadError, Replica, View};
@@ -32,6 +32,7 @@ const SLOW: Duration = Duration::from_millis(400);
 #[derive(Default)]
 struct Events {
     starts: AtomicU32,
+    standbys: AtomicU32,
     unfinished: std::sync::Mutex<Vec<String>>,
 }
 
@@ -77,6 +78,11 @@ struct Echo {
 #[async_trait]
 impl Entity for Echo {
     type Event = u32;
+
+    async fn on_standby(&mut self, _: &Cx<u32>) -> Result<(), EntityError> {
+        self.events.standbys.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
 
     async fn on_start(&mut self, _: &Cx<u32>) -> Result<(), EntityError> {
         self.events.starts.fetch_add(1, Ordering::SeqCst);
@@ -711,4 +717,211 @@ async fn draining_moves_everything_away_and_marks_the_node_drained() {
         .await;
     let answer = cluster.ask(node.0, &id, "who").await.expect("answers");
     assert!(!answer.starts_with(&format!("{node}@")), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_moves_between_nodes_that_live_stands_by_first_and_starts_once() {
+    let cluster = Cluster::of(3, EntityLimits::default()).await;
+    let leader = cluster.leader().await;
+    let count = |counter: &AtomicU32| counter.load(Ordering::SeqCst);
+    let all: Vec<EntityId> = (0..60)
+        .map(|n| EntityId {
+            kind: ECHO,
+            key: format!("warm{n}"),
+        })
+        .collect();
+    for id in &all {
+        cluster.ask(leader.0, id, "who").await.expect("answers");
+    }
+    for node in cluster.nodes.keys().copied() {
+        let own = cluster.node(node.0).router.clone();
+        let running: Vec<&EntityId> = all.iter().filter(|id| own.activity(id).0).collect();
+        assert!(!running.is_empty(), "node {node} runs some");
+        let starts = count(&cluster.events.starts);
+        let intent = |intent| Command::SetIntent { node, intent };
+        let replica = &cluster.node(leader.0).replica;
+        let moved = replica.propose(intent(NodeIntent::Draining), options());
+        moved.await.expect("accepted");
+        // Asked all the while, from the old owner's own node too: every message has its answer.
+        let asks = running
+            .iter()
+            .flat_map(|id| [leader.0, node.0].map(|from| cluster.ask(from, id, "who")));
+        for answer in futures_util::future::join_all(asks).await {
+            answer.expect("answers");
+        }
+        cluster
+            .until("the drained node owns nothing", |router| {
+                running.iter().all(|id| router.ownership(id).owner != Some(node))
+            })
+            .await;
+        for id in &running {
+            let answer = cluster.ask(node.0, id, "who").await.expect("answers");
+            assert!(!answer.starts_with(&format!("{node}@")), "{answer}");
+        }
+        let started = count(&cluster.events.starts) - starts;
+        assert_eq!(
+            started as usize,
+            running.len(),
+            "each of node {node}'s starts once elsewhere"
+        );
+        let back = replica.propose(intent(NodeIntent::Active), options());
+        back.await.expect("accepted");
+        cluster.settled().await;
+    }
+    assert!(count(&cluster.events.standbys) > 0, "none was ready beforehand");
+}
+
+impl Cluster {
+    /// Reads one node's tables again and again until `found` has something.
+    async fn find<T>(&self, at: NodeId, what: &str, found: impl Fn(&View) -> Option<T>) -> T {
+        let replica = &self.nodes[&at].replica;
+        let mut changes = replica.changes();
+        let searched = timeout(PATIENCE, async {
+            loop {
+                if let Some(found) = found(&replica.local().expect("reads")) {
+                    return found;
+                }
+                // Not everything that is written wakes those who watch.
+                let _ = timeout(Duration::from_millis(20), changes.recv()).await;
+            }
+        });
+        searched
+            .await
+            .unwrap_or_else(|_| panic!("{what}: not on node {at}"))
+    }
+
+    fn follower(&self, leader: NodeId) -> NodeId {
+        let mut nodes = self.nodes.keys().copied();
+        nodes.find(|node| *node != leader).expect("a follower")
+    }
+
+    /// Has every node say that it speaks the second level, and waits until the leader has raised it.
+    async fn rise(&self) {
+        let leader = self.leader().await;
+        for &node in self.nodes.keys() {
+            let announce = Command::AnnounceNode {
+                node,
+                mesh_address: "m".into(),
+                http_url: "h".into(),
+                version: "0".into(),
+                level: 2,
+            };
+            let replica = &self.nodes[&leader].replica;
+            replica.propose(announce, options()).await.expect("announces");
+        }
+        self.find(leader, "the second level", |view| {
+            (view.query().cluster_level().expect("reads") == 2).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_is_given_its_share_little_by_little() {
+    let cluster = Cluster::of(3, EntityLimits::default()).await;
+    cluster.rise().await;
+    let leader = cluster.leader().await;
+    let lost = cluster.follower(leader);
+    let owned = |view: &View| {
+        let placed = view.query().placement(ECHO).expect("reads");
+        placed.iter().filter(|row| row.owner == Some(lost)).count()
+    };
+    let others = cluster
+        .nodes
+        .values()
+        .filter(|node| node.mesh.node() != lost)
+        .map(|node| &node.mesh);
+    cluster.bed.wires.isolate(&cluster.nodes[&lost].mesh, others);
+    cluster
+        .find(leader, "its work is elsewhere", |view| {
+            (owned(view) == 0).then_some(())
+        })
+        .await;
+    cluster.bed.wires.mend_all();
+    let share = usize::from(PARTITIONS) / 3;
+    cluster
+        .find(leader, "its share is back", |view| {
+            (owned(view) == share).then_some(())
+        })
+        .await;
+    // An eighth of four is less than one: one came at a time, each for the same reason.
+    let view = cluster.nodes[&leader].replica.local().expect("reads");
+    let query = view.query();
+    let mut times = Vec::new();
+    for partition in (0..PARTITIONS).map(PartitionIndex) {
+        let log = query.placement_log(ECHO, partition).expect("reads");
+        let (epoch, last) = log.last().expect("it was placed");
+        if last.to == lost {
+            times.push(last.at_ms);
+            let notes = query.placement_notes(ECHO, partition).expect("reads");
+            let (_, note) = notes
+                .iter()
+                .find(|(noted, _)| noted == epoch)
+                .expect("it has a note");
+            let news = NodeNews::Returned;
+            assert_eq!(note.cause, Some(Cause { node: lost, news }));
+        }
+    }
+    times.sort_unstable();
+    times.dedup();
+    assert_eq!(times.len(), share, "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_take_over_keeps_its_cause_and_how_long_it_took() {
+    let mut cluster = Cluster::of(3, EntityLimits::default()).await;
+    cluster.rise().await;
+    let leader = cluster.leader().await;
+    let lost = cluster.follower(leader);
+    let id = cluster.key_of(lost);
+    let partition = jarvis_types::partition_of(&id.key, PARTITIONS);
+    *cluster.events.unfinished.lock().expect("not poisoned") = vec![id.key.clone()];
+    cluster.kill(lost);
+    let note = cluster
+        .find(leader, "how long it took", |view| {
+            let notes = view.query().placement_notes(ECHO, partition).expect("reads");
+            notes
+                .last()
+                .map(|(_, note)| *note)
+                .filter(|note| note.took_ms.is_some())
+        })
+        .await;
+    let news = NodeNews::Silent;
+    assert_eq!(note.cause, Some(Cause { node: lost, news }));
+    let now = cluster.nodes[&leader].router.ownership(&id);
+    let owner = now.owner.expect("it has one");
+    let taken = timeout(PATIENCE, async {
+        loop {
+            if let Some(taken) = cluster.nodes[&owner].router.taken_up(&id) {
+                return taken;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let taken = taken.await.expect("the new owner took it up");
+    assert_eq!(
+        (taken.epoch, taken.resumed, taken.resumed_this),
+        (now.epoch, 1, true)
+    );
+    let other = cluster
+        .nodes
+        .keys()
+        .copied()
+        .find(|node| *node != owner)
+        .expect("another");
+    assert_eq!(cluster.nodes[&other].router.taken_up(&id), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_all_is_well_nothing_is_written() {
+    let cluster = Cluster::of(3, EntityLimits::default()).await;
+    cluster.rise().await;
+    let leader = cluster.leader().await;
+    let replica = &cluster.nodes[&leader].replica;
+    // The balancing of nodes that came one after another is over, and each has answered for long enough.
+    sleep(Duration::from_secs(1)).await;
+    let before = replica.state().borrow().committed;
+    sleep(Duration::from_millis(1_500)).await;
+    let after = replica.state().borrow().committed;
+    assert_eq!(before, after, "three looks of the controller wrote something");
 }
