@@ -34,7 +34,7 @@ impl Replica {
     /// Gives up this node's lease of `leader`, whose process is known to have ended: from here on it grants its vote to
     /// others, and may stand itself. Nothing happens where it follows another by now.
     pub async fn give_up_lease(&self, leader: NodeId) {
-        let now = self.inner.raft.metrics().borrow_watched().vote.clone();
+        let now = self.inner.raft.metrics().borrow_watched().vote;
         if !(now.is_committed() && now.leader_id().voted_for == leader.0) || leader == self.node() {
             return;
         }
@@ -49,7 +49,7 @@ impl Replica {
 
     /// Where the election of a successor of `lost` stands.
     pub fn standing(&self, lost: NodeId) -> Standing {
-        let now = self.inner.raft.metrics().borrow_watched().vote.clone();
+        let now = self.inner.raft.metrics().borrow_watched().vote;
         match (now.is_committed(), now.leader_id().voted_for == lost.0) {
             (true, true) => Standing::Bereft,
             (true, false) => Standing::Settled,
