@@ -278,7 +278,7 @@ proptest! {
         prop_assert!(world.settle()?);
         let now = &world.picture;
         let most = members.len().min(5);
-        let expected = if most % 2 == 0 { most - 1 } else { most };
+        let expected = if most.is_multiple_of(2) { most - 1 } else { most };
         prop_assert_eq!(now.voters.len(), expected, "{:?}", now);
         prop_assert!(now.voters.is_subset(&members));
         prop_assert_eq!(&now.voters | &now.learners, members);

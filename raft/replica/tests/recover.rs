@@ -52,8 +52,14 @@ async fn one_of_three_goes_on_alone_with_all_it_had() {
     let (mut cluster, committed) = destroyed().await;
     let node = NodeId(2);
     let found = inspected(node, &cluster).await;
-    assert!(found.certain <= found.last.index && found.last.index >= committed, "{found:?}");
-    assert_eq!((found.nodes.len(), found.voters.len(), found.alone), (3, 3, false));
+    assert!(
+        found.certain <= found.last.index && found.last.index >= committed,
+        "{found:?}"
+    );
+    assert_eq!(
+        (found.nodes.len(), found.voters.len(), found.alone),
+        (3, 3, false)
+    );
     assert!(found.last_entry_at_ms.is_some());
 
     let folder = cluster.folder(node);
@@ -72,11 +78,17 @@ async fn one_of_three_goes_on_alone_with_all_it_had() {
     assert!(again.removed.is_empty() && again.committed >= recovered.committed);
     let after = inspect(node, &folder).unwrap();
     assert_eq!((after.nodes.len(), after.voters.len()), (1, 1));
-    assert!(after.certain > found.last.index, "all that was kept is committed: {after:?}");
+    assert!(
+        after.certain > found.last.index,
+        "all that was kept is committed: {after:?}"
+    );
 
     cluster.start(node, true).await.unwrap();
     let replica = cluster.replicas[&node].clone();
-    until(&replica, "it leads", |state| state.leads && state.voters == [node]).await;
+    until(&replica, "it leads", |state| {
+        state.leads && state.voters == [node]
+    })
+    .await;
     let view = replica.linearizable(PATIENCE).await.unwrap();
     let messages = view.query().messages(SessionId(1), Seq(0), 100).unwrap();
     assert_eq!(messages.len(), 12);
@@ -92,14 +104,19 @@ async fn one_of_three_goes_on_alone_with_all_it_had() {
     };
     cluster.propose(invite).await.unwrap();
     let node_4 = new_node("node-4");
-    let joined = cluster.propose(Command::ConsumeInvite { secret, node: node_4 }).await;
+    let joined = cluster
+        .propose(Command::ConsumeInvite { secret, node: node_4 })
+        .await;
     let Ok(Reply::Joined { node: new }) = joined else {
         panic!("{joined:?}");
     };
     assert!(new > NodeId(3), "{new}");
     cluster.start(new, false).await.unwrap();
     cluster.announce(new).await;
-    until(&cluster.replicas[&new], "it follows", |state| state.leader == Some(node)).await;
+    until(&cluster.replicas[&new], "it follows", |state| {
+        state.leader == Some(node)
+    })
+    .await;
     cluster.propose(say(1, "after")).await.unwrap();
     cluster.stop().await;
 }
@@ -119,7 +136,9 @@ async fn a_learner_can_be_what_is_left() {
     let found = inspected(second, &cluster).await;
     assert_eq!(found.voters, [NodeId(1)]);
     rule_alone(second, &cluster.folder(second)).unwrap();
-    finish(second, &cluster.folder(second), Arc::new(SystemClock)).await.unwrap();
+    finish(second, &cluster.folder(second), Arc::new(SystemClock))
+        .await
+        .unwrap();
     cluster.start(second, true).await.unwrap();
     until(&cluster.replicas[&second], "it leads", |state| state.leads).await;
     let said = cluster.replicas[&second].propose(say(1, "b"), options()).await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use jarvis_machine::command::{Command, MoveReason};
 use jarvis_machine::planner::{Balance, NodeState, Plan, PlanInput, PlanKind, PlanNode, PlanPlacement, plan};
-use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
+use jarvis_machine::rows::{NodeIntent, NodeRole};
 use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex};
 use proptest::prelude::*;
 
