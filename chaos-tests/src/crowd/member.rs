@@ -23,6 +23,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 const REFUSED: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_millis(200);
 /// It leaves a gateway that is going away within this time, so that not all leave in one instant.
 const LEAVE: std::ops::Range<Duration> = Duration::ZERO..Duration::from_millis(300);
+/// It goes back to its own gateway within this time.
+const GO_HOME: std::ops::Range<Duration> = Duration::ZERO..Duration::from_millis(2_000);
 /// When a refusal does not say when to try again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// Long enough that something else comes first.
@@ -39,10 +41,12 @@ struct Pending {
     news: Instant,
 }
 
-/// A gateway that said that it is going away, and where to go.
+/// Where to go, and when.
 struct Leaving {
     at: Instant,
     endpoints: Vec<String>,
+    /// The gateway is going away: it cannot stay.
+    must: bool,
 }
 
 struct Member {
@@ -52,6 +56,10 @@ struct Member {
     jitter: Jitter,
     ledger: Ledger,
     next_socket: usize,
+    /// Whose socket it has or had.
+    url: String,
+    /// It was called home and is not there yet.
+    homing: bool,
     owner: (String, u64),
     pending: Option<Pending>,
     say_at: Instant,
@@ -75,6 +83,8 @@ pub(super) async fn live(
         jitter,
         ledger: Ledger::of(number),
         next_socket: number,
+        url: String::new(),
+        homing: false,
         owner: (String::new(), 0),
         pending: None,
         say_at: Instant::now() + first,
@@ -115,12 +125,34 @@ pub(super) async fn live(
 impl Member {
     fn adopt(&mut self, order: Order) {
         let called = order.call != self.order.call;
+        if order.home != self.order.home {
+            self.homing = true;
+            self.plan_to_go_home();
+        }
         let sooner = Instant::now() + self.jitter.within(&order.pause);
         self.order = order;
         if called {
             self.say_at = Instant::now();
         } else {
             self.say_at = self.say_at.min(sooner);
+        }
+    }
+
+    fn home(&self) -> &str {
+        let sockets = &self.shared.sockets;
+        sockets
+            .get(self.ledger.number % sockets.len())
+            .map_or("", String::as_str)
+    }
+
+    fn plan_to_go_home(&mut self) {
+        self.homing &= self.url != self.home();
+        if self.homing && self.leaving.is_none() {
+            self.leaving = Some(Leaving {
+                at: Instant::now() + self.jitter.within(&GO_HOME),
+                endpoints: vec![self.home().to_owned()],
+                must: false,
+            });
         }
     }
 
@@ -182,11 +214,15 @@ impl Member {
                 *chat = Some(next);
                 self.shared.counts.moved_house.fetch_add(1, Ordering::Relaxed);
                 self.resend_unless_said();
+                self.plan_to_go_home();
                 return Ok(());
             }
         }
-        let number = self.ledger.number;
-        let endpoints = &leaving.endpoints;
+        let (number, endpoints) = (self.ledger.number, &leaving.endpoints);
+        if !leaving.must {
+            self.plan_to_go_home();
+            return Ok(());
+        }
         self.shared
             .remark(|| format!("member {number} was sent to {endpoints:?}, and none took it"));
         anyhow::bail!("nowhere to go")
@@ -204,7 +240,9 @@ impl Member {
     fn lose_socket(&mut self) {
         self.shared.counts.lost_sockets.fetch_add(1, Ordering::Relaxed);
         self.leaving = None;
-        lock(&self.seen).whereabouts.gateway.clear();
+        let mut seen = lock(&self.seen);
+        seen.whereabouts.gateway.clear();
+        seen.whereabouts.home = false;
     }
 
     /// Connects to some gateway, and resumes.
@@ -233,6 +271,7 @@ impl Member {
             match self.hello(&url).await {
                 Ok(chat) => {
                     self.resend_unless_said();
+                    self.plan_to_go_home();
                     return Ok(chat);
                 }
                 Err(error) => {
@@ -252,6 +291,7 @@ impl Member {
         let (chat, welcome) = Chat::hello(url, &self.shared.token, session.as_deref(), after).await?;
         let text = |key: &str| welcome[key].as_str().unwrap_or_default().to_owned();
         self.ledger.session = text("session");
+        url.clone_into(&mut self.url);
         self.note_owner(text("node"), text("owner"), welcome["epoch"].as_u64(), true);
         Ok(chat)
     }
@@ -266,9 +306,11 @@ impl Member {
             epoch,
         });
         self.owner = (owner.clone(), epoch);
+        let home = self.url == self.home();
         let mut seen = lock(&self.seen);
         let place = &mut seen.whereabouts;
         place.session.clone_from(&self.ledger.session);
+        place.home = home;
         (place.gateway, place.owner, place.epoch) = (gateway, owner, epoch);
     }
 
@@ -319,6 +361,7 @@ impl Member {
         self.leaving = Some(Leaving {
             at: Instant::now() + self.jitter.within(&LEAVE),
             endpoints: endpoints.collect(),
+            must: true,
         });
     }
 

@@ -43,6 +43,8 @@ pub struct Order {
     pub record: bool,
     /// Counts the calls to say something in this very moment: another number than before is a call.
     pub call: u64,
+    /// Counts the calls to go back to the gateway that it began with: another number than before is a call.
+    pub home: u64,
     /// How long after a loss it may take to connect again, drawn anew each time.
     pub reconnect: Range<Duration>,
     /// Says nothing more.
@@ -58,6 +60,7 @@ impl Order {
             pause,
             record: false,
             call: 0,
+            home: 0,
             reconnect: Duration::from_millis(20)..Duration::from_millis(1_000),
             silent: false,
             end: false,
@@ -79,6 +82,8 @@ impl Order {
 pub struct Whereabouts {
     /// The session.
     pub session: String,
+    /// Whether it has the gateway that it began with.
+    pub home: bool,
     /// Whose socket it has; empty while it has none.
     pub gateway: String,
     /// Who owns the session.
@@ -154,9 +159,14 @@ impl Handle {
         look(&lock(&self.seen).answers)
     }
 
-    /// Gives an order.
+    /// Gives an order; the calls of earlier ones stay as they are.
     pub fn order(&self, order: Order) {
         self.order.send_if_modified(|now| {
+            let order = Order {
+                call: now.call,
+                home: now.home,
+                ..order
+            };
             let changed = *now != order;
             *now = order;
             changed
@@ -231,7 +241,7 @@ impl Crowd {
         while !what(self) {
             ensure!(
                 started.elapsed() < PATIENCE,
-                "only {} sockets are open: {:?}",
+                "only {} sockets are open, and not all where they belong: {:?}",
                 self.connected(),
                 lock(&self.shared.remarks)
             );
@@ -244,6 +254,23 @@ impl Crowd {
     pub fn connected(&self) -> usize {
         let connected = |member: &&Handle| !lock(&member.seen).whereabouts.gateway.is_empty();
         self.members.iter().filter(connected).count()
+    }
+
+    /// Calls all back to the gateways that they began with: after faults they would all be where no fault was yet.
+    ///
+    /// # Errors
+    /// Where they do not get there.
+    pub async fn go_home(&self) -> Result<()> {
+        self.members
+            .iter()
+            .for_each(|member| member.change(|order| order.home += 1));
+        self.until(|crowd| {
+            crowd
+                .members
+                .iter()
+                .all(|member| lock(&member.seen).whereabouts.home)
+        })
+        .await
     }
 
     /// Gives all the same order.

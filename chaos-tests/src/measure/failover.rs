@@ -270,6 +270,8 @@ async fn round(
         cluster.wait_restarted(&node, old_pid).await?;
     }
     cluster.wait_balanced(BALANCE).await?;
+    let whole_and_balanced_after_ms = ended.elapsed().as_millis();
+    crowd.go_home().await?;
     Ok(Round {
         victim,
         node,
@@ -277,7 +279,7 @@ async fn round(
         to_reply: Times::of(samples.reply.clone()),
         to_said: Times::of(samples.said.clone()),
         to_reply_reconnecting: Times::of(samples.reconnecting.clone()),
-        whole_and_balanced_after_ms: ended.elapsed().as_millis(),
+        whole_and_balanced_after_ms,
         samples,
     })
 }
