@@ -142,8 +142,8 @@ impl Machine {
         lock(&self.live).replica.clone()
     }
 
-    /// Whether its node found that it was removed.
-    pub fn is_removed(&self) -> bool {
+    /// Whether its node has found that it was removed.
+    pub fn knows_its_removal(&self) -> bool {
         lock(&self.live).removed
     }
 
@@ -266,7 +266,9 @@ impl Machine {
             disk: Arc::new(|| None),
             process: None,
         };
-        Node::run(config, deps).await.map_err(|failure| failure.to_string())
+        Node::run(config, deps)
+            .await
+            .map_err(|failure| failure.to_string().replace('\n', " | "))
     }
 
     async fn join(&self, world: &Arc<World>, token: &JoinToken, entropy: &Arc<dyn Entropy>) -> Result<(), String> {

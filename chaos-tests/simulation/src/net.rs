@@ -1,6 +1,8 @@
 //! The network's faults: what becomes of a datagram, and who can reach whom.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::rng::Rng;
 
@@ -40,6 +42,23 @@ struct Inner {
     cut: Vec<Vec<bool>>,
     loss_ppm: u64,
     double_ppm: u64,
+    cut_at: Duration,
+}
+
+impl Inner {
+    /// Those that `machine` can exchange anything with, over others too, itself included.
+    fn reach(&self, machine: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([machine]);
+        let mut next = vec![machine];
+        while let Some(from) = next.pop() {
+            for to in 0..self.cut.len() {
+                if !(self.cut[from][to] && self.cut[to][from]) && reached.insert(to) {
+                    next.push(to);
+                }
+            }
+        }
+        reached
+    }
 }
 
 impl Net {
@@ -51,6 +70,7 @@ impl Net {
                 cut: vec![vec![false; machines]; machines],
                 loss_ppm: 0,
                 double_ppm: 0,
+                cut_at: Duration::ZERO,
             }),
         }
     }
@@ -73,14 +93,20 @@ impl Net {
         }
     }
 
-    /// Whether nothing gets from one to the other.
-    pub fn is_cut(&self, from: usize, to: usize) -> bool {
-        from != to && self.inner().cut[from][to]
+    /// Those that `machine` can exchange anything with, over others too, itself included.
+    pub fn reach(&self, machine: usize) -> BTreeSet<usize> {
+        self.inner().reach(machine)
+    }
+
+    /// When the network was last cut anew.
+    pub fn cut_at(&self) -> Duration {
+        self.inner().cut_at
     }
 
     /// Cuts exactly the ways for which `cut` says so.
-    pub fn cut(&self, cut: impl Fn(usize, usize) -> bool) {
+    pub fn cut(&self, now: Duration, cut: impl Fn(usize, usize) -> bool) {
         let mut inner = self.inner();
+        inner.cut_at = now;
         for (from, row) in inner.cut.iter_mut().enumerate() {
             for (to, is_cut) in row.iter_mut().enumerate() {
                 *is_cut = from != to && cut(from, to);

@@ -73,6 +73,8 @@ async fn carry_out(world: &World, at: std::net::IpAddr, order: Order) -> Result<
     match status {
         200..300 => Ok(true),
         503 => Ok(false),
+        // The first node has not brought the cluster into being yet.
+        _ if matches!(order, Order::Add(_)) => Ok(false),
         // What cannot be done as things stand is no fault: the last node that could take the work over, for instance.
         400..500 => {
             world.trace.event(format_args!("operator: {status} {answer}"));

@@ -14,6 +14,8 @@ use crate::laws::leader::OneLeader;
 use crate::laws::log::LogsMatch;
 use crate::laws::owner::SingleWriter;
 use crate::laws::reads::Reads;
+use crate::laws::removed::Removed;
+use crate::laws::repeats::Repeats;
 use crate::laws::transcript::Transcripts;
 use crate::laws::{Broken, Entry};
 use crate::trace::Trace;
@@ -32,6 +34,8 @@ struct State {
     broken: Vec<Broken>,
     log: LogsMatch,
     leaders: OneLeader,
+    repeats: Repeats,
+    removed: Removed,
     owners: SingleWriter,
     transcripts: Transcripts,
     acknowledged: Acknowledged,
@@ -100,6 +104,8 @@ impl Oracle {
         let mut state = self.state();
         let result = state.acts.acted(partition, epoch, node, at);
         state.check("no two nodes act at once", result);
+        let result = state.removed.acted(node, at);
+        state.check("who was removed is silent", result);
     }
 
     /// A message begins to be said.
@@ -133,6 +139,11 @@ impl Oracle {
         state.check("every message is answered", result);
     }
 
+    /// Whether a node was removed.
+    pub fn is_removed(&self, node: u64) -> bool {
+        self.state().removed.contains(node)
+    }
+
     /// Entries applied, messages and replies in them, linearizable reads, acts.
     pub fn counts(&self) -> (u64, u64, u64, u64) {
         let state = self.state();
@@ -162,7 +173,16 @@ impl Oracle {
             Ok(outcome) => outcome,
             Err(error) => return self.report("logs match", format!("outcome of {}: {error}", entry.index)),
         };
+        let at = self.trace.now();
         let mut state = self.state();
+        let is_new = match state.repeats.applied(entry.index, &proposal, &outcome) {
+            Ok(is_new) => is_new,
+            Err(what) => return state.check("what is tried again counts once", Err(what)),
+        };
+        if !is_new {
+            return;
+        }
+        state.removed.applied(&proposal, &outcome, at);
         let result = state.owners.applied(entry.index, &proposal, &outcome);
         state.check("one owner whose writes count", result);
         let result = state.transcripts.applied(entry.index, &proposal, &outcome);

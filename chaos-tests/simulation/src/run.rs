@@ -226,7 +226,7 @@ impl Runner {
         }
         if let Some(why) = machine.ended() {
             self.world.trace.event(format_args!("{} is down: {why}", machine.name));
-            if !machine.is_removed() {
+            if !machine.knows_its_removal() {
                 self.switch_off(index, now_ms + RESTART_PAUSE_MS);
             }
         }
@@ -344,21 +344,24 @@ impl Runner {
                 finish_sync,
                 down_ms,
             } => {
-                if self.down[machine].is_none() && !self.world.machines[machine].is_removed() {
+                if self.down[machine].is_none() && !self.world.machines[machine].knows_its_removal() {
                     self.crash(machine, finish_sync);
                     self.down[machine] = Some(now_ms + down_ms);
                 }
             }
             Fault::PowerCut { down_ms } => {
                 for machine in 0..self.world.machines.len() {
-                    if self.down[machine].is_none() && !self.world.machines[machine].is_removed() {
+                    if self.down[machine].is_none() && !self.world.machines[machine].knows_its_removal() {
                         let later_ms = self.chance.range(0, 500);
                         self.switch_off(machine, now_ms + down_ms + later_ms);
                     }
                 }
             }
             Fault::Restart { machine } => self.world.machines[machine].go.notify_waiters(),
-            Fault::Cut { ways, .. } => self.world.net.cut(|from, to| ways & way(from, to) != 0),
+            Fault::Cut { ways, .. } => {
+                let now = self.sim.elapsed();
+                self.world.net.cut(now, |from, to| ways & way(from, to) != 0);
+            }
             Fault::Unreachable { machine, is } => self.reach(machine, !is),
             Fault::Disturb { loss_ppm, double_ppm } => self.world.net.disturb(loss_ppm, double_ppm),
             Fault::Latency { max_ms } => self.sim.set_max_message_latency(Duration::from_millis(max_ms)),
@@ -391,7 +394,7 @@ impl Runner {
 
     /// Everything is healed; then every talker has its answer and all nodes hold the same before long.
     fn calm(&mut self) -> bool {
-        self.world.net.cut(|_, _| false);
+        self.world.net.cut(self.sim.elapsed(), |_, _| false);
         self.world.net.disturb(0, 0);
         self.sim.set_max_message_latency(LATENCY);
         for machine in 0..self.world.machines.len() {
@@ -419,7 +422,7 @@ impl Runner {
             .world
             .machines
             .iter()
-            .filter(|machine| machine.node().is_some() && !machine.is_removed())
+            .filter(|machine| machine.node().is_some_and(|node| !self.world.oracle.is_removed(node.0)))
             .map(|machine| machine.replica().map(|replica| replica.state().borrow().applied))
             .collect();
         running.iter().all(|applied| applied.is_some() && *applied == running[0]) && self.compare().is_ok()

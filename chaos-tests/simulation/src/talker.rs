@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::chat::Chat;
-use crate::laws::{Entry, entry_of};
+use crate::laws::{Entry, entry_of, minority};
 use crate::rng::Rng;
 use crate::world::{Phase, World};
 
@@ -18,6 +18,8 @@ use crate::world::{Phase, World};
 const SILENCE: Duration = Duration::from_millis(3_000);
 /// Wait between attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(60);
+/// After so many refusals in a row a talker tries another gateway.
+const REFUSALS: u32 = 3;
 /// One message in so many is sent twice.
 const SENT_TWICE_PPM: u64 = 100_000;
 /// One message in so many is followed by another socket.
@@ -30,6 +32,7 @@ pub async fn talk(world: Arc<World>, session: usize, number: usize) {
         id: None,
         last_seq: 0,
         chat: None,
+        gateway: 0,
         seen: Vec::new(),
         world,
         session,
@@ -46,6 +49,8 @@ struct Talker {
     id: Option<String>,
     last_seq: u64,
     chat: Option<Chat>,
+    /// The machine whose gateway that is.
+    gateway: usize,
     seen: Vec<Entry>,
 }
 
@@ -86,6 +91,8 @@ impl Talker {
         let mut said = false;
         let mut to_say = true;
         let mut say_at = Instant::now();
+        let mut refusals = 0;
+        let began = self.world.trace.now();
         self.world.oracle.say_begins(self.session, self.number, id);
         loop {
             if self.chat.is_none() {
@@ -124,6 +131,7 @@ impl Talker {
                 News::Said(about) if about == id && !said => {
                     (said, to_say) = (true, false);
                     self.world.oracle.say_ends(self.session, self.number);
+                    minority::check(&self.world, self.gateway, id, began);
                 }
                 News::Replied(about) if about == id => {
                     if !said {
@@ -133,6 +141,10 @@ impl Talker {
                 }
                 News::Later(about, after) if about.as_deref() == Some(id) && !said => {
                     (to_say, say_at) = (true, Instant::now() + after);
+                    refusals += 1;
+                    if refusals % REFUSALS == 0 {
+                        self.chat = None;
+                    }
                 }
                 _ => {}
             }
@@ -209,6 +221,7 @@ impl Talker {
             self.id = Some(id);
         }
         self.chat = Some(chat);
+        self.gateway = machine.index;
         Ok(())
     }
 }

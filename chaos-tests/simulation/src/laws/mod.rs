@@ -3,8 +3,11 @@ pub mod acknowledged;
 pub mod acts;
 pub mod leader;
 pub mod log;
+pub mod minority;
 pub mod owner;
 pub mod reads;
+pub mod removed;
+pub mod repeats;
 pub mod same;
 pub mod transcript;
 
