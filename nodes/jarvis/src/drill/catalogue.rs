@@ -110,7 +110,7 @@ pub(super) const DRILLS: [About; 11] = [
     About {
         drill: Drill::SlowNetwork,
         name: "slow-network",
-        does: "makes every datagram between nodes 20 to 40 ms late and loses 5 % of them, for six seconds",
+        does: "makes every datagram between nodes 20 to 40 ms late and loses 5 % of them, for four seconds",
         restores: BY_ITSELF,
         judged: "every conversation goes on meanwhile",
         processes: false,
@@ -120,7 +120,7 @@ pub(super) const DRILLS: [About; 11] = [
     About {
         drill: Drill::SlowDisk,
         name: "slow-disk",
-        does: "makes each sync of one node's log take 300 ms longer, for six seconds; the leader's every second round",
+        does: "makes each sync of one node's log take 300 ms longer, for four seconds; the leader's every second round",
         restores: BY_ITSELF,
         judged: "every conversation goes on meanwhile",
         processes: false,
@@ -130,7 +130,7 @@ pub(super) const DRILLS: [About; 11] = [
     About {
         drill: Drill::FullDisk,
         name: "full-disk",
-        does: "leaves one node's log without room for eight seconds, the leader's every second round; the node says so and \
+        does: "leaves one node's log without room for five seconds, the leader's every second round; the node says so and \
                stops, and its process has to be started again by its supervisor (`jarvis up`, systemd) when there is room",
         restores: BY_ITSELF,
         judged: "the node stops taking part; every conversation is answered meanwhile; it comes back when there is room",
@@ -141,7 +141,7 @@ pub(super) const DRILLS: [About; 11] = [
     About {
         drill: Drill::ClockJump,
         name: "clock-jump",
-        does: "sets one node's wall clock two hours forward for four seconds, and every second round back; the leader's \
+        does: "sets one node's wall clock two hours forward for three seconds, and every second round back; the leader's \
                first",
         restores: BY_ITSELF,
         judged: "every conversation goes on meanwhile; times in transcripts never run backwards",

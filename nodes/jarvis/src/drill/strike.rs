@@ -28,16 +28,16 @@ const SHORT_PAUSE: Duration = Duration::from_millis(120);
 /// A failover that a short pause caused shows by then.
 const SHORT_PAUSE_SHOWS: Duration = Duration::from_millis(1_500);
 /// How long links or a disk are slow.
-const SLOW_FOR: Duration = Duration::from_secs(6);
+const SLOW_FOR: Duration = Duration::from_secs(4);
 /// How much longer a sync of a slow disk takes, in milliseconds.
 const SLOW_SYNC_MS: u64 = 300;
 /// How long a disk is full.
-const FULL_FOR: Duration = Duration::from_secs(8);
+const FULL_FOR: Duration = Duration::from_secs(5);
 /// By how much a clock is wrong, in milliseconds. Connections that stand live through it; to a clock that is behind, a young
 /// certificate looks as if it were not valid yet.
 const CLOCK_OFFSET_MS: i64 = 2 * 3_600 * 1_000;
 /// How long a clock is wrong.
-const WRONG_FOR: Duration = Duration::from_secs(4);
+const WRONG_FOR: Duration = Duration::from_secs(3);
 
 /// Who may be struck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -446,7 +446,81 @@ async fn read_once(api: &Api, session: &str) -> Result<Transcript, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::DRILLS;
     use super::*;
+
+    /// Of a drill in which everything went well.
+    fn verdict() -> Verdict {
+        Verdict {
+            name: "partition".to_owned(),
+            began_at_ms: 0,
+            rounds: vec![Measured {
+                number: 1,
+                kind: "hears nothing",
+                victim: "a".to_owned(),
+                leader: false,
+                at_ms: 0,
+                gaps_ms: vec![10.0],
+                cut_off_gaps_ms: vec![4_000.0],
+                elections: None,
+            }],
+            gaps_ms: vec![10.0],
+            about: &DRILLS[4],
+            conversations: 1,
+            said: 5,
+            reconnects: 0,
+            unavailable: 3,
+            backwards: 0,
+            acts: Acts {
+                orders: 9,
+                count: 8,
+                nodes: 2,
+                doubles: Vec::new(),
+            },
+            broken_rounds: Vec::new(),
+            transcripts_equal: true,
+            unreadable: Vec::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_law_that_is_broken_fails_the_drill_and_is_named() {
+        assert!(verdict().passed(), "{:?}", verdict().rules());
+        assert_eq!(
+            verdict().to_json()["gaps_by_kind_ms"]["hears nothing"]["max"],
+            10.0
+        );
+        let lost = Violation::Lost {
+            session: "s".to_owned(),
+            id: "m".to_owned(),
+            seq: 3,
+            reader: "node2".to_owned(),
+        };
+        type Break = Box<dyn Fn(&mut Verdict)>;
+        let table: [(Break, &str); 7] = [
+            (
+                Box::new(|v| v.acts.doubles.push("two owners".to_owned())),
+                "two owners",
+            ),
+            (Box::new(|v| v.acts.count = 0), "can the nodes send UDP"),
+            (Box::new(move |v| v.violations.push(lost.clone())), "message m"),
+            (
+                Box::new(|v| v.broken_rounds.push("round 2: a failover".to_owned())),
+                "a failover",
+            ),
+            (Box::new(|v| v.transcripts_equal = false), "not the same"),
+            (Box::new(|v| v.backwards = 1), "run backwards: 1"),
+            (Box::new(|v| v.rounds.clear()), "0 rounds"),
+        ];
+        for (break_it, named) in table {
+            let mut verdict = verdict();
+            break_it(&mut verdict);
+            assert!(!verdict.passed(), "{named}");
+            assert!(verdict.broken().contains(named), "{named}: {}", verdict.broken());
+            assert_eq!(verdict.to_json()["verdict"], "failed");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_gap_is_the_longest_silence_around_the_kill() {
