@@ -19,6 +19,9 @@ pub const DEFAULT_SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
 /// the log.
 pub const DEFAULT_KEEP_ENTRIES: u64 = 1_000;
 
+/// At most so many log entries between two snapshots of a node that is to be small.
+const SMALL_SNAPSHOT_EVERY_ENTRIES: u64 = 2_000;
+
 /// How long a voter may be away before another takes its vote over, unless told otherwise.
 pub const DEFAULT_REPLACE_AFTER: Duration = Duration::from_secs(600);
 
@@ -182,6 +185,12 @@ impl RaftTimers {
 impl ReplicaConfig {
     pub(crate) fn openraft(&self) -> Result<openraft::Config, openraft::ConfigError> {
         let ms = |d: Duration| d.as_millis() as u64;
+        // What was applied since the tables were last synced stands in memory.
+        let snapshot_every = if self.small {
+            self.snapshot_every_entries.min(SMALL_SNAPSHOT_EVERY_ENTRIES)
+        } else {
+            self.snapshot_every_entries
+        };
         openraft::Config {
             cluster_name: "jarvis".to_owned(),
             heartbeat_interval: ms(self.timers.heartbeat),
@@ -190,7 +199,7 @@ impl ReplicaConfig {
             enable_pre_vote: Some(true),
             // A leader that restarts stands for election like everyone else.
             enable_leader_restore: Some(false),
-            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries),
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(snapshot_every),
             max_in_snapshot_log_to_keep: self.keep_entries,
             // Purging is a write of its own: not for a handful of entries.
             purge_batch_size: (self.keep_entries / 4).max(1),

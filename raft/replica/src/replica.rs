@@ -120,6 +120,9 @@ impl Replica {
             .next_incarnation(deps.clock.now_ms())
             .map_err(log_error)?;
         let log = LogStore::open(stores.disk, &stores.runner).map_err(log_error)?;
+        if config.small {
+            log.be_small();
+        }
         let state_error = |error| StartError::from_io(&state_path(&config.store), error);
         let state = Arc::new(StateShared::new(stores.state, CHANGES_CAPACITY).map_err(state_error)?);
         let (applied, purged) = (state.mark().map_err(state_error)?.applied, log.purged());
@@ -314,7 +317,8 @@ async fn open_stores(config: &ReplicaConfig, tasks: &Tasks, faults: &Faults) -> 
         } else {
             RedbLog::open(&log_path)
         }
-    }).await?;
+    })
+    .await?;
     let state_folder = folder.join(STATE_FOLDER);
     let state = when_unlocked(&state_folder, || {
         if config.small {
@@ -322,7 +326,8 @@ async fn open_stores(config: &ReplicaConfig, tasks: &Tasks, faults: &Faults) -> 
         } else {
             StateStore::open(&state_folder)
         }
-    }).await?;
+    })
+    .await?;
     Ok(Stores {
         disk: Arc::new(FaultyLog::new(Arc::new(log), faults.clone())),
         runner: Runner::Thread,

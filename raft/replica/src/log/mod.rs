@@ -38,7 +38,7 @@ pub use self::memory::MemoryLog;
 pub(crate) use self::redb::RedbLog;
 pub(crate) use self::sync_meter::SyncMeter;
 pub use self::sync_meter::SyncTime;
-use self::tail::Tail;
+use self::tail::{SMALL_TAIL_BYTES, TAIL_BYTES, Tail};
 pub(crate) use self::writer::Runner;
 use self::writer::{Done, Job};
 use crate::types::{Entry, LogId, open_record, seal_record};
@@ -87,6 +87,7 @@ impl LogStore {
         let tail = Tail {
             entries: VecDeque::new(),
             bytes: 0,
+            max_bytes: TAIL_BYTES,
             synced_below,
             vote,
             purged,
@@ -148,6 +149,11 @@ impl LogStore {
     /// How long the disk takes to sync.
     pub(crate) fn sync_meter(&self) -> SyncMeter {
         self.meter.clone()
+    }
+
+    /// Holds little in memory from here on.
+    pub(crate) fn be_small(&self) {
+        self.shared.tail().max_bytes = SMALL_TAIL_BYTES;
     }
 
     /// The last entry that is gone from it.

@@ -10,11 +10,16 @@ use crate::types::{Entry, LogId, Vote};
 /// Bytes of records that the tail in memory may hold once they are synced.
 pub(super) const TAIL_BYTES: usize = 2 * 1024 * 1024;
 
+/// The same where a node is to be small.
+pub(super) const SMALL_TAIL_BYTES: usize = 256 * 1024;
+
 /// What is known of the log without reading the disk.
 pub(super) struct Tail {
     /// The last entries, without a gap, with the size of their records.
     pub(super) entries: VecDeque<(Entry, usize)>,
     pub(super) bytes: usize,
+    /// How many of them may be held once they are synced.
+    pub(super) max_bytes: usize,
     /// Everything below this index is on the disk.
     pub(super) synced_below: u64,
     pub(super) vote: Option<Vote>,
@@ -61,7 +66,7 @@ impl Tail {
 
     /// Lets go of synced entries beyond the memory the tail may take.
     fn trim(&mut self) {
-        while self.bytes > TAIL_BYTES {
+        while self.bytes > self.max_bytes {
             match self.entries.front() {
                 Some((entry, size)) if entry.index() < self.synced_below => {
                     self.bytes -= size;

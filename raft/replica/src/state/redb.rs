@@ -27,6 +27,9 @@ const FORMAT: u64 = 1;
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
+/// A table opened for reading.
+type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// The redb table of a machine's table. Names stand in files.
 const fn definition(table: Table) -> Rows {
     TableDefinition::new(match table {
@@ -124,17 +127,14 @@ impl TableStore for RedbTables {
 struct Picture {
     // Opened when first read: most pictures serve one or two tables. None: an earlier build made the file, and nothing has been
     // written to the table since.
-    tables: [OnceLock<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>>; TABLES],
+    tables: [OnceLock<Option<OpenTable>>; TABLES],
     txn: ReadTransaction,
     // A database that closes makes its pictures fail, so each holds it.
     _db: Arc<Database>,
 }
 
 impl Picture {
-    fn table(
-        &self,
-        table: Table,
-    ) -> Result<Option<&ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreError> {
+    fn table(&self, table: Table) -> Result<Option<&OpenTable>, StoreError> {
         let cell = &self.tables[table as usize];
         if let Some(open) = cell.get() {
             return Ok(open.as_ref());
@@ -279,7 +279,9 @@ mod tests {
             Box::new(RedbTables::open(&folder.path().join(format!("{n}.redb")), false).expect("opens"))
         });
         let path = folder.path().join("again.redb");
-        jarvis_machine::conformance::check_reopen(&mut || Box::new(RedbTables::open(&path, true).expect("opens")));
+        jarvis_machine::conformance::check_reopen(&mut || {
+            Box::new(RedbTables::open(&path, true).expect("opens"))
+        });
     }
 
     #[test]
