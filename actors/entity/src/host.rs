@@ -524,9 +524,8 @@ impl Host {
         if moved.is_empty() {
             return;
         }
-        let moved: HashMap<Place, Ownership> = (moved.iter())
-            .map(|m| ((m.kind, m.partition), m.now))
-            .collect();
+        let moved: HashMap<Place, Ownership> =
+            (moved.iter()).map(|m| ((m.kind, m.partition), m.now)).collect();
         let kinds: BTreeSet<KindId> = moved.keys().map(|(kind, _)| *kind).collect();
         let mut retired = Vec::new();
         self.lock().slots.retain(|id, slot| {
@@ -716,15 +715,18 @@ impl Host {
     /// Whether the entity runs here, how often it crashed lately.
     pub(crate) fn activity(&self, id: &EntityId) -> (bool, usize) {
         let entities = self.lock();
-        entities
-            .slots
-            .get(id)
-            .map_or((false, 0), |slot| (slot.activation.is_some(), slot.crashes.len()))
+        entities.slots.get(id).map_or((false, 0), |slot| {
+            let runs = (slot.activation.as_ref()).is_some_and(|activation| !activation.stands_by());
+            (runs, slot.crashes.len())
+        })
     }
 
     /// What a node must have to carry each kind.
     pub(crate) fn needs(&self) -> BTreeMap<KindId, &'static [&'static str]> {
-        self.kinds.iter().map(|(&kind, slot)| (kind, slot.needs)).collect()
+        self.kinds
+            .iter()
+            .map(|(&kind, slot)| (kind, slot.needs))
+            .collect()
     }
 
     /// How this node took up the partition of an entity that it owns.

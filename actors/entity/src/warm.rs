@@ -66,6 +66,10 @@ struct Running {
 /// One node's part in it. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Warm {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
     mesh: Mesh,
     replica: Replica,
     host: Weak<Host>,
@@ -75,42 +79,46 @@ pub(crate) struct Warm {
 impl Warm {
     pub(crate) fn new(mesh: Mesh, replica: Replica, host: &Arc<Host>, tasks: Tasks) -> Self {
         let warm = Self {
-            mesh,
-            replica,
-            host: Arc::downgrade(host),
-            tasks,
+            parts: Arc::new(Parts {
+                mesh,
+                replica,
+                host: Arc::downgrade(host),
+                tasks,
+            }),
         };
-        let own = warm.clone();
-        let prepare = move |call: Call| {
-            let Call { body, answer, .. } = call;
-            let warm = own.clone();
-            match codec::decode::<Prepare>(VERSION, &body) {
-                Ok(Prepare { from, places }) => {
-                    own.tasks.spawn_until_cancelled(async move {
-                        let ready = warm.prepare_here(from, places).await;
-                        reply(answer, &ready);
-                    });
-                }
-                Err(error) => answer.refuse(format!("malformed message: {error}")),
-            }
-        };
-        let own = warm.clone();
-        let leaving = move |call: Call| {
-            let Call { body, answer, .. } = call;
-            let warm = own.clone();
-            match codec::decode::<Leaving>(VERSION, &body) {
-                Ok(Leaving { places }) => {
-                    own.tasks.spawn_until_cancelled(async move {
-                        let running = warm.leaving_here(places).await;
-                        reply(answer, &running);
-                    });
-                }
-                Err(error) => answer.refuse(format!("malformed message: {error}")),
-            }
-        };
-        warm.mesh.serve(SERVICE_PREPARE, Arc::new(prepare));
-        warm.mesh.serve(SERVICE_LEAVING, Arc::new(leaving));
+        warm.serve(
+            SERVICE_PREPARE,
+            |warm, Prepare { from, places }, answer| async move {
+                reply(answer, &warm.prepare_here(from, places).await);
+            },
+        );
+        warm.serve(SERVICE_LEAVING, |warm, Leaving { places }, answer| async move {
+            reply(answer, &warm.leaving_here(places).await);
+        });
         warm
+    }
+
+    /// Answers calls of a service for as long as somebody else holds this: the mesh must not keep alive what holds it.
+    fn serve<Q, F>(&self, service: Service, work: impl Fn(Self, Q, Answer) -> F + Send + Sync + 'static)
+    where
+        Q: Decode<()>,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let weak = Arc::downgrade(&self.parts);
+        let handle = move |call: Call| {
+            let Call { body, answer, .. } = call;
+            let Some(parts) = weak.upgrade() else {
+                return answer.refuse("the node is stopping");
+            };
+            match codec::decode(VERSION, &body) {
+                Ok(question) => {
+                    let tasks = parts.tasks.clone();
+                    tasks.spawn_until_cancelled(work(Self { parts }, question, answer));
+                }
+                Err(error) => answer.refuse(format!("malformed message: {error}")),
+            }
+        };
+        self.parts.mesh.serve(service, Arc::new(handle));
     }
 
     /// The leader's part: has the new owners make ready for `moves`. `owner` gives who has a partition.
@@ -123,7 +131,7 @@ impl Warm {
         }
         let started = Instant::now();
         let ways = by_way.into_iter().map(|((from, to), places)| async move {
-            if to == self.mesh.node() {
+            if to == self.parts.mesh.node() {
                 return Some(self.prepare_here(from, places).await);
             }
             let prepare = Prepare { from, places };
@@ -141,17 +149,20 @@ impl Warm {
 
     /// The new owner's part; gives how many entities stand by.
     async fn prepare_here(&self, from: NodeId, places: Vec<Place>) -> u32 {
-        let Some(host) = self.host.upgrade() else { return 0 };
+        let Some(host) = self.parts.host.upgrade() else {
+            return 0;
+        };
         host.expect(&places);
-        let running = if from == self.mesh.node() {
+        let running = if from == self.parts.mesh.node() {
             Some(self.leaving_here(places).await)
         } else {
-            self.ask::<_, Running>(from, SERVICE_LEAVING, &Leaving { places }).await
+            self.ask::<_, Running>(from, SERVICE_LEAVING, &Leaving { places })
+                .await
         };
         let Some(Running { applied, entities }) = running else {
             return 0;
         };
-        let mut state = self.replica.state();
+        let mut state = self.parts.replica.state();
         let caught_up = state.wait_for(|state| state.applied >= applied);
         // What is read early may be old: whatever starts reads again when it takes over.
         let _ = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
@@ -163,21 +174,24 @@ impl Warm {
         let places: BTreeSet<Place> = places.into_iter().collect();
         let end = Instant::now() + TURNS_WITHIN;
         let mut entities = Vec::new();
-        if let Some(host) = self.host.upgrade() {
+        if let Some(host) = self.parts.host.upgrade() {
             while host.is_busy(&places) && Instant::now() < end {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             entities = host.running(&places);
         }
         Running {
-            applied: self.replica.state().borrow().applied,
+            applied: self.parts.replica.state().borrow().applied,
             entities,
         }
     }
 
     async fn ask<Q: Encode, A: Decode<()>>(&self, node: NodeId, service: Service, question: &Q) -> Option<A> {
         let body = Bytes::from(codec::encode(VERSION, question).ok()?);
-        let asking = self.mesh.call(node, Lane::Actors, service, 0, body, PREPARE_WITHIN);
+        let asking = self
+            .parts
+            .mesh
+            .call(node, Lane::Actors, service, 0, body, PREPARE_WITHIN);
         match asking.await {
             Ok(answer) => codec::decode(VERSION, &answer).ok(),
             Err(error) => {

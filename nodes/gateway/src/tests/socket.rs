@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use jarvis_machine::rows::NodeIntent;
 use jarvis_session::api::FeedEvent;
 use jarvis_types::chat::ServerFrame;
 use jarvis_types::{Epoch, NodeId};
@@ -458,6 +459,26 @@ async fn draining_tells_where_to_go_and_then_closes() {
     tokio::join!(drain, watch);
     assert_eq!(rig.gateway.open_sockets(), 0);
     rig.gateway.resume();
+    rig.chat(ADA).await;
+}
+
+#[tokio::test]
+async fn sockets_of_a_drained_node_are_told_once_and_may_stay() {
+    let rig = rig().await;
+    let (mut client, _) = rig.chat(ADA).await;
+    for intent in [NodeIntent::Draining, NodeIntent::Drained] {
+        rig.fake.nodes_mut(|nodes| nodes[0].1.intent = intent);
+    }
+    let frame = client.frame().await;
+    assert_eq!(frame["type"], "draining");
+    assert_eq!(
+        frame["endpoints"],
+        json!(["ws://10.0.0.2:8007/ws", "ws://10.0.0.3:8007/ws"])
+    );
+    client.say("m1", "x").await;
+    client.is_said(1, "m1").await;
+    client.is_quiet().await;
+    // Who has nowhere else to go is served.
     rig.chat(ADA).await;
 }
 
