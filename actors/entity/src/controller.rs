@@ -12,7 +12,7 @@
 mod noted;
 mod sight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jarvis_machine::command::{Command, Move, MoveReason, Seat};
@@ -209,7 +209,8 @@ impl Controller {
 
     /// Has the new owners of what moves from nodes that live make ready for it. Bounded, and never a reason not to move.
     async fn make_ready(&self, command: &Command) -> Result<(), ControlError> {
-        let (Command::Place { moves, reason, .. } | Command::PlaceBecause { moves, reason, .. }) = command else {
+        let (Command::Place { moves, reason, .. } | Command::PlaceBecause { moves, reason, .. }) = command
+        else {
             return Ok(());
         };
         let Some(warm) = &self.warm else {
@@ -323,6 +324,10 @@ impl Controller {
         query: &Query<'_>,
         nodes: &[(NodeId, NodeRow)],
     ) -> Result<(Plan, bool), StoreError> {
+        if self.until_step().is_some() {
+            // What comes with the next step is found out then.
+            return Ok((planner::plan(input), false));
+        }
         if self.sight.is_calm(nodes, &self.settings) {
             input.balance = Balance::Full;
         }
@@ -332,9 +337,10 @@ impl Controller {
                 .iter()
                 .filter(|planned| planned.reason == MoveReason::Balance)
         };
+        let takers: BTreeSet<NodeId> = balancing().map(|planned| planned.to).collect();
         let mut is_part = false;
-        for planned in balancing() {
-            is_part = is_part || query.has_owned(planned.to)?;
+        for &taker in &takers {
+            is_part = is_part || query.has_owned(taker)?;
         }
         if !is_part {
             return Ok((full, false));
@@ -344,11 +350,9 @@ impl Controller {
             let owned = input.placements.iter().filter(|p| p.owner == Some(to)).count();
             u32::try_from(given + owned).unwrap_or(u32::MAX)
         };
-        let largest = balancing().map(|planned| share(planned.to)).max().unwrap_or(0);
-        input.balance = match self.until_step() {
-            Some(_) => Balance::Off,
-            None => Balance::AtMost(largest.div_ceil(self.settings.balance_steps.max(1)).max(1)),
-        };
+        let largest = takers.iter().map(|&taker| share(taker)).max().unwrap_or(0);
+        let steps = self.settings.balance_steps.max(1);
+        input.balance = Balance::AtMost(largest.div_ceil(steps).max(1));
         Ok((planner::plan(input), true))
     }
 
