@@ -144,6 +144,30 @@ async fn memory_loses_what_was_not_synced() {
 }
 
 #[tokio::test]
+async fn after_a_write_that_failed_nothing_more_is_written() {
+    let disk = MemoryLog::new();
+    let tasks = Tasks::new();
+    let runner = Runner::Task(tasks.clone(), Duration::ZERO, disk.clone());
+    let mut log = LogStore::open(Arc::new(disk.clone()), &runner).expect("opens");
+    log.blocking_append([entry(1, 1, b"before")])
+        .await
+        .expect("appends");
+    disk.fill(true);
+    // Nobody waits for a purge; that it failed must show all the same.
+    let purged = entry(1, 5, b"").log_id;
+    log.purge(purged).await.expect("is queued");
+    tokio::task::yield_now().await;
+    disk.fill(false);
+    let after = log.blocking_append([entry(1, 6, b"after")]).await;
+    assert_eq!(
+        after.expect_err("there would be a gap").kind(),
+        io::ErrorKind::StorageFull
+    );
+    assert_eq!(disk.head().expect("reads").last.map(|(index, _)| index), Some(1));
+    tasks.cancel();
+}
+
+#[tokio::test]
 async fn reads_go_on_from_the_disk_to_the_tail() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut log = open(&folder.path().join("log.redb")).expect("opens");

@@ -64,9 +64,10 @@ pub(crate) fn start(
     let (queue, mut jobs) = mpsc::channel(QUEUE_JOBS);
     match runner {
         Runner::Thread => threads::spawn("jarvis-log", move || {
+            let mut failed = None;
             while let Some(first) = jobs.blocking_recv() {
                 let batch = Batch::gather(first, &mut jobs);
-                if batch.commit(&*disk, Instant::now(), &meter, &flushed) {
+                if batch.commit(&*disk, &mut failed, Instant::now(), &meter, &flushed) {
                     return;
                 }
             }
@@ -76,6 +77,7 @@ pub(crate) fn start(
             let (sync_takes, memory) = (*sync_takes, memory.clone());
             // Dropped where it waits when the node is killed: what it had not synced is lost, as in a crash.
             tasks.spawn_until_cancelled(async move {
+                let mut failed = None;
                 while let Some(first) = jobs.recv().await {
                     let batch = Batch::gather(first, &mut jobs);
                     let began = Instant::now();
@@ -83,7 +85,7 @@ pub(crate) fn start(
                     if !takes.is_zero() {
                         tokio::time::sleep(takes).await;
                     }
-                    if batch.commit(&*disk, began, &meter, &flushed) {
+                    if batch.commit(&*disk, &mut failed, began, &meter, &flushed) {
                         return;
                     }
                 }
@@ -128,9 +130,13 @@ impl Batch {
     }
 
     /// Makes it durable and tells everyone. True when the disk was closed.
+    ///
+    /// Once something could not be written nothing more is: what follows rests on it, and of a purge or a truncation that
+    /// failed nobody is told but by this. A disk that has room again is written to when the node has started again.
     fn commit(
         self,
         disk: &dyn LogDisk,
+        failed: &mut Option<io::ErrorKind>,
         began: Instant,
         meter: &SyncMeter,
         flushed: &impl Fn(&[LogWrite]),
@@ -139,6 +145,8 @@ impl Batch {
         let sync = self.close.is_some() || self.writes.iter().any(LogWrite::needs_sync);
         let result = if self.writes.is_empty() && self.close.is_none() {
             Ok(())
+        } else if let Some(kind) = *failed {
+            Err(io::Error::new(kind, "an earlier write to the raft log failed"))
         } else {
             let result = disk.write(&self.writes, sync);
             if sync {
@@ -149,6 +157,7 @@ impl Batch {
             result
         };
         if let Err(error) = &result {
+            *failed = Some(error.kind());
             tracing::error!(%error, "the raft log cannot be written: this node stops taking part; free or replace its disk");
         } else {
             flushed(&self.writes);
