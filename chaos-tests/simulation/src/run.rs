@@ -1,4 +1,4 @@
-//! One run of one seed, in a thread that does nothing else before it and after it: some counters are a process's own.
+//! One run of one seed. A process runs only one: some counters are a process's own.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -23,6 +23,8 @@ const TICK: Duration = Duration::from_millis(1);
 const LATENCY: Duration = Duration::from_millis(5);
 /// How long things go wrong unless told otherwise, in virtual milliseconds.
 pub const FAULTS_MS: u64 = 15_000;
+/// Stack of the thread that simulates: the search for an order of reads and writes goes deep.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// How long a cluster may take to come into being.
 const SETUP_LIMIT: Duration = Duration::from_secs(30);
 /// How long all may take to be well again once everything is healed.
@@ -70,6 +72,25 @@ pub struct Report {
     pub broken: Vec<Broken>,
 }
 
+impl Report {
+    fn panicked(seed: u64, panics: &[String]) -> Self {
+        Self {
+            seed,
+            hash: 0,
+            events: 0,
+            simulated: Duration::ZERO,
+            entries: 0,
+            messages: 0,
+            reads: 0,
+            acts: 0,
+            broken: vec![Broken {
+                law: "nothing panics",
+                what: panics.join("; "),
+            }],
+        }
+    }
+}
+
 /// Panics of this process: tokio swallows those of tasks, and a run with one has failed.
 #[derive(Clone, Default)]
 struct Panics(Arc<Mutex<Vec<String>>>);
@@ -94,8 +115,21 @@ impl Panics {
     }
 }
 
-/// Runs a seed.
+/// Runs a seed, in a thread of its own: what a thread remembers, such as the keys of its hash maps, begins with the seed.
+#[allow(clippy::disallowed_methods, reason = "the one thread of a simulation")]
 pub fn run(options: Options) -> Report {
+    let panics = Panics::watch();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(format!("seed {}", options.seed)).stack_size(STACK_BYTES);
+        let running = thread.spawn_scoped(scope, || run_here(options, panics.clone()));
+        match running.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(report)) => report,
+            _ => Report::panicked(options.seed, &panics.take()),
+        }
+    })
+}
+
+fn run_here(options: Options, panics: Panics) -> Report {
     let Options {
         seed,
         lines,
@@ -103,7 +137,6 @@ pub fn run(options: Options) -> Report {
         faults_ms,
     } = options;
     system::install(seed, EPOCH);
-    let panics = Panics::watch();
     let world = World::new(seed, lines, bite);
     let mut runner = Runner {
         sim: simulation(seed),
