@@ -114,9 +114,12 @@ impl fmt::Display for Mixed {
     }
 }
 
+/// First and last act of each ownership, by the order in which they came.
+type Spans = BTreeMap<(NodeId, Epoch), (usize, usize)>;
+
 /// Every pair of ownerships whose acts are mixed, for flashes in the order in which they came.
 pub fn judge<'a>(flashes: impl IntoIterator<Item = &'a Flash>) -> Vec<Mixed> {
-    let mut spans: BTreeMap<PartitionIndex, BTreeMap<(NodeId, Epoch), (usize, usize)>> = BTreeMap::new();
+    let mut spans: BTreeMap<PartitionIndex, Spans> = BTreeMap::new();
     for (at, flash) in flashes.into_iter().enumerate() {
         let owner = (flash.node, flash.epoch);
         let span = spans.entry(flash.partition).or_default().entry(owner);
@@ -157,7 +160,8 @@ mod tests {
 
     #[test]
     fn only_acts_between_another_owners_acts_are_mixed() {
-        let cases: [(&[(u16, u64, u64)], usize); 5] = [
+        type Act = (u16, u64, u64);
+        let cases: [(&[Act], usize); 5] = [
             (&[(0, 1, 1), (0, 1, 1), (0, 2, 2), (0, 2, 2)], 0),
             (&[(0, 1, 1), (0, 2, 2), (0, 1, 1)], 1),
             (&[(0, 1, 1), (1, 2, 2), (0, 1, 1)], 0),

@@ -23,16 +23,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// Shorter than any profile's, so that tests see leases end.
-pub const LENGTH: Duration = Duration::from_millis(400);
+pub(crate) const LENGTH: Duration = Duration::from_millis(400);
 
 /// A wall clock that can be set.
 #[derive(Default)]
-pub struct SetClock(AtomicI64);
+pub(crate) struct SetClock(AtomicI64);
 
 impl SetClock {
-    pub fn put_forward(&self, by: Duration) {
+    pub(crate) fn put_forward(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
     }
 }
@@ -45,17 +45,23 @@ impl Clock for SetClock {
     }
 }
 
-pub struct Node {
-    pub mesh: Mesh,
-    pub replica: Replica,
-    pub router: Router,
-    pub clock: Arc<SetClock>,
-    pub tasks: Tasks,
+pub(crate) struct Node {
+    pub(crate) mesh: Mesh,
+    pub(crate) replica: Replica,
+    pub(crate) router: Router,
+    pub(crate) clock: Arc<SetClock>,
+    tasks: Tasks,
 }
 
-pub struct Cluster {
-    pub bed: TestBed,
-    pub nodes: BTreeMap<NodeId, Node>,
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
+}
+
+pub(crate) struct Cluster {
+    pub(crate) bed: TestBed,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
 }
 
 fn options() -> ProposeOptions {
@@ -67,7 +73,7 @@ fn options() -> ProposeOptions {
 }
 
 impl Cluster {
-    pub async fn of(count: u64) -> Self {
+    pub(crate) async fn of(count: u64) -> Self {
         let bed = TestBed::default();
         let meshes = bed.cluster(count).await;
         let mut cluster = Self {
@@ -160,7 +166,7 @@ impl Cluster {
     }
 
     /// Waits until every partition is on a node that is still here, evenly, and all agree.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         let even = usize::from(BEACON_PARTITIONS) / self.nodes.len();
         for node in self.nodes.values() {
             let mut changes = node.router.placement_changes();
@@ -182,11 +188,11 @@ impl Cluster {
         }
     }
 
-    pub fn node(&self, id: NodeId) -> &Node {
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[&id]
     }
 
-    pub fn leader(&self) -> Option<NodeId> {
+    pub(crate) fn leader(&self) -> Option<NodeId> {
         let nodes = self.nodes.values();
         nodes
             .filter(|node| node.replica.state().borrow().leads)
@@ -194,7 +200,7 @@ impl Cluster {
             .next()
     }
 
-    pub async fn led_by_another_than(&self, old: NodeId) -> NodeId {
+    pub(crate) async fn led_by_another_than(&self, old: NodeId) -> NodeId {
         let started = Instant::now();
         loop {
             let leads = |node: &&Node| node.replica.node() != old && node.replica.state().borrow().leads;
@@ -207,7 +213,7 @@ impl Cluster {
     }
 
     /// A beacon that `node` owns as far as it knows.
-    pub fn key_of(&self, node: NodeId) -> String {
+    pub(crate) fn key_of(&self, node: NodeId) -> String {
         let router = &self.node(node).router;
         (0..)
             .map(|n| format!("k{n}"))
@@ -215,19 +221,19 @@ impl Cluster {
             .expect("every node owns some")
     }
 
-    pub async fn set_intent(&self, from: NodeId, node: NodeId, intent: NodeIntent) {
+    pub(crate) async fn set_intent(&self, from: NodeId, node: NodeId, intent: NodeIntent) {
         let command = Command::SetIntent { node, intent };
         let set = self.node(from).replica.propose(command, options()).await;
         set.expect("accepted");
     }
 
-    pub fn isolate(&self, node: NodeId) {
+    pub(crate) fn isolate(&self, node: NodeId) {
         let others = self.nodes.values().map(|other| &other.mesh);
         self.bed.wires.isolate(&self.node(node).mesh, others);
     }
 }
 
-pub fn entity(key: &str) -> EntityId {
+pub(crate) fn entity(key: &str) -> EntityId {
     EntityId {
         kind: KindId::BEACON,
         key: key.to_owned(),
@@ -235,12 +241,11 @@ pub fn entity(key: &str) -> EntityId {
 }
 
 /// Has beacons flash from every node at once, all the time, and records it.
-pub struct Show {
+pub(crate) struct Show {
     stop: Arc<AtomicBool>,
     tellers: Vec<JoinHandle<()>>,
     recording: JoinHandle<Recorder>,
     ended: watch::Sender<bool>,
-    count: Arc<AtomicU64>,
     tasks: Tasks,
 }
 
@@ -249,7 +254,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 impl Show {
     /// Every node's router is told of every key: a node that is cut off goes on telling its own entities.
-    pub async fn begin(cluster: &Cluster, keys: &[String]) -> Self {
+    pub(crate) async fn begin(cluster: &Cluster, keys: &[String]) -> Self {
         let mut recorder = Recorder::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .expect("a port is free");
@@ -292,18 +297,12 @@ impl Show {
             tellers,
             recording,
             ended,
-            count,
             tasks,
         }
     }
 
-    /// How many orders were given.
-    pub fn orders(&self) -> u64 {
-        self.count.load(Ordering::SeqCst)
-    }
-
     /// Stops, judges, and gives what was seen.
-    pub async fn end(self) -> Vec<(Instant, Flash)> {
+    pub(crate) async fn end(self) -> Vec<(Instant, Flash)> {
         self.stop.store(true, Ordering::SeqCst);
         for teller in self.tellers {
             teller.await.expect("a teller ends");
@@ -319,7 +318,12 @@ impl Show {
 }
 
 /// Waits until the beacon was seen to act from `node`, as asked for through `through`.
-pub async fn acts_on(cluster: &Cluster, through: NodeId, key: &str, on: impl Fn(NodeId) -> bool) -> NodeId {
+pub(crate) async fn acts_on(
+    cluster: &Cluster,
+    through: NodeId,
+    key: &str,
+    on: impl Fn(NodeId) -> bool,
+) -> NodeId {
     let sink = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let recorder = sink.local_addr().expect("bound");
     let beacons = Beacons::new(cluster.node(through).router.clone());
