@@ -280,7 +280,7 @@ pub(crate) async fn connect(
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         // Patient by itself: the node's own idle timeout holds once both have spoken.
         let timers = MeshTimers {
-            idle_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(1),
             ..MeshTimers::lan()
         };
         config.transport_config(Arc::new(transport_config(&timers)));

@@ -72,6 +72,8 @@ pub(crate) struct Link {
     peer_done: AtomicBool,
     /// This side closed it because the peer's process has ended.
     crashed: AtomicBool,
+    /// This side closed it because nothing was heard on it.
+    silent: AtomicBool,
     /// Something about retiring has changed.
     progress: Notify,
 }
@@ -112,6 +114,7 @@ impl Link {
             last_words: AtomicUsize::new(0),
             peer_done: AtomicBool::new(false),
             crashed: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             progress: Notify::new(),
             turns: std::array::from_fn(|_| CancellationToken::new()),
             before: Vec::new(),
@@ -495,10 +498,17 @@ impl Link {
         CloseCode::Superseded.close(&self.connection);
     }
 
+    /// Closes it, for nothing was heard on it for too long.
+    pub(crate) fn silent(&self) {
+        self.silent.store(true, Ordering::Release);
+        CloseCode::Superseded.close(&self.connection);
+    }
+
     /// What the end of the connection says of the peer.
     pub(crate) fn how_lost(&self, reason: &quinn::ConnectionError) -> Lost {
         match reason {
             quinn::ConnectionError::LocallyClosed if self.crashed.load(Ordering::Acquire) => Lost::Crashed,
+            quinn::ConnectionError::LocallyClosed if self.silent.load(Ordering::Acquire) => Lost::Silent,
             quinn::ConnectionError::TimedOut => Lost::Silent,
             _ => Lost::Closed,
         }

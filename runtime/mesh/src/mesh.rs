@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::link::Link;
 use crate::members::Peers;
 use crate::tls::{self, IdentityCell, TlsSetupError, WallTime};
 use crate::transport::{MeshTimers, Nowhere, endpoint_config, transport_config};
-use crate::{join, metrics};
+use crate::{join, metrics, probe};
 
 /// Handshakes under way at a time; more than that are turned away unanswered.
 pub(crate) const MAX_HANDSHAKES: usize = 64;
@@ -97,6 +97,8 @@ pub struct MeshInner {
     pub(crate) peers: Mutex<Peers>,
     pub(crate) watch: watch::Sender<Arc<Vec<Peer>>>,
     pub(crate) handshakes: AtomicUsize,
+    /// Whether ports of silent peers are tried.
+    pub(crate) probes: AtomicBool,
     /// Set off when the peers have been told that this node stops.
     pub(crate) farewell: CancellationToken,
 }
@@ -159,6 +161,7 @@ impl MeshInner {
             peers: Mutex::default(),
             watch: watch::Sender::new(Arc::default()),
             handshakes: AtomicUsize::new(0),
+            probes: AtomicBool::new(false),
             farewell: CancellationToken::new(),
         });
         let accepting = Arc::clone(&inner);
@@ -167,6 +170,10 @@ impl MeshInner {
         inner
             .tasks
             .spawn_until_cancelled(async move { refreshing.refresh().await });
+        let watching = Arc::clone(&inner);
+        inner
+            .tasks
+            .spawn_until_cancelled(async move { probe::watch(&watching).await });
         let ending = Arc::clone(&inner);
         inner.tasks.spawn(async move {
             ending.tasks.cancelled().await;

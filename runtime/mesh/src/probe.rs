@@ -1,4 +1,8 @@
-//! Telling a crashed process from a silent machine.
+//! Telling a crashed process from a silent machine, and silence from an own stall.
+//!
+//! A peer is silent when nothing of it was heard for the idle time *while this node was looking*: a look that comes late, for
+//! this process was stopped or had no CPU, adds no more than one look's time, and what arrived meanwhile is read before the
+//! next. QUIC's own idle timer knows no such difference, so it is set to twice as much, for the case that nobody looks.
 //!
 //! Where a process has died on a machine that lives, the kernel refuses datagrams to its port, long before silence would
 //! tell. QUIC's own socket does not hear that, since it is connected to nobody; so a peer that missed its turn to speak is
@@ -8,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jarvis_types::NodeId;
@@ -19,7 +24,10 @@ use crate::link::Link;
 use crate::mesh::MeshInner;
 
 /// How often silence is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// QUIC's own idle time-out, as a multiple of the silence that is looked for.
+pub(crate) const QUIC_IDLE_TIMES: u32 = 2;
 
 /// How much longer than the keep-alive interval a peer may be silent before it is asked: its acknowledgements may be as
 /// late as this.
@@ -32,46 +40,58 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 struct Heard {
     connection: usize,
     datagrams: u64,
-    at: Instant,
+    /// For how long nothing has been heard, as far as this node was looking.
+    silent: Duration,
+    /// How much of that had passed when the port was last tried.
+    tried: Duration,
 }
 
 impl Mesh {
     /// Has peers that fall silent probed over the machine's own network, so that a crashed process is missed before the
     /// idle timeout. Not for simulated networks.
     pub fn probe_silent_peers(&self) {
-        let inner = Arc::clone(&self.inner);
-        self.inner
-            .tasks
-            .spawn_until_cancelled(async move { watch(&inner).await });
+        self.inner.probes.store(true, Ordering::Relaxed);
     }
 }
 
-async fn watch(mesh: &Arc<MeshInner>) {
+/// Looks at all connections, for ever.
+pub(crate) async fn watch(mesh: &Arc<MeshInner>) {
     let patience = mesh.timers.keep_alive + SILENCE_ALLOWANCE;
     let mut heard: HashMap<NodeId, Heard> = HashMap::new();
-    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     loop {
-        ticks.tick().await;
+        tokio::time::sleep_until(looked + LOOK_INTERVAL).await;
+        let late = looked.elapsed();
+        looked = Instant::now();
+        if late >= 2 * LOOK_INTERVAL {
+            // What came meanwhile may still wait to be read.
+            tokio::task::yield_now().await;
+        }
         let links = mesh.links();
         heard.retain(|node, _| links.contains_key(node));
         for (node, link) in links.iter() {
             let datagrams = link.connection.stats().udp_rx.datagrams;
-            let (connection, at) = (link.connection.stable_id(), Instant::now());
-            let last = heard.entry(*node).or_insert(Heard {
+            let connection = link.connection.stable_id();
+            let fresh = Heard {
                 connection,
                 datagrams,
-                at,
-            });
+                silent: Duration::ZERO,
+                tried: Duration::ZERO,
+            };
+            let Some(last) = heard.get_mut(node) else {
+                heard.insert(*node, fresh);
+                continue;
+            };
             if (last.connection, last.datagrams) != (connection, datagrams) {
-                *last = Heard {
-                    connection,
-                    datagrams,
-                    at,
-                };
-            } else if last.at.elapsed() >= patience {
+                *last = fresh;
+                continue;
+            }
+            last.silent += LOOK_INTERVAL;
+            if last.silent >= mesh.timers.idle_timeout {
+                link.silent();
+            } else if last.silent >= last.tried + patience && mesh.probes.load(Ordering::Relaxed) {
                 // Asked again only after as long a silence.
-                last.at = at;
+                last.tried = last.silent;
                 let link = Arc::clone(link);
                 mesh.tasks
                     .spawn_until_cancelled(async move { probe(&link, datagrams).await });

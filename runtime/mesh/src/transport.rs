@@ -11,6 +11,8 @@ use jarvis_host::Entropy;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 
+use crate::probe::QUIC_IDLE_TIMES;
+
 /// Bytes a peer may send ahead of what was read, over all streams of a connection.
 const RECEIVE_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 
@@ -31,7 +33,7 @@ const CONNECTION_ID_BYTES: usize = 8;
 pub struct MeshTimers {
     /// A connection on which nothing was said for this long says something.
     pub keep_alive: Duration,
-    /// A connection on which nothing was heard for this long is lost.
+    /// A connection on which nothing was heard for this long, while this node was looking, is lost.
     pub idle_timeout: Duration,
     /// How long a peer whose tether broke has to answer before its process counts as ended.
     pub probe_patience: Duration,
@@ -48,7 +50,7 @@ impl MeshTimers {
     pub fn lan() -> Self {
         Self {
             keep_alive: Duration::from_millis(200),
-            idle_timeout: Duration::from_millis(500),
+            idle_timeout: Duration::from_millis(550),
             probe_patience: Duration::from_millis(40),
             initial_rtt: Duration::from_millis(30),
             redial_min: Duration::from_millis(50),
@@ -197,7 +199,8 @@ pub(crate) fn endpoint_config(reset_secret: &[u8; 32], entropy: &Arc<dyn Entropy
 
 pub(crate) fn transport_config(timers: &MeshTimers) -> quinn::TransportConfig {
     let mut config = quinn::TransportConfig::default();
-    let idle_ms = u32::try_from(timers.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let idle = timers.idle_timeout * QUIC_IDLE_TIMES;
+    let idle_ms = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX);
     config
         .keep_alive_interval(Some(timers.keep_alive))
         .max_idle_timeout(Some(quinn::VarInt::from_u32(idle_ms).into()))

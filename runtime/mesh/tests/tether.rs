@@ -213,6 +213,32 @@ async fn a_machine_that_says_nothing_is_silent_and_not_crashed() {
 }
 
 #[tokio::test]
+async fn a_stall_of_this_process_is_no_silence_of_its_peers() {
+    let idle = Duration::from_millis(1_500);
+    let bed = TestBed {
+        timers: MeshTimers {
+            idle_timeout: idle,
+            ..MeshTimers::lan()
+        },
+        ..TestBed::default()
+    };
+    let meshes = bed.cluster(2).await;
+    let since = meshes[0].peers().borrow()[0].changed_at;
+    // The one thread of this runtime stands still for longer than peers may be silent.
+    let until = tokio::time::Instant::now() + idle + idle / 3;
+    while tokio::time::Instant::now() < until {
+        std::thread::park_timeout(until - tokio::time::Instant::now());
+    }
+    // Everything that waited gets its turn, and several looks.
+    tokio::time::sleep(idle / 3).await;
+    let peer = meshes[0].peers().borrow()[0].clone();
+    assert_eq!(
+        (peer.state, peer.lost, peer.changed_at),
+        (PeerState::Up, None, since)
+    );
+}
+
+#[tokio::test]
 async fn a_secret_is_good_once_and_only_as_it_was_told() {
     let pair = Pair::start(PATIENCE).await;
     // Watches what goes by, which no stranger on the network could do before the first use.
