@@ -63,3 +63,14 @@ fn fuzz_server_frames() {
         .seed(r#"{"type":"pong","t":[0.1]}"#)
         .run(holds::<ServerFrame>);
 }
+
+/// What was found once: numbers were read a little off, so that a `pong` did not carry the `t` of its `ping`.
+#[test]
+fn a_ping_keeps_its_number() {
+    let ping: ClientFrame = serde_json::from_str(r#"{"type":"ping","t":[0.5e33,0.1,1e300]}"#).expect("reads");
+    let ClientFrame::Ping { t } = ping else {
+        unreachable!("it is a ping")
+    };
+    let pong = serde_json::to_string(&ServerFrame::Pong { t }).expect("is written");
+    assert_eq!(pong, r#"{"type":"pong","t":[5e+32,0.1,1e+300]}"#);
+}
