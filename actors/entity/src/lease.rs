@@ -296,7 +296,6 @@ impl Inner {
     fn asked(&self) -> Asked {
         Asked {
             applied: self.acts.settled(),
-            sync_ms: 0,
             life: self.life,
             lets_go: self.let_go.load(Ordering::Acquire),
         }

@@ -55,8 +55,6 @@ pub(crate) struct Members {
 pub(crate) struct Asked {
     /// All that it does is by ownerships as of this index.
     pub(crate) applied: u64,
-    /// How long its log takes to sync, in milliseconds; 0: unknown.
-    pub(crate) sync_ms: u32,
     /// Which life of the node asks: a word of an earlier one may come late.
     pub(crate) life: u64,
     /// It gives its lease up for the rest of this life, and asks for none.
@@ -83,8 +81,6 @@ pub(crate) enum Decision {
 pub struct Report {
     /// Index as of which it acts.
     pub applied: u64,
-    /// How long its log takes to sync, in milliseconds; 0: unknown.
-    pub sync_ms: u32,
     /// When, since this node started.
     pub at: Duration,
 }
@@ -227,7 +223,6 @@ impl Reign {
         let book = self.books.entry(from).or_insert(Book {
             report: Report {
                 applied: asked.applied,
-                sync_ms: asked.sync_ms,
                 at: now.mono,
             },
             life: asked.life,
@@ -235,7 +230,6 @@ impl Reign {
         });
         // Messages may overtake one another; what was stopped stays stopped.
         book.report.applied = book.report.applied.max(asked.applied);
-        book.report.sync_ms = asked.sync_ms;
         book.report.at = now.mono;
         if !asked.lets_go {
             book.life = asked.life;

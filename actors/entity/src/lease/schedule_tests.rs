@@ -332,7 +332,6 @@ impl World {
                 let node = &self.nodes[n];
                 let asked = Asked {
                     applied: node.applied as u64,
-                    sync_ms: 0,
                     life: 1,
                     lets_go: false,
                 };

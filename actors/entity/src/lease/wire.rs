@@ -17,7 +17,6 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 struct Renewal {
     applied: u64,
-    sync_ms: u32,
     life: u64,
     lets_go: bool,
 }
@@ -35,13 +34,11 @@ impl Asked {
     pub(crate) fn encode(self) -> Result<Bytes, CodecError> {
         let Self {
             applied,
-            sync_ms,
             life,
             lets_go,
         } = self;
         let renewal = Renewal {
             applied,
-            sync_ms,
             life,
             lets_go,
         };
@@ -51,13 +48,11 @@ impl Asked {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let Renewal {
             applied,
-            sync_ms,
             life,
             lets_go,
         } = codec::decode(VERSION, bytes)?;
         Ok(Self {
             applied,
-            sync_ms,
             life,
             lets_go,
         })
@@ -104,12 +99,11 @@ mod tests {
     fn golden_bytes() {
         let asked = Asked {
             applied: 7,
-            sync_ms: 3,
             life: 5,
             lets_go: true,
         };
         let bytes = asked.encode().expect("small");
-        assert_eq!(&bytes[..], [1, 7, 3, 5, 1]);
+        assert_eq!(&bytes[..], [1, 7, 5, 1]);
         assert_eq!(Asked::decode(&bytes), Ok(asked));
         let granted = Decision::Granted {
             length: Duration::from_micros(200),

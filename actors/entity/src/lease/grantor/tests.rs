@@ -54,7 +54,6 @@ impl Bench {
         };
         let asked = Asked {
             applied,
-            sync_ms: 1,
             life: 1,
             lets_go,
         };

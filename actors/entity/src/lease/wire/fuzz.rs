@@ -8,7 +8,6 @@ use super::*;
 fn fuzz_lease_messages() {
     let asked = Asked {
         applied: 700,
-        sync_ms: 3,
         life: u64::MAX,
         lets_go: true,
     };
