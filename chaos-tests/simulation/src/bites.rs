@@ -11,6 +11,10 @@ pub struct Named {
     pub what: &'static str,
     /// The fault.
     pub bite: Bite,
+    /// A seed that finds it.
+    pub found_by: u64,
+    /// The law that is broken then.
+    pub law: &'static str,
 }
 
 /// All of them.
@@ -19,56 +23,78 @@ pub const ALL: [Named; 11] = [
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
         bite: Bite::VoteNotSynced,
+        found_by: 5,
+        law: "nothing panics",
     },
     Named {
         name: "append-not-synced",
         what: "entries count before they are synced",
         bite: Bite::AppendNotSynced,
+        found_by: 1,
+        law: "nothing panics",
     },
     Named {
         name: "truncate-too-far",
         what: "a log is truncated one entry too far",
         bite: Bite::TruncateOneTooFar,
+        found_by: 5,
+        law: "logs match",
     },
     Named {
         name: "apply-before-commit",
         what: "a node that starts applies all of its log",
         bite: Bite::ApplyBeforeCommit,
+        found_by: 11,
+        law: "logs match",
     },
     Named {
         name: "epoch-not-checked",
         what: "the machine does not compare epochs",
         bite: Bite::EpochNotChecked,
+        found_by: 3,
+        law: "one owner whose writes count",
     },
     Named {
         name: "message-id-not-checked",
         what: "the machine does not look whether a client's id was used",
         bite: Bite::MessageIdNotChecked,
+        found_by: 1,
+        law: "seq without gap or repeat, ids once",
     },
     Named {
         name: "open-turn-lost",
         what: "messages that wait for an answer are forgotten when their partition moves",
         bite: Bite::OpenTurnLost,
+        found_by: 5,
+        law: "?",
     },
     Named {
         name: "dedupe-not-in-snapshot",
         what: "snapshots go without what is remembered of proposals",
         bite: Bite::DedupeNotInSnapshot,
+        found_by: 3,
+        law: "all nodes hold the same",
     },
     Named {
         name: "stale-read",
         what: "a linearizable read asks nobody",
         bite: Bite::StaleRead,
+        found_by: 1,
+        law: "?",
     },
     Named {
         name: "lease-not-waited-out",
         what: "who gets a partition acts while its earlier owner may still do so",
         bite: Bite::LeaseNotWaitedOut,
+        found_by: 1,
+        law: "no two nodes act at once",
     },
     Named {
         name: "lease-not-asked",
         what: "an owner goes on to act when its lease is over",
         bite: Bite::LeaseNotAsked,
+        found_by: 1,
+        law: "no two nodes act at once",
     },
 ];
 

@@ -94,7 +94,7 @@ pub fn plan(seed: u64, size: Size, during_ms: u64) -> Plan {
     let rng = Rng::new(seed, "faults");
     let mut plan = Plan::new();
     // Some seeds are stormy, some nearly quiet.
-    let apart_ms = rng.range(400, 3_000);
+    let apart_ms = rng.range(250, 2_500);
     let mut at_ms = rng.range(0, apart_ms);
     let mut planner = Planner {
         added: false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jarvis_gateway::Listen;
 use jarvis_host::{Clock, Entropy, Faults, SeededEntropy};
+use jarvis_machine::rows::NodeRole;
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity, NodeKey};
 use jarvis_mesh::join::{JoinDeps, join_request_with};
 use jarvis_node::data::KnownPeer;
@@ -68,6 +69,7 @@ struct Kept {
 struct Member {
     cluster: ClusterId,
     node: NodeId,
+    role: NodeRole,
     founder: bool,
     identity: NodeIdentity,
     ca: Option<(String, String)>,
@@ -109,14 +111,15 @@ impl Machine {
     }
 
     /// Makes it the first of a new cluster.
-    pub fn found(&self, cluster: ClusterId, entropy: &dyn Entropy) {
+    pub fn found(&self, cluster: ClusterId, entropy: &dyn Entropy, ttl: Duration) {
         let ca = ClusterCa::create(cluster, &*self.clock, entropy).expect("a CA can be made");
-        let (name, ttl) = (self.node_name(), Duration::from_secs(86_400));
+        let name = self.node_name();
         let identity = NodeIdentity::self_issued(&ca, cluster, NodeId(1), &name, &*self.clock, entropy, ttl)
             .expect("a certificate can be made");
         lock(&self.kept).member = Some(Member {
             cluster,
             node: NodeId(1),
+            role: NodeRole::Voter,
             founder: true,
             identity,
             ca: Some((ca.cert_pem(), ca.key_pem())),
@@ -229,7 +232,7 @@ impl Machine {
             cluster: member.cluster,
             node: member.node,
             name: self.node_name(),
-            role: jarvis_machine::rows::NodeRole::Voter,
+            role: member.role,
             mesh_address: self.address(),
             http_url: format!("http://{}", self.address()),
             founder: member.founder,
@@ -318,6 +321,7 @@ impl Machine {
         kept.member = Some(Member {
             cluster: token.cluster,
             node: admission.node,
+            role: admission.role,
             founder: false,
             identity,
             ca: admission.ca_key.map(|key| (admission.ca_certificate, key)),

@@ -57,7 +57,11 @@ pub async fn work(world: Arc<World>) {
 async fn carry_out(world: &World, at: std::net::IpAddr, order: Order) -> Result<bool, String> {
     let name = |machine: usize| world.machines[machine].name.as_str();
     let (method, path, body) = match order {
-        Order::Add(_) => ("POST", "/api/v1/invites".to_owned(), Some(json!({"role": "voter", "ttl_s": 600}))),
+        Order::Add(machine) => {
+            let role = if world.witness == Some(machine) { "witness" } else { "voter" };
+            let body = json!({"role": role, "ttl_s": 600});
+            ("POST", "/api/v1/invites".to_owned(), Some(body))
+        }
         Order::Drain(machine) => ("POST", format!("/api/v1/nodes/{}/drain?timeout_s=3", name(machine)), None),
         Order::Undrain(machine) => ("POST", format!("/api/v1/nodes/{}/undrain", name(machine)), None),
         Order::Remove(machine) => ("DELETE", format!("/api/v1/nodes/{}?force=true", name(machine)), None),

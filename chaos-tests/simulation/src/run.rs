@@ -199,7 +199,7 @@ struct Runner {
 impl Runner {
     fn populate(&mut self) {
         let entropy = SeededEntropy::new(self.world.seed);
-        self.world.machines[0].found(ClusterId(1), &entropy);
+        self.world.machines[0].found(ClusterId(1), &entropy, self.world.settings.mesh.certificate_ttl);
         for machine in &self.world.machines {
             let (machine, world) = (Arc::clone(machine), Arc::clone(&self.world));
             self.sim

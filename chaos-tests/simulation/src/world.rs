@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use jarvis_config::Settings;
+use jarvis_config::{Profile, Settings};
 use jarvis_replica::MemoryDisk;
 use jarvis_replica::simulated::Bite;
 
@@ -64,6 +65,8 @@ pub struct World {
     pub size: Size,
     /// What all nodes are configured with.
     pub settings: Settings,
+    /// The machine that is to be a witness.
+    pub witness: Option<usize>,
     /// What happened.
     pub trace: Arc<Trace>,
     /// The network's faults.
@@ -89,7 +92,7 @@ impl World {
         let count = size.nodes + size.spares;
         let machines = (0..count).map(|index| {
             let mut disk = MemoryDisk::new();
-            disk.sync_takes = std::time::Duration::from_millis(rng.range(0, 4));
+            disk.sync_takes = Duration::from_millis(rng.range(0, 4));
             disk.observer = Some(Arc::new(Witness::new(&oracle, index)));
             disk.bite(bite);
             let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, index as u8 + 1));
@@ -100,10 +103,21 @@ impl World {
         settings.limits.messages_per_minute = 0;
         settings.limits.sockets_per_minute = 0;
         settings.raft.snapshot_every = rng.range(20, 200);
+        settings.mesh.profile = match rng.range(0, 10) {
+            0 => Profile::Wifi,
+            1 => Profile::SlowDisk,
+            _ => Profile::Lan,
+        };
+        // In some seeds every certificate is renewed, more than once, in the midst of everything.
+        if rng.chance_ppm(250_000) {
+            settings.mesh.certificate_ttl = Duration::from_secs(rng.range(20, 40));
+        }
+        let witness = (size.nodes == 3 && rng.chance_ppm(200_000)).then_some(2);
         Arc::new(Self {
             seed,
             size,
             settings,
+            witness,
             trace,
             net: Net::new(seed, count),
             machines,

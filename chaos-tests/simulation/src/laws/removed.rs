@@ -7,7 +7,7 @@ use jarvis_machine::command::{Command, Proposal};
 use jarvis_machine::reply::Outcome;
 
 /// Longer than any lease, and than it takes for the removal to be applied wherever it has to be.
-const SILENT_AFTER: Duration = Duration::from_secs(2);
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 
 /// Who was removed when.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ mod tests {
         };
         removed.applied(&proposal, &Ok(Reply::Done), Duration::from_secs(5));
         assert!(removed.acted(3, Duration::from_secs(6)).is_ok());
-        assert!(removed.acted(3, Duration::from_secs(8)).is_err());
-        assert!(removed.acted(2, Duration::from_secs(8)).is_ok());
+        assert!(removed.acted(3, Duration::from_secs(11)).is_err());
+        assert!(removed.acted(2, Duration::from_secs(11)).is_ok());
     }
 }
