@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
 use crate::api::{Call, CallError, Lane, Mesh, PeerState, Service};
-use crate::identity::{ClusterCa, IdentityError, NodeIdentity};
+use crate::identity::{CLOCK_ALLOWANCE, ClusterCa, IdentityError, NodeIdentity};
 use crate::late;
 use crate::mesh::MeshInner;
 use crate::store::TlsStoreError;
@@ -183,14 +183,19 @@ pub fn keep_renewed(mesh: &Mesh, renewer: Arc<dyn Renewer>, save: SaveIdentity) 
         let mut pause = RETRY_MIN;
         loop {
             let names = mesh.identity().names();
-            let life = Duration::from_millis(names.not_after_ms.saturating_sub(names.not_before_ms));
+            // It begins earlier than it was issued: counted with that, a short life would never look young.
+            let life = Duration::from_millis(names.not_after_ms.saturating_sub(names.not_before_ms))
+                .saturating_sub(CLOCK_ALLOWANCE);
             let left = Duration::from_millis(names.not_after_ms.saturating_sub(mesh.inner.clock.now_ms()));
             if left > life / 2 {
                 tokio::time::sleep((life / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
                 continue;
             }
             match renew_once(&mesh, &*renewer, &save).await {
-                Ok(()) => pause = RETRY_MIN,
+                Ok(()) => {
+                    pause = RETRY_MIN;
+                    tokio::time::sleep(SHORTEST_LOOK).await;
+                }
                 Err(error) => {
                     report(&error, left, life);
                     tokio::time::sleep(pause).await;

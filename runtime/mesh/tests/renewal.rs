@@ -1,7 +1,7 @@
 //! Certificates are renewed without a restart, and without a call or the order of messages being lost.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -164,6 +164,39 @@ async fn nodes_renew_by_themselves_with_the_ca_or_through_a_peer_that_holds_it()
             "nobody was cut off"
         );
     }
+}
+
+/// A certificate begins five minutes before it is made, which is long against a short life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_life_is_renewed_at_its_half_and_not_again_and_again() {
+    let clock = Arc::new(ManualClock::new(NOW_MS));
+    let bed = TestBed::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let life = Duration::from_secs(60);
+    let mesh = bed.mesh_of(bed.identity(NodeId(1), life), "127.0.0.1:0");
+    let renewer = SelfIssue {
+        ca: Arc::clone(&bed.ca),
+        identity: mesh.identity(),
+        name: "one".parse().unwrap(),
+        ttl: life,
+        clock: Arc::clone(&bed.clock),
+        entropy: Arc::clone(&bed.entropy),
+    };
+    let renewals = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&renewals);
+    let save = move |_: &NodeIdentity| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    };
+    clock.advance_ms(40_000);
+    keep_renewed(&mesh, Arc::new(renewer), Arc::new(save));
+    let renewed = async {
+        while renewals.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, renewed).await.expect("it is renewed");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(renewals.load(Ordering::SeqCst), 1, "it is young now");
 }
 
 /// Everything was switched off for longer than certificates last. The node with the CA's key helps itself and the others.
