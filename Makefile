@@ -1,10 +1,13 @@
 # Two commands are enough on a fresh machine with Rust: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix bench drill stress sim fuzz setup
+.PHONY: help run test verify fix bench drill stress sim kills fuzz setup
 
 NODES ?= 3
 ROUNDS ?= 10
 MINUTES ?= 30
+# One seed with its trace, or seeds for so long, or so many of them.
+SIM = $(if $(SEED),--seed $(SEED) --trace,$(if $(filter file,$(origin MINUTES)),--seeds $(or $(SEEDS),1000),\
+	--minutes $(MINUTES) $(if $(SEEDS),--seeds $(SEEDS))) $(if $(FROM),--from $(FROM)) --keep-going) $(if $(BITE),--bite $(BITE)) $(if $(FAULTS_MS),--faults-ms $(FAULTS_MS))
 LOAD = ./target/release/jarvis-load --jarvis ./target/release/jarvis
 
 help: ## this list
@@ -51,7 +54,12 @@ stress: ## a busy machine and 5 % loss for MINUTES (30): nothing may fail over
 	cargo build --release --locked --bin jarvis --bin jarvis-load
 	$(LOAD) stress --minutes $(MINUTES) --report reports/stress
 
-sim: ## the laws, checked against clusters of real processes under random kills
+sim: ## whole clusters on virtual time, faults by seed: SEEDS=1000, MINUTES=…, or SEED=… with its whole trace
+	@.ci/setup run
+	cargo build --release --locked -p jarvis-simulation
+	./target/release/jarvis-sim $(SIM)
+
+kills: ## the laws, checked against clusters of real processes under random kills
 	@.ci/setup test
 	cargo nextest run --locked -p jarvis-chaos
 
