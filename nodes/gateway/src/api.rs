@@ -153,12 +153,7 @@ pub trait Admin: Send + Sync + 'static {
     /// Where an actor runs and why, for `jarvis why KIND/KEY`.
     async fn why(&self, kind: &str, key: &str) -> Result<Value, AdminError>;
     /// Has a beacon flash, for a drill: `order` says towards which recorder.
-    async fn beacon(
-        &self,
-        key: &str,
-        order: Value,
-        request: Option<RequestId>,
-    ) -> Result<Value, AdminError>;
+    async fn beacon(&self, key: &str, order: Value, request: Option<RequestId>) -> Result<Value, AdminError>;
     /// Puts a fault into a node, for a drill.
     async fn set_fault(&self, order: Value) -> Result<Value, AdminError>;
     /// Ends a fault of a node, or all of them. No node: this one.

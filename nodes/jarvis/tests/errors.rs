@@ -42,7 +42,7 @@ fn a_node_that_does_not_exist_is_told_as_such() {
     check(
         &["drill", "kill-owner", "--yes", "--data", dir],
         1,
-        &["holds no cluster of `jarvis up`"],
+        &["is no cluster of `jarvis up`"],
     );
     check(
         &["status", "--server", "http://127.0.0.1:1"],

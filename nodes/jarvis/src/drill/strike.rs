@@ -285,7 +285,14 @@ impl Field<'_> {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        let mut fit: Vec<&str> = names.into_iter().filter(|name| fits(name)).collect();
+        let mut fit: Vec<&str> = names.iter().copied().filter(|name| fits(name)).collect();
+        if fit.is_empty() && who == Who::Owner {
+            // Few conversations may all be connected to the very nodes that own them.
+            fit = names
+                .into_iter()
+                .filter(|name| count(&|_, owner| owner == *name))
+                .collect();
+        }
         if matches!(who, Who::Owner | Who::Gateway) && fit.iter().any(|name| *name != leader) {
             fit.retain(|name| *name != leader);
         }
