@@ -48,7 +48,9 @@ impl Chat {
             hello["after"] = after.into();
         }
         chat.send(&hello).await?;
-        let welcome = timeout(OPEN_TIMEOUT, chat.next()).await.context("no welcome came")??;
+        let welcome = timeout(OPEN_TIMEOUT, chat.next())
+            .await
+            .context("no welcome came")??;
         ensure!(welcome["type"] == "welcome", "expected welcome, got {welcome}");
         Ok((chat, welcome))
     }
@@ -59,7 +61,9 @@ impl Chat {
     /// Where the socket is gone.
     pub async fn send(&mut self, frame: &Value) -> Result<()> {
         let sending = self.0.send(Message::text(frame.to_string()));
-        Ok(timeout(OPEN_TIMEOUT, sending).await.context("it does not read")??)
+        Ok(timeout(OPEN_TIMEOUT, sending)
+            .await
+            .context("it does not read")??)
     }
 
     /// The next frame.
@@ -81,7 +85,13 @@ impl Chat {
 ///
 /// # Errors
 /// Where no whole answer comes in time.
-pub async fn http(ip: IpAddr, method: &str, path: &str, body: Option<&Value>, wait: Duration) -> Result<(u16, Value)> {
+pub async fn http(
+    ip: IpAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    wait: Duration,
+) -> Result<(u16, Value)> {
     let asking = async {
         let mut stream = connect(ip).await?;
         let body = body.map(Value::to_string).unwrap_or_default();

@@ -30,7 +30,8 @@ impl SimClock {
 impl Clock for SimClock {
     fn now_ms(&self) -> u64 {
         let now = turmoil::since_epoch().unwrap_or(EPOCH);
-        let drifted = now.saturating_sub(EPOCH).as_millis() as i64 * self.drift_ppm.load(Ordering::Relaxed) / 1_000_000;
+        let drifted =
+            now.saturating_sub(EPOCH).as_millis() as i64 * self.drift_ppm.load(Ordering::Relaxed) / 1_000_000;
         let ahead_ms = self.offset_ms.load(Ordering::Relaxed) + drifted;
         (now.as_millis() as u64).saturating_add_signed(ahead_ms)
     }

@@ -137,7 +137,13 @@ impl Planner {
             31..53 => {
                 let (ways, shape) = shape(rng, size.nodes + size.spares);
                 plan.push((at_ms, Fault::Cut { ways, shape }));
-                plan.push((until_ms, Fault::Cut { ways: 0, shape: "none" }));
+                plan.push((
+                    until_ms,
+                    Fault::Cut {
+                        ways: 0,
+                        shape: "none",
+                    },
+                ));
             }
             53..58 => {
                 plan.push((at_ms, Fault::Unreachable { machine, is: true }));
@@ -146,16 +152,38 @@ impl Planner {
             58..66 => {
                 let (loss_ppm, double_ppm) = (rng.range(0, 250_000), rng.range(0, 100_000));
                 plan.push((at_ms, Fault::Disturb { loss_ppm, double_ppm }));
-                plan.push((until_ms, Fault::Disturb { loss_ppm: 0, double_ppm: 0 }));
+                plan.push((
+                    until_ms,
+                    Fault::Disturb {
+                        loss_ppm: 0,
+                        double_ppm: 0,
+                    },
+                ));
             }
             66..72 => {
-                plan.push((at_ms, Fault::Latency { max_ms: rng.range(20, 200) }));
-                plan.push((until_ms, Fault::Latency { max_ms: rng.range(2, 10) }));
+                plan.push((
+                    at_ms,
+                    Fault::Latency {
+                        max_ms: rng.range(20, 200),
+                    },
+                ));
+                plan.push((
+                    until_ms,
+                    Fault::Latency {
+                        max_ms: rng.range(2, 10),
+                    },
+                ));
             }
             72..79 => {
                 let by = Duration::from_millis(rng.range(20, 700));
                 plan.push((at_ms, Fault::SlowDisk { machine, by }));
-                plan.push((until_ms, Fault::SlowDisk { machine, by: Duration::ZERO }));
+                plan.push((
+                    until_ms,
+                    Fault::SlowDisk {
+                        machine,
+                        by: Duration::ZERO,
+                    },
+                ));
             }
             79..82 => {
                 plan.push((at_ms, Fault::FullDisk { machine, is: true }));
@@ -194,14 +222,20 @@ fn shape(rng: &Rng, machines: usize) -> (u64, &'static str) {
             .filter(|(from, to)| from != to && cut(*from, *to))
             .fold(0, |ways, (from, to)| ways | way(from, to))
     };
-    let (a, b) = (rng.range(0, machines as u64) as usize, rng.range(0, machines as u64) as usize);
+    let (a, b) = (
+        rng.range(0, machines as u64) as usize,
+        rng.range(0, machines as u64) as usize,
+    );
     let side = rng.next();
     let is_left = |machine: usize| side >> machine & 1 == 1;
     match rng.range(0, 6) {
         0 => (collect(&|from, to| from == a || to == a), "one alone"),
         1 => (collect(&|from, to| is_left(from) != is_left(to)), "two sides"),
         // Two sides, and one machine that hears both.
-        2 => (collect(&|from, to| is_left(from) != is_left(to) && from != a && to != a), "a bridge"),
+        2 => (
+            collect(&|from, to| is_left(from) != is_left(to) && from != a && to != a),
+            "a bridge",
+        ),
         3 => (collect(&|from, _| from == a), "one is not heard"),
         4 => (collect(&|_, to| to == a), "one does not hear"),
         _ => (collect(&|from, to| from == a && to == b), "one way"),

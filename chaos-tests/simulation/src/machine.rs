@@ -170,8 +170,9 @@ impl Machine {
             }
             live.lives
         };
-        let entropy: Arc<dyn Entropy> =
-            Arc::new(SeededEntropy::new(world.seed ^ ((self.index as u64 + 1) << 48) ^ (life << 32)));
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(
+            world.seed ^ ((self.index as u64 + 1) << 48) ^ (life << 32),
+        ));
         let member = loop {
             if let Some(member) = lock(&self.kept).member.clone() {
                 break member;
@@ -181,7 +182,9 @@ impl Machine {
                 None => tokio::time::sleep(INVITATION_PAUSE).await,
                 Some(token) => {
                     if let Err(why) = self.join(&world, &token, &entropy).await {
-                        world.trace.event(format_args!("{} did not join: {why}", self.name));
+                        world
+                            .trace
+                            .event(format_args!("{} did not join: {why}", self.name));
                         tokio::time::sleep(JOIN_PAUSE).await;
                     }
                 }
@@ -190,15 +193,23 @@ impl Machine {
         let node = match Box::pin(self.start(&world, &member, &entropy)).await {
             Ok(node) => node,
             Err(why) => {
-                world.trace.event(format_args!("{} does not start: {why}", self.name));
+                world
+                    .trace
+                    .event(format_args!("{} does not start: {why}", self.name));
                 lock(&self.live).ended = Some(why);
                 return Ok(());
             }
         };
-        world.trace.event(format_args!("{} runs as node {}", self.name, member.node));
+        world
+            .trace
+            .event(format_args!("{} runs as node {}", self.name, member.node));
         lock(&self.kept).has_log = true;
         lock(&self.live).replica = Some(node.replica().clone());
-        let reading = tokio::task::spawn_local(crate::readers::read_on(Arc::clone(&world), node.replica().clone(), self.index));
+        let reading = tokio::task::spawn_local(crate::readers::read_on(
+            Arc::clone(&world),
+            node.replica().clone(),
+            self.index,
+        ));
         let why = tokio::select! {
             why = node.failed() => why,
             () = node.removed() => {
@@ -218,12 +229,21 @@ impl Machine {
         Ok(())
     }
 
-    async fn start(self: &Arc<Self>, world: &Arc<World>, member: &Member, entropy: &Arc<dyn Entropy>) -> Result<Node, String> {
+    async fn start(
+        self: &Arc<Self>,
+        world: &Arc<World>,
+        member: &Member,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Result<Node, String> {
         let socket = SimSocket::bind(world, self.index, PORT)
             .await
             .map_err(|error| format!("no socket: {error}"))?;
         lock(&self.live).socket = Some(Arc::clone(&socket));
-        let listener: Box<dyn Listen> = Box::new(SimListener::bind(PORT).await.map_err(|error| format!("no listener: {error}"))?);
+        let listener: Box<dyn Listen> = Box::new(
+            SimListener::bind(PORT)
+                .await
+                .map_err(|error| format!("no listener: {error}"))?,
+        );
         let (peers, handed_over, has_log) = {
             let kept = lock(&self.kept);
             (kept.peers.clone(), kept.handed_over, kept.has_log)
@@ -274,7 +294,12 @@ impl Machine {
             .map_err(|failure| failure.to_string().replace('\n', " | "))
     }
 
-    async fn join(&self, world: &Arc<World>, token: &JoinToken, entropy: &Arc<dyn Entropy>) -> Result<(), String> {
+    async fn join(
+        &self,
+        world: &Arc<World>,
+        token: &JoinToken,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Result<(), String> {
         let key = NodeKey::generate().map_err(|e| e.to_string())?;
         let request = JoinRequest {
             cluster: token.cluster,
@@ -288,13 +313,22 @@ impl Machine {
             clock_ms: self.clock.now_ms(),
         };
         let deps = JoinDeps {
-            socket: SimSocket::bind(world, self.index, 0).await.map_err(|e| e.to_string())?,
+            socket: SimSocket::bind(world, self.index, 0)
+                .await
+                .map_err(|e| e.to_string())?,
             runtime: Arc::new(quinn::TokioRuntime),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             entropy: Arc::clone(entropy),
         };
         let body = Bytes::from(seal(&request).map_err(|e| e.to_string())?);
-        let asked = join_request_with(deps, &token.addresses, token.ca_sha256, token.cluster, body, JOIN_TIMEOUT);
+        let asked = join_request_with(
+            deps,
+            &token.addresses,
+            token.ca_sha256,
+            token.cluster,
+            body,
+            JOIN_TIMEOUT,
+        );
         let answer = asked.await.map_err(|e| e.to_string())?;
         let admission = match open(&answer).map_err(|e| e.to_string())? {
             JoinAnswer::Admitted(admission) => *admission,
@@ -308,7 +342,8 @@ impl Machine {
     }
 
     fn accept(&self, token: &JoinToken, admission: Admission, key: NodeKey) -> Result<(), String> {
-        let ca = CertificateDer::from_pem_slice(admission.ca_certificate.as_bytes()).map_err(|e| e.to_string())?;
+        let ca =
+            CertificateDer::from_pem_slice(admission.ca_certificate.as_bytes()).map_err(|e| e.to_string())?;
         let certificate = CertificateDer::from(admission.certificate);
         let identity = NodeIdentity::new(ca, certificate, key).map_err(|e| e.to_string())?;
         let mut kept = lock(&self.kept);

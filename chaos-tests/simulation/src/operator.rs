@@ -43,7 +43,10 @@ pub async fn work(world: Arc<World>) {
         loop {
             let machine = rng.pick(&world.machines);
             let outcome = carry_out(&world, machine.ip, order).await;
-            world.trace.event(format_args!("operator: {order:?} at {}: {outcome:?}", machine.name));
+            world.trace.event(format_args!(
+                "operator: {order:?} at {}: {outcome:?}",
+                machine.name
+            ));
             match outcome {
                 Ok(true) => break,
                 _ if Instant::now() >= give_up => break,
@@ -58,13 +61,25 @@ async fn carry_out(world: &World, at: std::net::IpAddr, order: Order) -> Result<
     let name = |machine: usize| world.machines[machine].name.as_str();
     let (method, path, body) = match order {
         Order::Add(machine) => {
-            let role = if world.witness == Some(machine) { "witness" } else { "voter" };
+            let role = if world.witness == Some(machine) {
+                "witness"
+            } else {
+                "voter"
+            };
             let body = json!({"role": role, "ttl_s": 600});
             ("POST", "/api/v1/invites".to_owned(), Some(body))
         }
-        Order::Drain(machine) => ("POST", format!("/api/v1/nodes/{}/drain?timeout_s=3", name(machine)), None),
+        Order::Drain(machine) => (
+            "POST",
+            format!("/api/v1/nodes/{}/drain?timeout_s=3", name(machine)),
+            None,
+        ),
         Order::Undrain(machine) => ("POST", format!("/api/v1/nodes/{}/undrain", name(machine)), None),
-        Order::Remove(machine) => ("DELETE", format!("/api/v1/nodes/{}?force=true", name(machine)), None),
+        Order::Remove(machine) => (
+            "DELETE",
+            format!("/api/v1/nodes/{}?force=true", name(machine)),
+            None,
+        ),
     };
     let asked = http(at, method, &path, body.as_ref(), REQUEST_TIMEOUT).await;
     let (status, answer): (u16, Value) = asked.map_err(|error| format!("{error:#}"))?;

@@ -100,7 +100,8 @@ impl Oracle {
 
     /// A node acts on the world.
     pub fn acted(&self, partition: u16, epoch: u64, node: u64, at: Duration) {
-        self.trace.event(format_args!("node {node} acts for {partition} in epoch {epoch}"));
+        self.trace
+            .event(format_args!("node {node} acts for {partition} in epoch {epoch}"));
         let mut state = self.state();
         let result = state.acts.acted(partition, epoch, node, at);
         state.check("no two nodes act at once", result);
@@ -147,7 +148,12 @@ impl Oracle {
     /// Entries applied, messages and replies in them, linearizable reads, acts.
     pub fn counts(&self) -> (u64, u64, u64, u64) {
         let state = self.state();
-        (state.log.len(), state.transcripts.len(), state.reads.len(), state.acts.len())
+        (
+            state.log.len(),
+            state.transcripts.len(),
+            state.reads.len(),
+            state.acts.len(),
+        )
     }
 
     fn applied(&self, machine: usize, entry: &AppliedEntry<'_>) {
@@ -160,8 +166,11 @@ impl Oracle {
             }
         };
         drop(state);
-        self.trace
-            .event(format_args!("m{} applies {} {hash:016x}", machine + 1, entry.index));
+        self.trace.event(format_args!(
+            "m{} applies {} {hash:016x}",
+            machine + 1,
+            entry.index
+        ));
         if !first {
             return;
         }
@@ -212,9 +221,10 @@ impl Observer for Witness {
     }
 
     fn replaced(&self, index: u64) {
-        self.oracle
-            .trace
-            .event(format_args!("m{} takes a snapshot up to {index}", self.machine + 1));
+        self.oracle.trace.event(format_args!(
+            "m{} takes a snapshot up to {index}",
+            self.machine + 1
+        ));
         self.oracle.state().log.replaced(self.machine, index);
     }
 }

@@ -21,8 +21,12 @@ pub async fn read_on(world: Arc<World>, replica: Replica, machine: usize) {
     loop {
         tokio::time::sleep(Duration::from_millis(rng.range(100, 900))).await;
         let number = rng.range(0, world.size.sessions as u64) as usize;
-        let Some(session) = world.session(number) else { continue };
-        let Ok(session) = session.parse::<SessionId>() else { continue };
+        let Some(session) = world.session(number) else {
+            continue;
+        };
+        let Ok(session) = session.parse::<SessionId>() else {
+            continue;
+        };
         let read = world.oracle.read_begins(number);
         let Ok(view) = replica.linearizable(READ_DEADLINE).await else {
             continue;

@@ -13,8 +13,8 @@ use crate::faults::{Fault, plan, way};
 use crate::laws::{Broken, same};
 use crate::operator::{self, Order};
 use crate::rng::Rng;
-use crate::world::{PEOPLE, Phase, World};
 use crate::teller::BEACONS;
+use crate::world::{PEOPLE, Phase, World};
 use crate::{system, talker, teller};
 
 /// Virtual time goes on by this much a step, which is also the least a datagram takes.
@@ -120,7 +120,9 @@ impl Panics {
 pub fn run(options: Options) -> Report {
     let panics = Panics::watch();
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name(format!("seed {}", options.seed)).stack_size(STACK_BYTES);
+        let thread = std::thread::Builder::new()
+            .name(format!("seed {}", options.seed))
+            .stack_size(STACK_BYTES);
         let running = thread.spawn_scoped(scope, || run_here(options, panics.clone()));
         match running.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(report)) => report,
@@ -202,8 +204,9 @@ impl Runner {
         self.world.machines[0].found(ClusterId(1), &entropy, self.world.settings.mesh.certificate_ttl);
         for machine in &self.world.machines {
             let (machine, world) = (Arc::clone(machine), Arc::clone(&self.world));
-            self.sim
-                .host(machine.ip, move || Box::pin(Arc::clone(&machine).run(Arc::clone(&world))));
+            self.sim.host(machine.ip, move || {
+                Box::pin(Arc::clone(&machine).run(Arc::clone(&world)))
+            });
         }
         let world = Arc::clone(&self.world);
         self.sim.client(PEOPLE, async move {
@@ -258,7 +261,9 @@ impl Runner {
             }
         }
         if let Some(why) = machine.ended() {
-            self.world.trace.event(format_args!("{} is down: {why}", machine.name));
+            self.world
+                .trace
+                .event(format_args!("{} is down: {why}", machine.name));
             if !machine.knows_its_removal() {
                 self.switch_off(index, now_ms + RESTART_PAUSE_MS);
             }
@@ -305,7 +310,9 @@ impl Runner {
         while !done(self) {
             if self.sim.elapsed() >= give_up {
                 let standing = self.standing();
-                self.world.oracle.report(what, format!("not within {limit:?}: {standing}"));
+                self.world
+                    .oracle
+                    .report(what, format!("not within {limit:?}: {standing}"));
                 return false;
             }
             if !self.step() {
@@ -356,7 +363,9 @@ impl Runner {
     fn faults(&mut self, faults_ms: u64) -> bool {
         self.world.enter(Phase::Faults);
         let began_ms = self.now_ms();
-        let mut plan = plan(self.world.seed, self.world.size, faults_ms).into_iter().peekable();
+        let mut plan = plan(self.world.seed, self.world.size, faults_ms)
+            .into_iter()
+            .peekable();
         while self.now_ms() < began_ms + faults_ms {
             while let Some((_, fault)) = plan.next_if(|(at_ms, _)| began_ms + at_ms <= self.now_ms()) {
                 self.world.trace.event(format_args!("fault {fault:?}"));
@@ -445,8 +454,13 @@ impl Runner {
         (0..self.world.size.nodes).for_each(|machine| self.world.order(Order::Undrain(machine)));
         self.world.enter(Phase::Calm);
         let everyone = talker::all(&self.world).len() + BEACONS;
-        self.until("once healed, every session answers", CALM_LIMIT, |runner| runner.world.content() == everyone)
-            && self.until("once healed, all nodes come to the same", CALM_LIMIT, Self::is_one)
+        self.until("once healed, every session answers", CALM_LIMIT, |runner| {
+            runner.world.content() == everyone
+        }) && self.until(
+            "once healed, all nodes come to the same",
+            CALM_LIMIT,
+            Self::is_one,
+        )
     }
 
     /// Whether all members stand at the same entry with the same tables.
@@ -455,9 +469,16 @@ impl Runner {
             .world
             .machines
             .iter()
-            .filter(|machine| machine.node().is_some_and(|node| !self.world.oracle.is_removed(node.0)))
+            .filter(|machine| {
+                machine
+                    .node()
+                    .is_some_and(|node| !self.world.oracle.is_removed(node.0))
+            })
             .map(|machine| machine.replica().map(|replica| replica.state().borrow().applied))
             .collect();
-        running.iter().all(|applied| applied.is_some() && *applied == running[0]) && self.compare().is_ok()
+        running
+            .iter()
+            .all(|applied| applied.is_some() && *applied == running[0])
+            && self.compare().is_ok()
     }
 }

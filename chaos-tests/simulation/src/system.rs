@@ -87,7 +87,17 @@ pub unsafe extern "C" fn getrandom(buffer: *mut c_void, len: usize, flags: c_uin
         return isize::try_from(len).unwrap_or(isize::MAX);
     }
     // SAFETY: the arguments are those of the system call.
-    let read = unsafe { syscall(libc::SYS_getrandom, buffer as c_long, len as c_long, c_long::from(flags), 0, 0, 0) };
+    let read = unsafe {
+        syscall(
+            libc::SYS_getrandom,
+            buffer as c_long,
+            len as c_long,
+            c_long::from(flags),
+            0,
+            0,
+            0,
+        )
+    };
     read as isize
 }
 
@@ -172,7 +182,11 @@ mod tests {
     fn everything() -> (Vec<u8>, Vec<u32>, u64) {
         let mut ring = [0u8; 16];
         jarvis_host::Entropy::fill(&jarvis_host::SystemEntropy::default(), &mut ring);
-        let order = (0..40u32).map(|n| (n, n)).collect::<HashMap<_, _>>().into_keys().collect();
+        let order = (0..40u32)
+            .map(|n| (n, n))
+            .collect::<HashMap<_, _>>()
+            .into_keys()
+            .collect();
         let mut buffer = [0u8; 8];
         // SAFETY: the buffer has eight bytes.
         unsafe { getrandom(buffer.as_mut_ptr().cast(), 8, 0) };
@@ -191,13 +205,20 @@ mod tests {
 
     #[test]
     fn a_thread_that_installed_it_has_a_world_of_its_own() {
-        assert_eq!(seeded(1), seeded(1), "ring, hash maps and getrandom follow the seed");
+        assert_eq!(
+            seeded(1),
+            seeded(1),
+            "ring, hash maps and getrandom follow the seed"
+        );
         assert_ne!(seeded(1), seeded(2));
         assert_ne!(everything().2, everything().2, "other threads have the system's");
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "the clocks themselves are what is tested")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the clocks themselves are what is tested"
+    )]
     fn clocks_stand_until_they_are_moved() {
         let at = std::thread::scope(|scope| {
             let run = scope.spawn(|| {
@@ -210,6 +231,9 @@ mod tests {
             run.join().expect("it does not panic")
         });
         assert_eq!(at.0, Duration::from_millis(1_500));
-        assert_eq!(at.1.expect("after 1970"), Duration::from_millis(1_800_000_001_500));
+        assert_eq!(
+            at.1.expect("after 1970"),
+            Duration::from_millis(1_800_000_001_500)
+        );
     }
 }

@@ -76,7 +76,10 @@ impl Talker {
             let text = format!("{n} + {}", self.rng.range(1, 100));
             self.exchange(&id, &text).await;
             if last {
-                self.world.trace.event(format_args!("talker s{}t{} is content", self.session, self.number));
+                self.world.trace.event(format_args!(
+                    "talker s{}t{} is content",
+                    self.session, self.number
+                ));
                 return self.world.one_is_content();
             }
             if self.rng.chance_ppm(WANDER_PPM) {
@@ -153,7 +156,10 @@ impl Talker {
 
     fn broken(&self, what: String) {
         let talker = format!("talker s{}t{}", self.session, self.number);
-        self.world.oracle.report("a socket shows each entry once, in order", format!("{talker}: {what}"));
+        self.world.oracle.report(
+            "a socket shows each entry once, in order",
+            format!("{talker}: {what}"),
+        );
     }
 
     /// Notes what a frame says.
@@ -203,9 +209,10 @@ impl Talker {
                 Ok(()) => return,
                 Err(error) => {
                     let (session, number) = (self.session, self.number);
-                    self.world
-                        .trace
-                        .event(format_args!("talker s{session}t{number} at {}: {error:#}", machine.name));
+                    self.world.trace.event(format_args!(
+                        "talker s{session}t{number} at {}: {error:#}",
+                        machine.name
+                    ));
                     sleep(RECONNECT).await;
                 }
             }

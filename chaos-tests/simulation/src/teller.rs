@@ -24,8 +24,15 @@ pub struct SimLamp(pub Arc<World>);
 impl Lamp for SimLamp {
     fn flash(&self, _: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         match Flash::decode(datagram) {
-            Some(flash) => self.0.oracle.acted(flash.partition.0, flash.epoch.0, flash.node.0, self.0.trace.now()),
-            None => self.0.oracle.report("no two nodes act at once", "a flash does not decode".to_owned()),
+            Some(flash) => {
+                self.0
+                    .oracle
+                    .acted(flash.partition.0, flash.epoch.0, flash.node.0, self.0.trace.now())
+            }
+            None => self
+                .0
+                .oracle
+                .report("no two nodes act at once", "a flash does not decode".to_owned()),
         }
         Ok(())
     }
@@ -48,8 +55,12 @@ pub async fn tell(world: Arc<World>, beacon: usize) {
                 world.trace.event(format_args!("teller b{beacon} is content"));
                 return world.one_is_content();
             }
-            Ok((status, _)) => world.trace.event(format_args!("teller b{beacon} at {}: {status}", machine.name)),
-            Err(error) => world.trace.event(format_args!("teller b{beacon} at {}: {error:#}", machine.name)),
+            Ok((status, _)) => world
+                .trace
+                .event(format_args!("teller b{beacon} at {}: {status}", machine.name)),
+            Err(error) => world
+                .trace
+                .event(format_args!("teller b{beacon} at {}: {error:#}", machine.name)),
         }
         tokio::time::sleep(Duration::from_millis(rng.range(10, 200))).await;
     }

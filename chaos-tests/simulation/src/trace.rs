@@ -27,12 +27,16 @@ impl Trace {
 
     /// Virtual time since the simulation began.
     pub fn now(&self) -> Duration {
-        turmoil::sim_elapsed().unwrap_or_else(|| Duration::from_nanos(self.between_ns.load(Ordering::Relaxed)))
+        turmoil::sim_elapsed()
+            .unwrap_or_else(|| Duration::from_nanos(self.between_ns.load(Ordering::Relaxed)))
     }
 
     /// A step has ended at this time.
     pub fn stepped(&self, elapsed: Duration) {
-        self.between_ns.store(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.between_ns.store(
+            u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// Something happened.
@@ -50,7 +54,10 @@ impl Trace {
         self.bytes(&hash.to_le_bytes());
         if self.lines {
             let at_ms = at.as_secs_f64() * 1e3;
-            self.line(&format!("{at_ms:>10.3} udp {from}>{to} {:>4} B {hash:016x} {fate}", bytes.len()));
+            self.line(&format!(
+                "{at_ms:>10.3} udp {from}>{to} {:>4} B {hash:016x} {fate}",
+                bytes.len()
+            ));
         }
     }
 

@@ -13,7 +13,11 @@ fn simulate(seed: u64, more: &[&str]) -> (bool, String) {
         .output()
         .expect("the simulation starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.starts_with("seed "), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        text.starts_with("seed "),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     (output.status.success(), text)
 }
 
@@ -55,8 +59,16 @@ fn what_failed_once_does_not_fail_again() {
 fn found(name: &str) {
     let bite = ALL.iter().find(|bite| bite.name == name).expect("it is listed");
     let (ok, text) = simulate(bite.found_by, &["--bite", bite.name]);
-    assert!(!ok, "{} is not found by seed {}: {text}", bite.name, bite.found_by);
-    assert!(text.contains(bite.law), "{} was found otherwise: {text}", bite.name);
+    assert!(
+        !ok,
+        "{} is not found by seed {}: {text}",
+        bite.name, bite.found_by
+    );
+    assert!(
+        text.contains(bite.law),
+        "{} was found otherwise: {text}",
+        bite.name
+    );
 }
 
 /// A test for each fault that is put back, so that they run beside one another.

@@ -48,7 +48,9 @@ impl<T> Histogram<T> {
 
     /// How many values were counted.
     pub fn total(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        self.buckets
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// The least value of the bucket in which the given part (0 to 1) of all values is reached; 0 without values.

@@ -194,7 +194,9 @@ async fn a_short_life_is_renewed_at_its_half_and_not_again_and_again() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, renewed).await.expect("it is renewed");
+    tokio::time::timeout(PATIENCE, renewed)
+        .await
+        .expect("it is renewed");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(renewals.load(Ordering::SeqCst), 1, "it is young now");
 }

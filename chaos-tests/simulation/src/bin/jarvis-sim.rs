@@ -127,19 +127,27 @@ struct Sum {
     failed: Vec<u64>,
 }
 
-#[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a command line tool, in real time")]
+#[allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a command line tool, in real time"
+)]
 fn many(args: &Args) -> Result<ExitCode> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores);
     let began = std::time::Instant::now();
-    let until = args.minutes.map(|minutes| began + Duration::from_secs(minutes * 60));
+    let until = args
+        .minutes
+        .map(|minutes| began + Duration::from_secs(minutes * 60));
     let count = args.seeds.unwrap_or(if until.is_some() { u64::MAX } else { 100 });
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let sum = Mutex::new(Sum::default());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| std::time::Instant::now() < until) {
+                while !stop.load(Ordering::Relaxed)
+                    && until.is_none_or(|until| std::time::Instant::now() < until)
+                {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= count {
                         return;
@@ -195,7 +203,12 @@ fn extra(args: &Args) -> String {
 fn child(args: &Args, seed: u64) -> (bool, String) {
     let attempt = || -> Result<(bool, String)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--seed", &seed.to_string(), "--faults-ms", &args.faults_ms.to_string()]);
+        command.args([
+            "--seed",
+            &seed.to_string(),
+            "--faults-ms",
+            &args.faults_ms.to_string(),
+        ]);
         if let Some(bite) = &args.bite {
             command.args(["--bite", bite]);
         }

@@ -21,6 +21,8 @@ impl Acknowledged {
         if kept == Some(entry) {
             return Ok(());
         }
-        Err(format!("{session} was shown {entry:?}; applied there is {kept:?}"))
+        Err(format!(
+            "{session} was shown {entry:?}; applied there is {kept:?}"
+        ))
     }
 }

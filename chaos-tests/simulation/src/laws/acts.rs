@@ -43,12 +43,21 @@ impl OneActs {
             last: at,
         });
         if tenure.node != node {
-            return Err(format!("nodes {} and {node} act for partition {partition} in epoch {epoch}", tenure.node));
+            return Err(format!(
+                "nodes {} and {node} act for partition {partition} in epoch {epoch}",
+                tenure.node
+            ));
         }
         (tenure.first, tenure.last) = (tenure.first.min(at), tenure.last.max(at));
         let tenure = *tenure;
-        let before = tenures.range(..epoch).next_back().filter(|(_, before)| before.last >= tenure.first);
-        let after = tenures.range(epoch + 1..).next().filter(|(_, after)| after.first <= tenure.last);
+        let before = tenures
+            .range(..epoch)
+            .next_back()
+            .filter(|(_, before)| before.last >= tenure.first);
+        let after = tenures
+            .range(epoch + 1..)
+            .next()
+            .filter(|(_, after)| after.first <= tenure.last);
         match before.or(after) {
             None => Ok(()),
             Some((other, found)) => Err(format!(

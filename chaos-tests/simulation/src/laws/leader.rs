@@ -19,7 +19,9 @@ impl OneLeader {
             return Ok(());
         }
         let (machine, by) = (machine + 1, by + 1);
-        Err(format!("in term {term} node {leader} leads by the word of m{machine}, node {known} by that of m{by}"))
+        Err(format!(
+            "in term {term} node {leader} leads by the word of m{machine}, node {known} by that of m{by}"
+        ))
     }
 }
 
@@ -30,7 +32,9 @@ mod tests {
     #[test]
     fn a_second_leader_is_found() {
         let mut leaders = OneLeader::default();
-        assert!(leaders.told(1, 1, 0).is_ok() && leaders.told(1, 1, 1).is_ok() && leaders.told(2, 3, 1).is_ok());
+        assert!(
+            leaders.told(1, 1, 0).is_ok() && leaders.told(1, 1, 1).is_ok() && leaders.told(2, 3, 1).is_ok()
+        );
         assert!(leaders.told(1, 2, 2).is_err());
     }
 }

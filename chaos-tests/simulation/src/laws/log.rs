@@ -47,10 +47,14 @@ impl LogsMatch {
         let (here, there) = (machine + 1, first.3 + 1);
         if (first.0, first.1) != (found.0, found.1) {
             let (mine, theirs) = ((found.0, found.1), (first.0, first.1));
-            return Err(format!("at {index} m{here} has {mine:x?}, m{there} had {theirs:x?}"));
+            return Err(format!(
+                "at {index} m{here} has {mine:x?}, m{there} had {theirs:x?}"
+            ));
         }
         if first.2 != found.2 {
-            return Err(format!("entry {index} came out otherwise on m{here} than on m{there}"));
+            return Err(format!(
+                "entry {index} came out otherwise on m{here} than on m{there}"
+            ));
         }
         Ok((found.1 ^ found.2.rotate_left(1), is_first))
     }

@@ -13,16 +13,21 @@ pub fn check(world: &World, gateway: usize, id: &str, began: Duration) {
     }
     let reach = world.net.reach(gateway);
     let nodes = |machines: &mut dyn Iterator<Item = usize>| {
-        machines.filter_map(|machine| world.machines[machine].node()).collect::<Vec<_>>()
+        machines
+            .filter_map(|machine| world.machines[machine].node())
+            .collect::<Vec<_>>()
     };
     let near = nodes(&mut reach.iter().copied());
     // By whatever voters any reachable node knows of: none of them may be a majority that the gateway lacks.
-    let enough = reach.iter().filter_map(|machine| world.machines[*machine].replica()).any(|replica| {
-        let state = replica.state();
-        let voters = &state.borrow().voters;
-        let here = voters.iter().filter(|voter| near.contains(voter)).count();
-        here * 2 > voters.len()
-    });
+    let enough = reach
+        .iter()
+        .filter_map(|machine| world.machines[*machine].replica())
+        .any(|replica| {
+            let state = replica.state();
+            let voters = &state.borrow().voters;
+            let here = voters.iter().filter(|voter| near.contains(voter)).count();
+            here * 2 > voters.len()
+        });
     if !enough {
         let name = &world.machines[gateway].name;
         let what = format!("{name}, which reaches {near:?} only, confirms {id}");

@@ -26,7 +26,9 @@ impl SingleWriter {
             let owner = self.placed.get(&(fence.kind, fence.partition));
             let by = proposal.origin.map(|origin| origin.node);
             if owner.map(|(epoch, node)| (*epoch, Some(*node))) != Some((fence.epoch, by)) {
-                return Err(format!("entry {index} of node {by:?} under {fence:?} counts, while {owner:?} owns it"));
+                return Err(format!(
+                    "entry {index} of node {by:?} under {fence:?} counts, while {owner:?} owns it"
+                ));
             }
         }
         if let Command::Place { moves, .. } | Command::PlaceBecause { moves, .. } = &proposal.command {

@@ -106,7 +106,10 @@ impl Reads {
 
     /// Whether each session has an order.
     pub fn check(&self) -> Vec<Result<(), String>> {
-        self.sessions.iter().map(|(session, events)| check(*session, events)).collect()
+        self.sessions
+            .iter()
+            .map(|(session, events)| check(*session, events))
+            .collect()
     }
 }
 
@@ -131,7 +134,10 @@ fn check(session: usize, events: &[Event]) -> Result<(), String> {
     if tester.is_consistent() {
         Ok(())
     } else {
-        Err(format!("session {session} has no order of its {} events", events.len()))
+        Err(format!(
+            "session {session} has no order of its {} events",
+            events.len()
+        ))
     }
 }
 
@@ -160,10 +166,25 @@ mod tests {
 
     #[test]
     fn good_histories_pass() {
-        assert!(good(&[("say", 1, &["a"]), ("said", 1, &[]), ("read", 9, &[]), ("saw", 9, &["a"])]));
+        assert!(good(&[
+            ("say", 1, &["a"]),
+            ("said", 1, &[]),
+            ("read", 9, &[]),
+            ("saw", 9, &["a"])
+        ]));
         // Under way, a message may be seen or not; two at once may stand in either order.
-        assert!(good(&[("say", 1, &["a"]), ("read", 9, &[]), ("saw", 9, &[]), ("said", 1, &[])]));
-        assert!(good(&[("say", 1, &["a"]), ("read", 9, &[]), ("saw", 9, &["a"]), ("said", 1, &[])]));
+        assert!(good(&[
+            ("say", 1, &["a"]),
+            ("read", 9, &[]),
+            ("saw", 9, &[]),
+            ("said", 1, &[])
+        ]));
+        assert!(good(&[
+            ("say", 1, &["a"]),
+            ("read", 9, &[]),
+            ("saw", 9, &["a"]),
+            ("said", 1, &[])
+        ]));
         assert!(good(&[
             ("say", 1, &["a"]),
             ("say", 2, &["b"]),
@@ -173,13 +194,35 @@ mod tests {
             ("saw", 9, &["b", "a"]),
         ]));
         // Unknown is not absent: never acknowledged, and there all the same.
-        assert!(good(&[("say", 1, &["a"]), ("read", 9, &[]), ("saw", 9, &[]), ("read", 8, &[]), ("saw", 8, &["a"])]));
+        assert!(good(&[
+            ("say", 1, &["a"]),
+            ("read", 9, &[]),
+            ("saw", 9, &[]),
+            ("read", 8, &[]),
+            ("saw", 8, &["a"])
+        ]));
     }
 
     #[test]
     fn bad_histories_are_found() {
-        assert!(!good(&[("say", 1, &["a"]), ("said", 1, &[]), ("read", 9, &[]), ("saw", 9, &[])]), "stale");
-        assert!(!good(&[("read", 9, &[]), ("saw", 9, &["a"]), ("say", 1, &["a"]), ("said", 1, &[])]), "early");
+        assert!(
+            !good(&[
+                ("say", 1, &["a"]),
+                ("said", 1, &[]),
+                ("read", 9, &[]),
+                ("saw", 9, &[])
+            ]),
+            "stale"
+        );
+        assert!(
+            !good(&[
+                ("read", 9, &[]),
+                ("saw", 9, &["a"]),
+                ("say", 1, &["a"]),
+                ("said", 1, &[])
+            ]),
+            "early"
+        );
         let back = [
             ("say", 1, &["a"][..]),
             ("read", 9, &[]),

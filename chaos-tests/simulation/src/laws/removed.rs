@@ -34,7 +34,9 @@ impl Removed {
     /// Where it should not.
     pub fn acted(&self, node: u64, at: Duration) -> Result<(), String> {
         match self.nodes.get(&node) {
-            Some(since) if at > *since + SILENT_AFTER => Err(format!("node {node} acts at {at:?}, removed at {since:?}")),
+            Some(since) if at > *since + SILENT_AFTER => {
+                Err(format!("node {node} acts at {at:?}, removed at {since:?}"))
+            }
             _ => Ok(()),
         }
     }

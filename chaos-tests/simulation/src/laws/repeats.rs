@@ -18,7 +18,9 @@ impl Repeats {
     /// # Errors
     /// Where a proposal that was tried again came out otherwise.
     pub fn applied(&mut self, index: u64, proposal: &Proposal, outcome: &Outcome) -> Result<bool, String> {
-        let Some(origin) = proposal.origin else { return Ok(true) };
+        let Some(origin) = proposal.origin else {
+            return Ok(true);
+        };
         let key = (origin.node.0, origin.incarnation.0, origin.sequence);
         match self.outcomes.get(&key) {
             None => {
@@ -26,8 +28,12 @@ impl Repeats {
                 Ok(true)
             }
             Some(first) if first == outcome => Ok(false),
-            Some(_) if matches!(outcome, Err(Refusal::AlreadyAnswered | Refusal::StaleIncarnation)) => Ok(false),
-            Some(first) => Err(format!("entry {index}, tried again by {origin:?}, gets {outcome:?} after {first:?}")),
+            Some(_) if matches!(outcome, Err(Refusal::AlreadyAnswered | Refusal::StaleIncarnation)) => {
+                Ok(false)
+            }
+            Some(first) => Err(format!(
+                "entry {index}, tried again by {origin:?}, gets {outcome:?} after {first:?}"
+            )),
         }
     }
 }

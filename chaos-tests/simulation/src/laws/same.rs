@@ -12,11 +12,16 @@ use jarvis_replica::Replica;
 pub fn check<'a>(replicas: impl Iterator<Item = (&'a str, &'a Replica)>) -> Result<(), String> {
     let mut by_index: BTreeMap<u64, (&str, u64)> = BTreeMap::new();
     for (name, replica) in replicas {
-        let view = replica.local().map_err(|error| format!("{name} cannot be read: {error}"))?;
+        let view = replica
+            .local()
+            .map_err(|error| format!("{name} cannot be read: {error}"))?;
         let print = fingerprint(view.query().0).map_err(|error| format!("{name} cannot be read: {error}"))?;
         let (first, expected) = *by_index.entry(view.applied).or_insert((name, print));
         if expected != print {
-            return Err(format!("at {} the tables of {first} and {name} differ", view.applied));
+            return Err(format!(
+                "at {} the tables of {first} and {name} differ",
+                view.applied
+            ));
         }
     }
     Ok(())

@@ -27,7 +27,9 @@ impl Transcripts {
 
     /// An entry of a session.
     pub fn entry(&self, session: &str, seq: u64) -> Option<&Entry> {
-        self.sessions.get(session)?.get(usize::try_from(seq.checked_sub(1)?).ok()?)
+        self.sessions
+            .get(session)?
+            .get(usize::try_from(seq.checked_sub(1)?).ok()?)
     }
 
     /// An entry of the log was applied for the first time.
@@ -39,26 +41,42 @@ impl Transcripts {
             return Ok(());
         };
         let (session, about, reply, text) = match &proposal.command {
-            Command::Say { session, id, text, .. } => (session.to_string(), id.to_string(), false, text.clone()),
-            Command::Answer { session, to, text, .. } => {
+            Command::Say {
+                session, id, text, ..
+            } => (session.to_string(), id.to_string(), false, text.clone()),
+            Command::Answer {
+                session, to, text, ..
+            } => {
                 let session = session.to_string();
-                let about = self.entry(&session, to.0).filter(|entry| !entry.reply).map(|entry| entry.about.clone());
-                let about = about.ok_or_else(|| format!("entry {index} answers {session}/{to}, which was never said"))?;
+                let about = self
+                    .entry(&session, to.0)
+                    .filter(|entry| !entry.reply)
+                    .map(|entry| entry.about.clone());
+                let about = about
+                    .ok_or_else(|| format!("entry {index} answers {session}/{to}, which was never said"))?;
                 (session, about, true, text.clone())
             }
             _ => return Ok(()),
         };
         let entries = self.sessions.entry(session.clone()).or_default();
-        let known = entries.iter().find(|entry| entry.reply == reply && entry.about == about);
+        let known = entries
+            .iter()
+            .find(|entry| entry.reply == reply && entry.about == about);
         let what = if reply { "the reply to" } else { "message" };
         match known {
             // The machine may also have remembered the outcome itself.
             Some(known) if known.seq == seq.0 => Ok(()),
-            Some(known) => Err(format!("{what} {about} of {session} stands at {} and, by entry {index}, at {seq}", known.seq)),
-            None if *repeated => Err(format!("{what} {about} of {session} is said to stand at {seq} already, but does not")),
-            None if seq.0 != entries.len() as u64 + 1 => {
-                Err(format!("entry {index} has seq {seq} in {session}, after {}", entries.len()))
-            }
+            Some(known) => Err(format!(
+                "{what} {about} of {session} stands at {} and, by entry {index}, at {seq}",
+                known.seq
+            )),
+            None if *repeated => Err(format!(
+                "{what} {about} of {session} is said to stand at {seq} already, but does not"
+            )),
+            None if seq.0 != entries.len() as u64 + 1 => Err(format!(
+                "entry {index} has seq {seq} in {session}, after {}",
+                entries.len()
+            )),
             None => {
                 entries.push(Entry {
                     seq: seq.0,
@@ -78,7 +96,10 @@ impl Transcripts {
     pub fn check_answered(&self) -> Result<(), String> {
         for (session, entries) in &self.sessions {
             for said in entries.iter().filter(|entry| !entry.reply) {
-                if !entries.iter().any(|entry| entry.reply && entry.about == said.about) {
+                if !entries
+                    .iter()
+                    .any(|entry| entry.reply && entry.about == said.about)
+                {
                     return Err(format!("{} of {session} has no reply", said.about));
                 }
             }

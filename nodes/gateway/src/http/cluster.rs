@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 
 use super::extract::Caller;
 use super::fitness;
-use super::voters;
 use super::problem::Problem;
+use super::voters;
 use crate::auth::AuthError;
 use crate::backend::ClusterView;
 use crate::shared::Shared;

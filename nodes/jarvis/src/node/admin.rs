@@ -20,9 +20,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::faults::NodeFaults;
 use super::why::History;
 use super::{activity, beacon};
-use super::faults::NodeFaults;
 use crate::token::{JoinToken, MAX_ADDRESSES};
 
 /// How long a decision may take.
@@ -253,12 +253,7 @@ impl Admin for NodeAdmin {
         Ok(json!({"node": row.name, "id": id, "removed": true}))
     }
 
-    async fn beacon(
-        &self,
-        key: &str,
-        order: Value,
-        request: Option<RequestId>,
-    ) -> Result<Value, AdminError> {
+    async fn beacon(&self, key: &str, order: Value, request: Option<RequestId>) -> Result<Value, AdminError> {
         beacon::flash(&self.router, key, order, request).await
     }
 

@@ -41,7 +41,10 @@ impl Announcer {
             if error == said {
                 tracing::debug!(error, "the cluster was not told of this node yet");
             } else {
-                tracing::warn!(error, "the cluster was not told of this node yet; it is tried again");
+                tracing::warn!(
+                    error,
+                    "the cluster was not told of this node yet; it is tried again"
+                );
                 said = error;
             }
             tokio::time::sleep(ANNOUNCE_PAUSE).await;

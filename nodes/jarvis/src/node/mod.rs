@@ -23,25 +23,27 @@ mod join_server;
 mod members;
 pub mod protocol;
 mod responders;
-mod why;
 mod tether;
+mod why;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jarvis_config::{Profile, Settings};
 use jarvis_beacon::{BeaconKind, Lamp};
+use jarvis_config::{Profile, Settings};
 use jarvis_entity::api::{LeaseSettings, Leases};
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
-use jarvis_gateway::{ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
-    TetherKeeper, secret_hash};
+use jarvis_gateway::{
+    ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
+    TetherKeeper, secret_hash,
+};
 use jarvis_host::telemetry::LogControl;
 use jarvis_host::{Clock, Entropy, Faults, FaultyClock, Tasks};
 use jarvis_machine::rows::NodeRole;
 use jarvis_mesh::api::{Member, Mesh};
-use jarvis_mesh::faulty::FaultySocket;
 use jarvis_mesh::control::{AgentNotice, ControlPlane};
+use jarvis_mesh::faulty::FaultySocket;
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
 use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
