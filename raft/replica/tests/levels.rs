@@ -205,13 +205,12 @@ async fn an_upgraded_node_lets_the_level_rise() {
     let row = view.query().0.get(Table::NodeFacts, &keys::node(OLD)).unwrap();
     assert!(row.is_some());
     // From here on the earlier build could not read the log any more.
-    let seen = seen.0.lock().unwrap();
+    let seen = seen.0.lock().unwrap().clone();
     let unknown = seen
         .iter()
         .filter(|bytes| previous::decode::<previous::Proposal>(bytes).is_err());
     assert_eq!(unknown.count(), 2, "of {} after {of_level_1}", seen.len());
     assert!(seen.iter().all(|bytes| Proposal::decode(bytes).is_ok()));
-    drop(seen);
     cluster.stop().await;
 }
 

@@ -245,17 +245,17 @@ impl Node {
         let upper = tasks.child();
         let ca_sha256 = jarvis_mesh::identity::fingerprint_of(deps.identity.ca());
         let ca = deps.ca.map(Arc::new);
-        let mesh = start_mesh(
-            &config,
-            &deps.identity,
-            deps.udp,
-            deps.quic,
-            &deps.clock,
-            &deps.entropy,
-            &faults,
-            &tasks,
-        )
-        .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        let mesh_tasks = tasks.child();
+        let mesh_deps = MeshDeps {
+            identity: deps.identity.clone(),
+            socket: FaultySocket::new(deps.udp, faults.clone(), Arc::clone(&deps.entropy), &mesh_tasks),
+            runtime: deps.quic,
+            clock: Arc::clone(&deps.clock),
+            entropy: Arc::clone(&deps.entropy),
+            tasks: mesh_tasks,
+        };
+        let mesh =
+            start_mesh(&config, mesh_deps).map_err(|error| Failure::from_error(what.clone(), &error))?;
         renewals(
             &mesh,
             &config,
@@ -441,36 +441,19 @@ impl Node {
     }
 }
 
-fn start_mesh(
-    config: &NodeConfig,
-    identity: &NodeIdentity,
-    socket: Arc<dyn quinn::AsyncUdpSocket>,
-    runtime: Arc<dyn quinn::Runtime>,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    faults: &Faults,
-    tasks: &Tasks,
-) -> Result<Mesh, jarvis_mesh::mesh::MeshError> {
+fn start_mesh(config: &NodeConfig, deps: MeshDeps) -> Result<Mesh, jarvis_mesh::mesh::MeshError> {
     let timers = match config.settings.mesh.profile {
         Profile::Lan => MeshTimers::lan(),
         Profile::Wifi => MeshTimers::wifi(),
         Profile::SlowDisk => MeshTimers::slow_disk(),
     };
-    let tasks = tasks.child();
     let mesh = Mesh::start(
         MeshConfig {
             cluster: config.cluster,
             node: config.node,
             timers,
         },
-        MeshDeps {
-            identity: identity.clone(),
-            socket: FaultySocket::new(socket, faults.clone(), Arc::clone(entropy), &tasks),
-            runtime,
-            clock: Arc::clone(clock),
-            entropy: Arc::clone(entropy),
-            tasks,
-        },
+        deps,
     )?;
     let known = config.known_peers.iter();
     let known = known.map(|p| Member {
