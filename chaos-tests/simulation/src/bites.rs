@@ -30,7 +30,7 @@ pub const ALL: [Named; 11] = [
         name: "append-not-synced",
         what: "entries count before they are synced",
         bite: Bite::AppendNotSynced,
-        found_by: 3,
+        found_by: 6,
         law: "logs match",
     },
     Named {
