@@ -81,7 +81,11 @@ pub(crate) fn start(
                 while let Some(first) = jobs.recv().await {
                     let batch = Batch::gather(first, &mut jobs);
                     let began = Instant::now();
-                    let takes = sync_takes + memory.begin(&batch.writes);
+                    // What will be refused is on its way to no disk.
+                    let takes = match failed {
+                        None => sync_takes + memory.begin(&batch.writes),
+                        Some(_) => Duration::ZERO,
+                    };
                     if !takes.is_zero() {
                         tokio::time::sleep(takes).await;
                     }
