@@ -42,6 +42,8 @@ pub(super) struct NodeAdmin {
     pub(super) router: Router,
     /// For questions to other nodes.
     pub(super) mesh: Mesh,
+    /// Where it is met now, which the tables may not know yet.
+    pub(super) mesh_address: String,
     /// Which cluster.
     pub(super) cluster: ClusterId,
     /// SHA-256 of the CA's certificate.
@@ -172,7 +174,14 @@ impl Admin for NodeAdmin {
         nodes.sort_by_key(|(id, row)| (*id != own, !row.healthy, *id));
         let holders = nodes.iter().filter(|(_, row)| row.role != NodeRole::Worker);
         let addresses: Vec<String> = holders
-            .map(|(_, row)| row.mesh_address.clone())
+            .map(|(id, row)| {
+                // The tables may not have heard yet where it is met since its last start.
+                if *id == own {
+                    self.mesh_address.clone()
+                } else {
+                    row.mesh_address.clone()
+                }
+            })
             .take(MAX_ADDRESSES)
             .collect();
         let token = JoinToken {

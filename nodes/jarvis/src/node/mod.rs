@@ -348,6 +348,7 @@ impl Node {
         let admin = NodeAdmin {
             replica: replica.clone(),
             router,
+            mesh_address: config.mesh_address.clone(),
             mesh: mesh.clone(),
             cluster: config.cluster,
             ca_sha256,
