@@ -101,12 +101,7 @@ impl<'a> Reader<'a> {
         least: Duration,
         most: Duration,
     ) -> Option<Duration> {
-        let expected = format!(
-            "a duration from \"{}\" to \"{}\"",
-            format_duration(least),
-            format_duration(most)
-        );
-        self.take(key, &expected, |raw| {
+        self.take(key, &duration_between(least, most), |raw| {
             parse_duration(text(raw)?).filter(|d| (least..=most).contains(d))
         })
     }
@@ -118,11 +113,7 @@ impl<'a> Reader<'a> {
         least: Duration,
         most: Duration,
     ) -> Option<Duration> {
-        let expected = format!(
-            "a duration from \"{}\" to \"{}\", or \"0s\" for never",
-            format_duration(least),
-            format_duration(most)
-        );
+        let expected = format!("{}, or \"0s\" for never", duration_between(least, most));
         self.take(key, &expected, |raw| {
             let duration = match raw {
                 Raw::Integer(0) => Duration::ZERO,
@@ -241,4 +232,13 @@ fn describe(raw: &Raw) -> String {
         }
         Raw::Other(kind) => (*kind).to_owned(),
     }
+}
+
+/// What is expected of a duration within bounds.
+fn duration_between(least: Duration, most: Duration) -> String {
+    format!(
+        "a duration from \"{}\" to \"{}\"",
+        format_duration(least),
+        format_duration(most)
+    )
 }

@@ -10,14 +10,15 @@ use bytes::Bytes;
 use jarvis_entity::api::{AskError, Cx, Entity, EntityError, EntityKind, EntityLimits, Inbound, Router};
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_host::{SystemClock, Tasks};
-use jarvis_machine::command::{Command, Fence, NewNode};
-use jarvis_machine::reply::{Refusal, Reply};
-use jarvis_machine::rows::{Cause, NodeIntent, NodeNews, NodeRole};
+use jarvis_machine::command::{Command, Fence};
+use jarvis_machine::reply::Refusal;
+use jarvis_machine::rows::{Cause, NodeIntent, NodeNews};
 use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::TestBed;
 use jarvis_replica::api::{ProposeError, ProposeOptions, ReadError, Replica, View};
 use jarvis_replica::config::{MemoryDisk, ReplicaConfig, ReplicaDeps, StoreChoice};
-use jarvis_types::{ClusterId, EntityId, Epoch, KindId, NodeId, PartitionIndex, SessionId, UserId};
+use jarvis_replica::testing::start_member;
+use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, SessionId, UserId};
 use tokio::time::{Instant, sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,6 +34,7 @@ const SLOW: Duration = Duration::from_millis(400);
 struct Events {
     starts: AtomicU32,
     standbys: AtomicU32,
+    hangs: AtomicU32,
     unfinished: std::sync::Mutex<Vec<String>>,
 }
 
@@ -95,6 +97,7 @@ impl Entity for Echo {
             b"panic" => panic!("told to panic"),
             b"refuse" => message.answer.refuse("no"),
             b"hang" => {
+                self.events.hangs.fetch_add(1, Ordering::SeqCst);
                 sleep(Duration::from_secs(3_600)).await;
             }
             b"count" => {
@@ -181,35 +184,6 @@ impl Cluster {
 
     async fn add(&mut self, mesh: Mesh) {
         let node = mesh.node();
-        let name = format!("node-{node}").parse().expect("a name");
-        let new = NewNode {
-            name,
-            role: NodeRole::Voter,
-            mesh_address: String::new(),
-            http_url: String::new(),
-            version: "0".into(),
-            level: 1,
-        };
-        if let Some(first) = self.nodes.values().next() {
-            let secret = [node.0 as u8; 32];
-            let invite = Command::CreateInvite {
-                secret,
-                role: NodeRole::Voter,
-                expires_at_ms: u64::MAX,
-            };
-            first.replica.propose(invite, options()).await.expect("invites");
-            let joined = first
-                .replica
-                .propose(
-                    Command::ConsumeInvite {
-                        secret,
-                        node: new.clone(),
-                    },
-                    options(),
-                )
-                .await;
-            assert_eq!(joined, Ok(Reply::Joined { node }));
-        }
         let tasks = Tasks::new();
         let config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
         let deps = ReplicaDeps {
@@ -218,23 +192,8 @@ impl Cluster {
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
         };
-        let replica = Replica::start(config, deps).await.expect("a replica starts");
-        if self.nodes.is_empty() {
-            let command = Command::Initialise {
-                cluster: ClusterId(7),
-                node: new,
-                admin: "admin".into(),
-            };
-            replica.bootstrap(command, options()).await.expect("bootstraps");
-        }
-        let announce = Command::AnnounceNode {
-            node,
-            mesh_address: "m".into(),
-            http_url: "h".into(),
-            version: "0".into(),
-            level: 1,
-        };
-        replica.propose(announce, options()).await.expect("announces");
+        let first = self.nodes.values().next().map(|first| &first.replica);
+        let replica = start_member(config, deps, first, 1).await.expect("a member");
         let controller = ControllerSettings {
             balance_after_return: Duration::from_millis(200),
             balance_step_every: Duration::from_millis(50),
@@ -528,6 +487,11 @@ async fn a_full_mailbox_says_so_at_once() {
         }
     };
     let hanging = cluster.node(1).tasks.spawn(hang);
+    let started = Instant::now();
+    while cluster.events.hangs.load(Ordering::SeqCst) == 0 {
+        assert!(started.elapsed() < PATIENCE, "it never hangs");
+        sleep(Duration::from_millis(5)).await;
+    }
     let started = Instant::now();
     let waiting = (0..8).map(|_| router.ask(&id, None, Bytes::from("who"), Duration::from_millis(500)));
     let answers = futures_util::future::join_all(waiting).await;

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use jarvis_entity::runtime::{EntityDeps, EntityRuntime};
 use jarvis_host::{SystemClock, Tasks};
-use jarvis_machine::command::{Command, NewNode};
-use jarvis_machine::reply::Reply;
-use jarvis_machine::rows::NodeRole;
 use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::{TestBed, tethered};
 use jarvis_mesh::transport::MeshTimers;
-use jarvis_replica::api::{ProposeOptions, Replica, ReplicaState};
+use jarvis_replica::api::{Replica, ReplicaState};
 use jarvis_replica::config::{MemoryDisk, RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
-use jarvis_types::{ClusterId, NodeId};
+use jarvis_replica::testing::start_member;
+use jarvis_types::NodeId;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -27,45 +25,9 @@ struct Node {
     tasks: Tasks,
 }
 
-fn options() -> ProposeOptions {
-    ProposeOptions {
-        fence: None,
-        request: None,
-        deadline: PATIENCE,
-    }
-}
-
-fn new_node(node: NodeId) -> NewNode {
-    NewNode {
-        name: format!("node-{node}").parse().expect("a name"),
-        role: NodeRole::Voter,
-        mesh_address: String::new(),
-        http_url: String::new(),
-        version: "0".into(),
-        level: 1,
-    }
-}
-
 /// Starts a node on `mesh` as the first of a cluster, or as one that `first` lets in.
 async fn start(mesh: Mesh, first: Option<&Replica>) -> Node {
     let (node, tasks) = (mesh.node(), Tasks::new());
-    if let Some(first) = first {
-        let secret = [node.0 as u8; 32];
-        let invite = Command::CreateInvite {
-            secret,
-            role: NodeRole::Voter,
-            expires_at_ms: u64::MAX,
-        };
-        first.propose(invite, options()).await.expect("invites");
-        let consume = Command::ConsumeInvite {
-            secret,
-            node: new_node(node),
-        };
-        assert_eq!(
-            first.propose(consume, options()).await,
-            Ok(Reply::Joined { node })
-        );
-    }
     let mut config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
     config.timers = RaftTimers {
         heartbeat: Duration::from_millis(50),
@@ -78,23 +40,7 @@ async fn start(mesh: Mesh, first: Option<&Replica>) -> Node {
         clock: Arc::new(SystemClock),
         tasks: tasks.clone(),
     };
-    let replica = Replica::start(config, deps).await.expect("a replica starts");
-    if first.is_none() {
-        let command = Command::Initialise {
-            cluster: ClusterId(7),
-            node: new_node(node),
-            admin: "admin".into(),
-        };
-        replica.bootstrap(command, options()).await.expect("bootstraps");
-    }
-    let announce = Command::AnnounceNode {
-        node,
-        mesh_address: "m".into(),
-        http_url: "h".into(),
-        version: "0".into(),
-        level: 1,
-    };
-    replica.propose(announce, options()).await.expect("announces");
+    let replica = start_member(config, deps, first, 1).await.expect("a member");
     let deps = EntityDeps {
         mesh: mesh.clone(),
         replica: replica.clone(),

@@ -1,5 +1,7 @@
 //! A network in memory, for tests with many replicas in one process: nodes can be cut off and come back.
 
+mod member;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use jarvis_mesh::api::{Answer, Call, CallError, Handler, Lane, Service};
 use jarvis_types::NodeId;
 use tokio::sync::{oneshot, watch};
 
+pub use self::member::start_member;
 use crate::replica::lock;
 use crate::transport::{Pipe, PipeHandler, Transport};
 

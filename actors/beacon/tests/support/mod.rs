@@ -10,15 +10,15 @@ use jarvis_beacon::{Acted, BeaconKind, Beacons, Flash, Order, Recorder, UdpLamp,
 use jarvis_entity::api::{LeaseSettings, Router};
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_host::{Clock, SystemClock, Tasks};
-use jarvis_machine::command::{Command, NewNode};
-use jarvis_machine::reply::Reply;
-use jarvis_machine::rows::{NodeIntent, NodeRole};
+use jarvis_machine::command::Command;
+use jarvis_machine::rows::NodeIntent;
 use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::TestBed;
 use jarvis_replica::api::{ProposeOptions, Replica};
 use jarvis_replica::config::{MemoryDisk, ReplicaConfig, ReplicaDeps, StoreChoice};
+use jarvis_replica::testing::start_member;
 use jarvis_types::limits::BEACON_PARTITIONS;
-use jarvis_types::{ClusterId, EntityId, KindId, NodeId};
+use jarvis_types::{EntityId, KindId, NodeId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -89,29 +89,6 @@ impl Cluster {
 
     async fn add(&mut self, mesh: Mesh) {
         let node = mesh.node();
-        let new = NewNode {
-            name: format!("node-{node}").parse().expect("a name"),
-            role: NodeRole::Voter,
-            mesh_address: String::new(),
-            http_url: String::new(),
-            version: "0".into(),
-            level: jarvis_machine::LEVEL,
-        };
-        if let Some(first) = self.nodes.values().next() {
-            let secret = [node.0 as u8; 32];
-            let invite = Command::CreateInvite {
-                secret,
-                role: NodeRole::Voter,
-                expires_at_ms: u64::MAX,
-            };
-            first.replica.propose(invite, options()).await.expect("invites");
-            let join = Command::ConsumeInvite {
-                secret,
-                node: new.clone(),
-            };
-            let joined = first.replica.propose(join, options()).await;
-            assert_eq!(joined, Ok(Reply::Joined { node }));
-        }
         let tasks = Tasks::new();
         let clock = Arc::new(SetClock::default());
         let config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
@@ -121,23 +98,10 @@ impl Cluster {
             faults: jarvis_host::Faults::new(),
             tasks: tasks.clone(),
         };
-        let replica = Replica::start(config, deps).await.expect("a replica starts");
-        if self.nodes.is_empty() {
-            let command = Command::Initialise {
-                cluster: ClusterId(7),
-                node: new,
-                admin: "admin".into(),
-            };
-            replica.bootstrap(command, options()).await.expect("bootstraps");
-        }
-        let announce = Command::AnnounceNode {
-            node,
-            mesh_address: "m".into(),
-            http_url: "h".into(),
-            version: "0".into(),
-            level: jarvis_machine::LEVEL,
-        };
-        replica.propose(announce, options()).await.expect("announces");
+        let first = self.nodes.values().next().map(|first| &first.replica);
+        let replica = start_member(config, deps, first, jarvis_machine::LEVEL)
+            .await
+            .expect("a member");
         let deps = EntityDeps {
             mesh: mesh.clone(),
             replica: replica.clone(),
