@@ -21,8 +21,8 @@ use crate::types::{LogId, RPC_VERSION, Raft, TypeConfig};
 /// Between two looks at whether the majority still answers the leader, as a part of its lease.
 const LOOKS_A_LEASE: u32 = 4;
 
-/// A leader that did not hand over in this time is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a leader elsewhere may take to answer that it was asked to hand over.
+const ASK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// At most this often are changes told that are only of indexes: under load they come with every entry.
 const INDEX_CHANGES_APART: Duration = Duration::from_millis(5);
@@ -210,6 +210,9 @@ pub(crate) async fn transfer(
 ) -> Result<(), tokio::time::error::Elapsed> {
     let mut leader = replica.leader.clone();
     let from = *leader.borrow();
+    // So long a successor waits for the last entries to reach its disk; where they came too late it does nothing, and the
+    // leader, which proposes nothing from the moment it was asked, has to be asked again.
+    let ask_again = Duration::from_millis(replica.raft.config().election_timeout_min);
     let done = move |now: &Option<NodeId>| match to {
         Some(_) => *now == to,
         None => now.is_some() && *now != from,
@@ -219,8 +222,7 @@ pub(crate) async fn transfer(
             if let Err(error) = ask_to_hand_over(replica, to).await {
                 tracing::debug!(%error, "leadership is not handed over yet");
             }
-            // The successor may have been behind: asked again until it stands.
-            let _ = tokio::time::timeout(ASK_AGAIN, leader.wait_for(|now| done(now))).await;
+            let _ = tokio::time::timeout(ask_again, leader.wait_for(|now| done(now))).await;
         }
     })
     .await
@@ -237,7 +239,7 @@ async fn ask_to_hand_over(replica: &ReplicaInner, to: Option<NodeId>) -> Result<
             let call =
                 replica
                     .transport
-                    .call(leader, Lane::Raft, services::HAND_OVER, order, body, ASK_AGAIN);
+                    .call(leader, Lane::Raft, services::HAND_OVER, order, body, ASK_PATIENCE);
             call.await.map(drop).map_err(|e| e.to_string())
         }
     }

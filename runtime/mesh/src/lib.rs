@@ -20,6 +20,7 @@ pub mod api;
 mod close;
 pub mod control;
 mod dial;
+mod doors;
 pub mod faulty;
 mod frame;
 pub mod identity;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Call, CallError, Handler, JoinHandler, Mesh, Peer, Service, StreamHandler};
 use crate::close::CloseCode;
+use crate::doors::Doors;
 use crate::identity::{ClusterCa, IdentityError, NodeIdentity};
 use crate::link::Link;
 use crate::members::Peers;
@@ -99,6 +100,8 @@ pub struct MeshInner {
     pub(crate) handshakes: AtomicUsize,
     /// Whether ports of silent peers are tried.
     pub(crate) probes: AtomicBool,
+    /// Where peers' machines take TCP connections.
+    pub(crate) doors: Doors,
     /// Set off when the peers have been told that this node stops.
     pub(crate) farewell: CancellationToken,
 }
@@ -162,6 +165,7 @@ impl MeshInner {
             watch: watch::Sender::new(Arc::default()),
             handshakes: AtomicUsize::new(0),
             probes: AtomicBool::new(false),
+            doors: Doors::default(),
             farewell: CancellationToken::new(),
         });
         let accepting = Arc::clone(&inner);

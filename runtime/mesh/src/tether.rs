@@ -276,10 +276,11 @@ impl Tethers {
             };
             let life = link.peer_life;
             match tie(&link).await {
-                Ok(stream) => {
+                Ok((stream, port)) => {
                     tracing::debug!(peer = %node, "tethered");
                     last_error.clear();
                     let since = Instant::now();
+                    mesh.doors.learn(node, life, port);
                     if matches!(self.hold(node, life, stream, Some(again)).await, End::Broken) {
                         self.suspect(node, life).await;
                     }
@@ -348,11 +349,30 @@ impl Tethers {
             () = self.life_over(node, life) => End::Over,
             () = woken => End::Again,
         };
+        if self.inner.held.borrow().get(&node) == Some(&1) {
+            // What cuts this connection may cut others.
+            self.inner.mesh.doors.forget(node, life);
+        }
         if self.inner.mesh.tasks.token().is_cancelled() {
             // The peers shall hear by QUIC that this node goes in order, before they see the tether's end.
             self.inner.mesh.farewell.cancelled().await;
         }
         end
+    }
+
+    /// Learns where the peer takes connections, for who takes tethers does not know; ends never.
+    async fn find_door(&self, peer: NodeId, life: u64) -> End {
+        if let Ok(link) = self.inner.mesh.link(peer)
+            && link.peer_life == life
+        {
+            match ask_offer(&link).await {
+                Ok(offer) => self.inner.mesh.doors.learn(peer, life, offer.port),
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "the peer does not say where it takes connections")
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     /// Completes when the connection to that life of `node` is gone.
@@ -405,7 +425,11 @@ impl Claim {
         tasks.spawn(async move {
             let held = async {
                 let number = tethers.number(peer);
-                if matches!(tethers.hold(peer, life, io, None).await, End::Broken) {
+                let end = tokio::select! {
+                    end = tethers.hold(peer, life, io, None) => end,
+                    end = tethers.find_door(peer, life) => end,
+                };
+                if matches!(end, End::Broken) {
                     tethers.suspect(peer, life).await;
                     tethers.ask_again(peer, number).await;
                 }
@@ -482,20 +506,24 @@ async fn ask(link: &Link, patience: Duration) -> Verdict {
     }
 }
 
-/// Makes a tether.
-async fn tie(link: &Link) -> Result<TcpStream, TieError> {
+/// Makes a tether, and says to which port.
+async fn tie(link: &Link) -> Result<(TcpStream, u16), TieError> {
+    let offer = ask_offer(link).await?;
+    let mut address = link.connection.remote_address();
+    address.set_port(offer.port);
+    match tokio::time::timeout(TIE_TIMEOUT, show(address, &offer.secret)).await {
+        Ok(shown) => Ok((shown?, offer.port)),
+        Err(_) => Err(TieError::Timeout { address }),
+    }
+}
+
+async fn ask_offer(link: &Link) -> Result<Offer, TieError> {
     let asked = link.call(Lane::Control, OFFER_SERVICE, 0, Bytes::new(), TIE_TIMEOUT);
     let offer = asked
         .await
         .map_err(|_| TieError::Replaced)?
         .map_err(TieError::NotOffered)?;
-    let offer: Offer = codec::decode(VERSION, &offer).map_err(TieError::Malformed)?;
-    let mut address = link.connection.remote_address();
-    address.set_port(offer.port);
-    match tokio::time::timeout(TIE_TIMEOUT, show(address, &offer.secret)).await {
-        Ok(shown) => shown,
-        Err(_) => Err(TieError::Timeout { address }),
-    }
+    codec::decode(VERSION, &offer).map_err(TieError::Malformed)
 }
 
 /// Shows the secret at `address`.

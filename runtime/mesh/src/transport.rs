@@ -35,6 +35,9 @@ pub struct MeshTimers {
     pub keep_alive: Duration,
     /// A connection on which nothing was heard for this long, while this node was looking, is lost.
     pub idle_timeout: Duration,
+    /// The same where the peer's machine, which took a TCP connection before, takes none any longer: it is not only the
+    /// process that stands still.
+    pub vanish_timeout: Duration,
     /// How long a peer whose tether broke has to answer before its process counts as ended.
     pub probe_patience: Duration,
     /// What a round trip is taken to be before it was measured; the first retry of a handshake comes after thrice this.
@@ -50,7 +53,9 @@ impl MeshTimers {
     pub fn lan() -> Self {
         Self {
             keep_alive: Duration::from_millis(200),
-            idle_timeout: Duration::from_millis(550),
+            // Half a lease for which a process may stand still, and the turn to speak that it missed before.
+            idle_timeout: Duration::from_millis(600),
+            vanish_timeout: Duration::from_millis(450),
             probe_patience: Duration::from_millis(40),
             initial_rtt: Duration::from_millis(30),
             redial_min: Duration::from_millis(50),
@@ -63,6 +68,7 @@ impl MeshTimers {
         Self {
             keep_alive: Duration::from_millis(400),
             idle_timeout: Duration::from_millis(2_000),
+            vanish_timeout: Duration::from_millis(1_500),
             probe_patience: Duration::from_millis(150),
             initial_rtt: Duration::from_millis(80),
             ..Self::lan()
@@ -74,6 +80,7 @@ impl MeshTimers {
         Self {
             keep_alive: Duration::from_millis(500),
             idle_timeout: Duration::from_millis(3_000),
+            vanish_timeout: Duration::from_millis(2_000),
             probe_patience: Duration::from_millis(150),
             ..Self::lan()
         }
