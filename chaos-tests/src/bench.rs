@@ -167,8 +167,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// What the kernel says of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// Resident memory.
+    /// Resident memory, the program's own code included.
     pub resident_bytes: u64,
+    /// What of it is the process's own: neither code nor files.
+    pub own_bytes: u64,
+    /// The most that was resident at a time.
+    pub peak_bytes: u64,
     /// User and system time.
     pub cpu_ticks: u64,
     /// Sent to the device.
@@ -204,6 +208,8 @@ impl Usage {
             .collect();
         Ok(Self {
             resident_bytes: field(&status, "VmRSS:").context("VmRSS")? * 1024,
+            own_bytes: field(&status, "RssAnon:").context("RssAnon")? * 1024,
+            peak_bytes: field(&status, "VmHWM:").context("VmHWM")? * 1024,
             cpu_ticks: times.iter().sum(),
             written_bytes: field(&io, "write_bytes:").context("write_bytes")?,
         })

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use jarvis_chaos::bench_calls;
 use jarvis_chaos::cluster::{Options, find_jarvis};
 use jarvis_chaos::measure::failover::{self, Victim};
-use jarvis_chaos::measure::{Tool, benches, drills, netsplit, rolling, stress};
+use jarvis_chaos::measure::{Tool, benches, drills, memory, netsplit, rolling, stress};
 use jarvis_chaos::net::{INTERRUPTED, Way, enter, interrupted};
 
 /// Benchmarks and faults against clusters of real processes of its own.
@@ -67,6 +67,18 @@ enum What {
         /// Talking ones, over all nodes.
         #[arg(long, default_value_t = 3_000)]
         talking: usize,
+    },
+    /// Memory of two nodes and their witness: idle, under load, and after it.
+    Memory {
+        /// Messages said and answered.
+        #[arg(long, default_value_t = 30_000)]
+        exchanges: u64,
+        /// Clients, each of which says the next when it has its answer.
+        #[arg(long, default_value_t = 32)]
+        clients: usize,
+        /// Looks at the memory meanwhile.
+        #[arg(long, default_value_t = 5)]
+        looks: u64,
     },
     /// Gaps when owner, leader and gateway are killed under load.
     Drills {
@@ -227,6 +239,19 @@ async fn measure(tool: &Tool, what: What) -> Result<()> {
         What::Calls { seconds } => benches::calls(tool, Duration::from_secs(seconds)).await,
         What::Idle { seconds } => benches::idle(tool, Duration::from_secs(seconds)).await,
         What::Sockets { idle, talking } => benches::sockets(tool, idle, talking).await,
+        What::Memory {
+            exchanges,
+            clients,
+            looks,
+        } => {
+            let plan = memory::Plan {
+                exchanges,
+                clients,
+                looks,
+                calm: true,
+            };
+            memory::run(tool, &plan).await.map(drop)
+        }
         What::Drills { rounds } => drills::drills(tool, rounds).await,
         What::Storm {
             sessions,

@@ -7,6 +7,7 @@ mod machines;
 mod process;
 mod shape;
 mod up;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use self::process::{Stopped, signal};
 use self::process::{free_ports, wait_gone};
 pub use self::shape::Shape;
 use self::up::{Up, UpFile};
+pub use self::witness::Witness;
 use crate::net::Weather;
 
 /// Longest wait for a cluster to start or stop: a debug build on a loaded machine is slow.

@@ -2,6 +2,7 @@
 pub mod benches;
 pub mod drills;
 pub mod failover;
+pub mod memory;
 pub mod netsplit;
 pub mod rolling;
 mod slow_disk;
