@@ -21,8 +21,10 @@ use jarvis_machine::query::Query;
 use jarvis_machine::rows::{Cause, NodeIntent, NodeNews, NodeRow};
 use jarvis_machine::storage::StoreError;
 use jarvis_mesh::api::Mesh;
-use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
+use jarvis_replica::api::{Applied, ProposeError, ProposeOptions, Replica};
 use jarvis_types::{Epoch, NodeId};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use self::noted::Noted;
@@ -132,10 +134,15 @@ impl Controller {
     pub(crate) async fn run(mut self) {
         let mut peers = self.mesh.peers();
         let mut state = self.replica.state();
-        let mut changes = self.replica.changes();
+        let mut changes = None;
         loop {
             self.sight.look(&peers.borrow_and_update());
             let leads = state.borrow_and_update().leads;
+            // Whatever is not read is kept for who may still read it: thousands of changes. Only who leads listens.
+            changes = match changes {
+                Some(changes) if leads => Some(changes),
+                _ => leads.then(|| self.replica.changes()),
+            };
             if leads && let Err(error) = self.act().await {
                 tracing::warn!(%error, "placement could not be looked after");
             }
@@ -147,12 +154,7 @@ impl Controller {
             tokio::select! {
                 changed = peers.changed() => if changed.is_err() { return },
                 changed = state.changed() => if changed.is_err() { return },
-                change = changes.recv(), if leads => {
-                    if matches!(change, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
-                        return;
-                    }
-                    while changes.try_recv().is_ok() {}
-                }
+                open = next_change(&mut changes) => if !open { return },
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -193,7 +195,14 @@ impl Controller {
 
     /// Has one step decided, and what came of it kept.
     async fn carry_out(&mut self, step: Step) -> Result<(), ControlError> {
-        self.make_ready(&step.command).await?;
+        let mut peers = self.mesh.peers();
+        let lost = peers.wait_for(|peers| self.sight.misses_any(peers));
+        tokio::select! {
+            biased;
+            ready = self.make_ready(&step.command) => ready?,
+            // Who has just gone comes first, and may be the very node that was to take over: another plan is due.
+            _ = lost => return Ok(()),
+        }
         self.propose(step.command).await?;
         step.noted.note();
         if step.is_part {
@@ -472,6 +481,18 @@ enum ControlError {
     Read(#[from] jarvis_replica::api::ReadError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Waits for a change and passes over what came with it; for ever where nobody listens. False: no more will come.
+async fn next_change(changes: &mut Option<broadcast::Receiver<Applied>>) -> bool {
+    let Some(changes) = changes else {
+        return std::future::pending().await;
+    };
+    if matches!(changes.recv().await, Err(RecvError::Closed)) {
+        return false;
+    }
+    while changes.try_recv().is_ok() {}
+    true
 }
 
 /// Draining nodes that own nothing any more.
