@@ -31,6 +31,10 @@ const MAX_LATE: usize = 8_192;
 /// Batches that are thrown away in one turn before others get theirs.
 const MAX_DROPPED_BATCHES: usize = 32;
 
+/// Pieces of up to 64 datagrams that are taken from the kernel at a time. QUIC has room for 32 of 94 kB each, and memory that
+/// was once written to stays resident: 3 MB of a node that had one busy moment.
+const MAX_PIECES: usize = 4;
+
 /// A socket with faults.
 pub struct FaultySocket {
     socket: Arc<dyn AsyncUdpSocket>,
@@ -196,6 +200,8 @@ impl AsyncUdpSocket for FaultySocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let pieces = bufs.len().min(MAX_PIECES);
+        let bufs = &mut bufs[..pieces];
         for _ in 0..MAX_DROPPED_BATCHES {
             let count = match self.socket.poll_recv(cx, bufs, meta) {
                 Poll::Ready(Ok(count)) if count > 0 && self.faults.any() => count,
