@@ -71,6 +71,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = node_config(&file, &settings, address, StoreChoice::Redb(data.clone()));
     let saved = store.clone();
     let meter = DiskMeter::default();
+    let metrics_upkeep = telemetry::keep_metrics_small(metrics.clone());
     let faults = Faults::new();
     let deps = NodeDeps {
         clock: Arc::new(SystemClock),
@@ -94,6 +95,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     };
     let node = Box::pin(Node::run(config, deps)).await?;
     node.background().spawn_until_cancelled(meter.run());
+    node.background().spawn_until_cancelled(metrics_upkeep);
     keeper.note_log().map_err(|why| Failure::new(what, why))?;
     locked
         .note_address(&local_url(address))
