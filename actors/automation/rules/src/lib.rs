@@ -12,3 +12,6 @@
 
 pub mod facts;
 pub mod model;
+pub mod load;
+pub mod template;
+mod yaml;

@@ -33,6 +33,8 @@ pub struct Automation {
     pub alias: String,
     /// `description`.
     pub description: String,
+    /// The name of the file that it stands in.
+    pub file: String,
     /// Where it begins.
     pub position: Position,
     /// What happens when it is triggered while it runs.

@@ -1,0 +1,1 @@
+//! Bounded reading of YAML: a tree with line and column at every node.
