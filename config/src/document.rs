@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::problem::{Origin, Problem};
 
 /// Sections that stand once.
-pub(crate) const SECTIONS: [&str; 6] = ["node", "mesh", "raft", "limits", "log", "session"];
+pub(crate) const SECTIONS: [&str; 7] = ["node", "mesh", "raft", "limits", "log", "session", "mqtt"];
 /// Sections that may be repeated, `[[responder]]`.
 pub(crate) const LISTS: [&str; 1] = ["responder"];
 /// Most entries of a repeated section: more would be a mistake.

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! - [`Settings`]: what there is to set, with the defaults.
+//! - [`MqttSettings`]: the section of the home's broker, and what its address says.
 //! - [`load`]: where settings come from; [`check_file`]: whether a file would do.
 //! - [`Problem`], [`ConfigError`]: what is wrong with them, and where.
 //! - `document`, `reader`, `value`: how text becomes settings.
 //! - `reference`: what it names outside of itself.
 mod document;
 mod load;
+mod mqtt;
 mod problem;
 mod reader;
 mod reference;
@@ -20,6 +22,7 @@ mod settings;
 mod value;
 
 pub use load::{Checked, Loaded, Lookup, check_file, check_text, load};
+pub use mqtt::{MqttAddress, MqttSettings};
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{
     LimitSettings, LogFormat, LogSettings, MeshSettings, NodeSettings, Profile, RaftSettings, ResponderKind,

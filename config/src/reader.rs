@@ -54,6 +54,20 @@ impl<'a> Reader<'a> {
         value
     }
 
+    /// Takes a key whose value may be secret: what `parse` says is wrong is told without it.
+    pub(crate) fn take_unshown<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        self.asked.push(key);
+        let Item { raw, origin } = self.section.items.remove(key)?;
+        let key = format!("{}.{key}", self.name);
+        parse(&raw)
+            .map_err(|what| self.problems.push(Problem { origin, key, what }))
+            .ok()
+    }
+
     pub(crate) fn text(&mut self, key: &'static str, expected: &str) -> Option<String> {
         self.text_that(key, expected, |text| !text.trim().is_empty())
     }

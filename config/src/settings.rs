@@ -10,15 +10,16 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::document::{Document, LISTS, SECTIONS};
+use crate::mqtt::MqttSettings;
 use crate::problem::Problem;
 use crate::reader::{Reader, unknown};
 use crate::reference::{Reference, Target};
 use crate::value::{Secret, serialize_duration};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// The one port, TCP for people and programs and UDP for the mesh.
 pub(crate) const DEFAULT_PORT: u16 = 8007;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Conversations.
     pub session: SessionSettings,
+    /// The home's MQTT broker.
+    pub mqtt: MqttSettings,
     /// Language models that answer, the preferred one first. None: only what is built in answers.
     #[serde(rename = "responder", skip_serializing_if = "Vec::is_empty")]
     pub responders: Vec<ResponderSettings>,
@@ -252,7 +255,7 @@ impl Settings {
         for name in SECTIONS {
             let section = document.sections.remove(name).unwrap_or_default();
             let mut reader = Reader::new(name, section, &mut problems);
-            settings.read_section(name, &mut reader);
+            settings.read_section(name, &mut reader, &mut references);
             keys.push((name, reader.finish()));
         }
         for (index, section) in document
@@ -283,7 +286,7 @@ impl Settings {
         (settings, problems, references)
     }
 
-    fn read_section(&mut self, name: &str, from: &mut Reader<'_>) {
+    fn read_section(&mut self, name: &str, from: &mut Reader<'_>, references: &mut Vec<Reference>) {
         match name {
             "node" => self.node.read(from),
             "mesh" => self.mesh.read(from),
@@ -291,6 +294,7 @@ impl Settings {
             "limits" => self.limits.read(from),
             "log" => self.log.read(from),
             "session" => self.session.read(from),
+            "mqtt" => self.mqtt.read(from, references),
             _ => debug_assert!(false, "every section is read"),
         }
     }
@@ -301,7 +305,7 @@ impl Settings {
     }
 }
 
-fn set<T>(field: &mut T, value: Option<T>) {
+pub(crate) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }

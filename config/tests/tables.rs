@@ -39,6 +39,7 @@ fn nothing_set_is_the_defaults_and_the_example_says_the_same() {
         (all.responders.len(), all.session.time_zone.as_deref()),
         (1, Some("Europe/Paris"))
     );
+    assert_eq!(all.mqtt.key_file.as_deref(), Some("/etc/jarvis/mqtt.key"));
 }
 
 #[test]
@@ -352,4 +353,88 @@ fn what_a_file_names_must_be_there_when_it_is_checked() {
     assert!(error.contains("did you mean \"kind\"?"), "{error}");
     let missing = check_file(Path::new("/nonexistent/jarvis.toml"), &[]).expect_err("missing");
     assert!(missing.to_string().contains("cannot be read"));
+}
+
+#[test]
+fn a_broker_is_read_from_file_and_environment() {
+    let vars = env(&[
+        ("JARVIS_MQTT__URL", "mqtts://ha%40home@broker.lan"),
+        ("JARVIS_MQTT__PASSWORD", "hunter2"),
+        ("JARVIS_MQTT__TOPICS", "zigbee2mqtt/#, tele/+/STATE"),
+    ]);
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("jarvis.toml");
+    std::fs::write(&file, "[mqtt]\nclient_id = \"house\"\nsession_expiry = \"1h\"\n").expect("written");
+    let lookup = Lookup {
+        explicit: Some(&file),
+        data: None,
+        env: &vars,
+    };
+    let settings = load(&lookup).expect("right").settings;
+    let address = settings.mqtt.address().expect("set").expect("right");
+    assert_eq!(
+        (
+            address.tls,
+            address.host.as_str(),
+            address.port,
+            address.user.as_deref()
+        ),
+        (true, "broker.lan", 8883, Some("ha@home"))
+    );
+    assert_eq!(settings.mqtt.topics, ["zigbee2mqtt/#", "tele/+/STATE"]);
+    assert_eq!(settings.mqtt.client_id, "house");
+    let password = settings.mqtt.password.as_ref().expect("set");
+    assert_eq!(password.expose(), "hunter2");
+    // Nothing that is shown has it.
+    let shown = format!("{settings:?}{}", settings.effective());
+    assert!(
+        !shown.contains("hunter2") && shown.contains("password = \"********\""),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_password_is_not_shown_where_it_is_wrong() {
+    let cases = [
+        (
+            "[mqtt]\nurl = \"mqtt://ha:hunter2@broker.lan\"\n",
+            "x:2: mqtt.url: a password in an address ends up in histories and logs; leave it out and set \
+             password_file or JARVIS_MQTT__PASSWORD",
+        ),
+        (
+            "[mqtt]\nurl = \"mqtt://ha:hunter2@bro ker\"\n",
+            "x:2: mqtt.url: expected an address such as \"mqtt://user@host:1883\" or \"mqtts://host:8883\": \
+             invalid domain character",
+        ),
+        (
+            "[mqtt]\npassword = 4711\n",
+            "x:2: mqtt.password: expected a password in quotes",
+        ),
+        (
+            "[mqtt]\nurl = \"mqtt://broker.lan\"\npassword = \"hunter2\"\n",
+            "x:1: mqtt.password: a password needs a user: url = \"mqtt://USER@host\"",
+        ),
+        (
+            "[mqtt]\npassword = \"hunter2\"\npassword_file = \"/x\"\n",
+            "x:1: mqtt.password: only one of password and password_file may be set",
+        ),
+        (
+            "[mqtt]\nurl = \"mqtts://h\"\ncertificate_file = \"/x\"\n",
+            "x:1: mqtt.certificate_file: certificate_file and key_file belong together",
+        ),
+        (
+            "[mqtt]\nurl = \"mqtt://h\"\nca_file = \"/x\"\n",
+            "x:1: mqtt.ca_file: certificates are for TLS: url = \"mqtts://…\"",
+        ),
+        (
+            "[mqtt]\ntopics = [\"a/#/b\"]\n",
+            "x:2: mqtt.topics: expected a list of at most 256 topic filters such as [\"zigbee2mqtt/#\"], found the \
+             list [\"a/#/b\"]",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = check_text(Path::new("x"), text).expect_err(text).to_string();
+        assert_eq!(error, expected, "{text}");
+        assert!(!error.contains("hunter2") && !error.contains("4711"), "{error}");
+    }
 }
