@@ -526,12 +526,12 @@ impl Host {
         }
         let moved: HashMap<Place, Ownership> =
             (moved.iter()).map(|m| ((m.kind, m.partition), m.now)).collect();
-        let kinds: BTreeSet<KindId> = moved.keys().map(|(kind, _)| *kind).collect();
         let mut retired = Vec::new();
         self.lock().slots.retain(|id, slot| {
             let Some(activation) = &mut slot.activation else {
                 // Crashes and quarantine are of this ownership; the next owner begins anew.
-                return !kinds.contains(&id.kind) || slot.restarting;
+                let place = self.placement.of(id).map(|(partition, _)| (id.kind, partition));
+                return slot.restarting || place.is_none_or(|place| !moved.contains_key(&place));
             };
             let Some(now) = moved.get(&(id.kind, activation.partition)) else {
                 return true;

@@ -117,7 +117,7 @@ impl Leases {
                 tenures: ArcSwap::default(),
                 acts: Acts::new(),
                 holder: Mutex::default(),
-                grantor: Mutex::new(Grantor::new(settings.length)),
+                grantor: Mutex::new(Grantor::new(settings.length, &settings.lengths())),
                 open: AtomicBool::new(false),
                 let_go: AtomicBool::new(false),
                 hurry: Notify::new(),
@@ -311,12 +311,22 @@ impl Inner {
         if self.let_go.load(Ordering::Acquire) {
             return Next::Renewal;
         }
+        // Who leads in a term was elected before anybody knows of it.
+        let term = {
+            let state = self.replica.state();
+            let now = state.borrow();
+            (now.leader == Some(leader)).then_some(now.term)
+        };
         let sent = self.now();
         let decision = self.ask(leader, self.asked()).await;
         ::metrics::counter!(metrics::RENEWALS, "outcome" => outcome(&decision)).increment(1);
         match decision {
             Ok(Decision::Granted { length, past }) => {
+                let heard = self.now();
                 let mut holder = self.holder();
+                if let Some(term) = term {
+                    holder.granted_in(term, length, heard.mono);
+                }
                 if !self.let_go.load(Ordering::Acquire) {
                     holder.granted(sent, length, past);
                 }
@@ -373,7 +383,10 @@ impl Inner {
     fn standing(&self) -> Option<Standing> {
         let leading = self.replica.leading()?;
         let quorum_acked = leading.quorum_acked_at?;
+        let lengths = self.settings.lengths();
+        let longest_before = (self.holder()).longest_before(leading.term, self.now().mono, &lengths);
         Some(Standing {
+            longest_before,
             term: leading.term,
             quorum_acked: quorum_acked.saturating_duration_since(self.started),
             last_log: leading.last_log,

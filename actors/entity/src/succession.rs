@@ -51,13 +51,12 @@ pub(crate) async fn follow_leader(mesh: Mesh, replica: Replica) {
                 if !now.voters.contains(&replica.node()) {
                     continue;
                 }
-                let places = places_before(&peers.borrow(), &now, replica.node(), leader);
                 if how_lost(&peers.borrow(), leader) == Some(Lost::Crashed)
-                    && succeed(&mesh, &replica, leader, places).await
+                    && succeed(&mesh, &replica, leader).await
                 {
                     continue;
                 }
-                tokio::time::sleep(HEAD_START * places).await;
+                own_turn(&mesh, &replica, leader, HEAD_START).await;
                 stand(&mesh, &replica, leader, now.term).await;
                 continue;
             }
@@ -95,12 +94,30 @@ fn places_before(peers: &[Peer], state: &ReplicaState, own: NodeId, lost: NodeId
         .count() as u32
 }
 
+/// Waits until every voter before this node has had its head start. One that turns out to be gone as well is not waited for.
+async fn own_turn(mesh: &Mesh, replica: &Replica, lost: NodeId, head_start: Duration) -> u32 {
+    let began = Instant::now();
+    let mut peers = mesh.peers();
+    loop {
+        let places = places_before(
+            &peers.borrow_and_update(),
+            &replica.state().borrow(),
+            replica.node(),
+            lost,
+        );
+        tokio::select! {
+            () = tokio::time::sleep_until(began + head_start * places) => return places,
+            changed = peers.changed() => if changed.is_err() { return places },
+        }
+    }
+}
+
 /// Elects a successor of a leader whose process has ended. False where nobody was elected in time.
-async fn succeed(mesh: &Mesh, replica: &Replica, leader: NodeId, places: u32) -> bool {
+async fn succeed(mesh: &Mesh, replica: &Replica, leader: NodeId) -> bool {
     replica.give_up_lease(leader).await;
     let until = Instant::now() + CRASH_PATIENCE;
     let mut voting_since: Option<Instant> = None;
-    tokio::time::sleep(CRASH_HEAD_START * places).await;
+    let places = own_turn(mesh, replica, leader, CRASH_HEAD_START).await;
     while Instant::now() < until {
         if is_up(&mesh.peers().borrow(), leader) != Some(false) {
             return true;

@@ -467,6 +467,37 @@ async fn one_that_keeps_crashing_is_set_aside_and_its_neighbours_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_set_aside_stays_so_when_only_others_move() {
+    let limits = EntityLimits {
+        crashes: 1,
+        restart_delay: Duration::from_millis(1),
+        ..EntityLimits::default()
+    };
+    let cluster = Cluster::of(2, limits).await;
+    let bad = cluster.key_of(NodeId(1));
+    let started = Instant::now();
+    while !matches!(
+        cluster.ask(1, &bad, "crash").await,
+        Err(AskError::Quarantined { .. })
+    ) {
+        assert!(started.elapsed() < PATIENCE, "it is not set aside");
+    }
+    let drain = Command::SetIntent {
+        node: NodeId(2),
+        intent: NodeIntent::Draining,
+    };
+    let drained = cluster.node(1).replica.propose(drain, options());
+    drained.await.expect("accepted");
+    cluster
+        .until("all is on one node", |router| {
+            let table = router.placement();
+            table[&ECHO].iter().all(|p| p.owner == Some(NodeId(1)))
+        })
+        .await;
+    assert_eq!(cluster.node(1).router.quarantined().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_says_so_at_once() {
     let limits = EntityLimits {
         mailbox_messages: 4,

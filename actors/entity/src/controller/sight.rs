@@ -61,6 +61,14 @@ impl Sight {
             .retain(|node, _| peers.iter().any(|peer| peer.member.node == *node));
     }
 
+    /// Whether a node that was there at the last look is not there any more.
+    pub(super) fn misses_any(&self, peers: &[Peer]) -> bool {
+        peers.iter().any(|peer| {
+            let seen = self.seen.get(&peer.member.node);
+            peer.state != PeerState::Up && seen.is_some_and(|seen| seen.up)
+        })
+    }
+
     /// Whether work may be left with a node. One whose process has ended, or that was silent for the mesh's idle time, is
     /// gone; one whose connection was closed may be back in a moment.
     pub(super) fn answers(&self, node: NodeId, settings: &ControllerSettings) -> bool {
@@ -153,7 +161,10 @@ mod tests {
             [true, true, true, false],
             "who was never seen does not answer"
         );
-        sight.look(&[peer(2, Some(Lost::Crashed)), peer(3, Some(Lost::Closed))]);
+        let lost = [peer(2, Some(Lost::Crashed)), peer(3, Some(Lost::Closed))];
+        assert!(sight.misses_any(&lost) && !sight.misses_any(&[peer(2, None), peer(4, Some(Lost::Silent))]));
+        sight.look(&lost);
+        assert!(!sight.misses_any(&lost), "that is known");
         assert_eq!(answers(&sight), [true, false, true, false]);
         assert_eq!(sight.next_loss(&settings), Some(settings.lost_after));
         tokio::time::advance(settings.lost_after).await;

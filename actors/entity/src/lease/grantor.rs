@@ -11,7 +11,7 @@
 //! things keep the promise. Who has reported an index has stopped all that was older. Who is behind a promise gets no
 //! lease before it has caught up. Who has not reported may be acting until the longest lease it can have is over, a
 //! lease of an earlier leader included, and those end by that leader's last word from a majority, which was before this
-//! leader's election. And whatever an earlier leader promised was applied there, so it stands in this leader's log: nobody
+//! leader's election; how long they were it knows from those that it held itself, else it takes the longest there are. And whatever an earlier leader promised was applied there, so it stands in this leader's log: nobody
 //! gets a lease here before having applied all that was in the log at the election.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,8 @@ pub(crate) struct Standing {
     pub(crate) last_log: u64,
     /// What this node has applied.
     pub(crate) applied: u64,
+    /// The longest lease of an earlier leader that may still have run when this node began to lead.
+    pub(crate) longest_before: Duration,
 }
 
 /// Who could act.
@@ -96,7 +98,8 @@ struct Book {
 #[derive(Debug)]
 struct Reign {
     term: u64,
-    since: Duration,
+    /// Until then leases of earlier leaders may run.
+    earlier: Duration,
     /// Nobody who has applied less gets a lease.
     need: u64,
     books: BTreeMap<NodeId, Book>,
@@ -106,6 +109,8 @@ struct Reign {
 #[derive(Debug)]
 pub(crate) struct Grantor {
     length: Duration,
+    /// Nothing as short as this is granted, nor shorter: it would look like the lease of a leader that grants shorter ones.
+    above: Duration,
     reign: Option<Reign>,
     /// Since when each removed node is known to be.
     gone: BTreeMap<NodeId, Duration>,
@@ -115,9 +120,12 @@ pub(crate) struct Grantor {
 }
 
 impl Grantor {
-    pub(crate) fn new(length: Duration) -> Self {
+    /// `lengths`: those that the leaders of a cluster may have been given.
+    pub(crate) fn new(length: Duration, lengths: &[Duration]) -> Self {
+        let shorter = lengths.iter().copied().filter(|other| *other < length);
         Self {
             length,
+            above: shorter.max().unwrap_or_default(),
             reign: None,
             gone: BTreeMap::new(),
             looked: None,
@@ -161,7 +169,7 @@ impl Grantor {
         {
             self.reign = Some(Reign {
                 term: standing.term,
-                since: now.mono,
+                earlier: now.mono + remembered(standing.longest_before),
                 need: standing.last_log,
                 books: BTreeMap::new(),
             });
@@ -184,10 +192,10 @@ impl Grantor {
         if asked.applied < reign.need {
             return Decision::Behind { need: reign.need };
         }
-        if length.is_zero() {
+        if length <= self.above {
             return Decision::Wait;
         }
-        let earlier = reign.since + remembered(self.length);
+        let earlier = reign.earlier;
         let known = |node: &NodeId| {
             self.gone
                 .get(node)

@@ -2,13 +2,24 @@
 
 use std::time::Duration;
 
-use super::terms::{Moment, millis};
+use super::terms::{Moment, millis, remembered};
 
 /// The lease that this node holds, and how far every other node is known to be.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Holder {
     lease: Option<Lease>,
     past: u64,
+    under: Option<Under>,
+}
+
+/// The leader of the latest term by whom this node was granted a lease.
+#[derive(Debug, Clone, Copy)]
+struct Under {
+    term: u64,
+    /// When it had been elected, at the latest.
+    since: Duration,
+    /// The longest that it granted.
+    longest: Duration,
 }
 
 /// A lease by both clocks: neither alone notices everything (a suspended machine's monotonic clock may stand, a wall clock
@@ -33,6 +44,31 @@ impl Holder {
         if self.lease.is_none_or(|held| held.until < lease.until) {
             self.lease = Some(lease);
         }
+    }
+
+    /// The leader of `term` granted so much, as was heard at `now`.
+    pub(crate) fn granted_in(&mut self, term: u64, length: Duration, now: Duration) {
+        match &mut self.under {
+            Some(under) if under.term > term => {}
+            Some(under) if under.term == term => under.longest = under.longest.max(length),
+            under => {
+                let (since, longest) = (now, length);
+                *under = Some(Under { term, since, longest });
+            }
+        }
+    }
+
+    /// The longest lease that may still run when this node begins to lead in `term`. `lengths`: those that leaders grant in
+    /// full, according to how they are configured; whatever one grants tells which of them is its own. Where it is not
+    /// certain who granted before, the longest of all.
+    pub(crate) fn longest_before(&self, term: u64, now: Duration, lengths: &[Duration]) -> Duration {
+        let longest = lengths.iter().copied().max().unwrap_or_default();
+        // Between that leader and this one there was none, and what was granted before that one is over.
+        let certain = |under: &Under| {
+            under.term + 1 == term && now.saturating_sub(under.since) >= remembered(longest)
+        };
+        let full = |under: Under| lengths.iter().copied().filter(|full| *full >= under.longest).min();
+        self.under.filter(certain).and_then(full).unwrap_or(longest)
     }
 
     /// Gives it up.
@@ -85,6 +121,26 @@ mod tests {
             assert_eq!(holder.runs(now, Duration::from_millis(takes_ms)), runs, "{what}");
         }
         assert_eq!(holder.past(), 7);
+    }
+
+    #[test]
+    fn what_the_leader_before_granted_is_known_after_a_while() {
+        let ms = Duration::from_millis;
+        let lengths = [ms(800), ms(2_000), ms(3_000)];
+        let mut holder = Holder::default();
+        let before = |holder: &Holder, term, now| holder.longest_before(term, ms(now), &lengths);
+        assert_eq!(before(&holder, 1, 9_000), ms(3_000), "nothing is known");
+        holder.granted_in(4, ms(640), ms(10_000));
+        holder.granted_in(4, ms(790), ms(10_200));
+        assert_eq!(before(&holder, 5, 12_000), ms(3_000), "the one before that may have granted more");
+        assert_eq!(before(&holder, 5, 13_400), ms(800));
+        assert_eq!(before(&holder, 6, 13_400), ms(3_000), "another may have led in between");
+        holder.granted_in(3, ms(3_000), ms(13_500));
+        assert_eq!(before(&holder, 5, 13_500), ms(800), "of an earlier leader, over by now");
+        holder.granted_in(7, ms(2_500), ms(20_000));
+        assert_eq!(before(&holder, 8, 30_000), ms(3_000));
+        holder.granted_in(9, ms(900), ms(40_000));
+        assert_eq!(before(&holder, 10, 50_000), ms(2_000));
     }
 
     #[test]

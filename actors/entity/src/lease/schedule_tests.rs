@@ -14,7 +14,12 @@ use super::terms::Moment;
 
 const NODES: usize = 3;
 const PARTITIONS: usize = 2;
-const LENGTH: Duration = Duration::from_millis(80);
+/// What nodes may be configured to grant.
+const LENGTHS: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(80),
+    Duration::from_millis(120),
+];
 
 /// A partition goes to a node; none for a leader's own first entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,7 @@ enum Body {
         sent: Moment,
     },
     Grant {
+        term: u64,
         sent: Moment,
         length: Duration,
         past: u64,
@@ -147,9 +153,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl World {
-    fn new(drifts: &[i64]) -> Self {
-        let node = |drift: &i64| Node {
-            drift: *drift,
+    /// Nodes by how wrong their clocks are and which of [`LENGTHS`] is theirs.
+    fn new(nodes: &[(i64, usize)]) -> Self {
+        let node = |&(drift, length): &(i64, usize)| Node {
+            drift,
             mono_us: 0,
             wall_us: 1_700_000_000_000_000,
             stopped_until: 0,
@@ -164,11 +171,11 @@ impl World {
             matched: BTreeMap::new(),
             acked: BTreeMap::new(),
             holder: Holder::default(),
-            grantor: Grantor::new(LENGTH),
+            grantor: Grantor::new(LENGTHS[length], &LENGTHS),
         };
         Self {
             now: 0,
-            nodes: drifts.iter().map(node).collect(),
+            nodes: nodes.iter().map(node).collect(),
             cut: BTreeSet::new(),
             mail: Vec::new(),
             acted: BTreeSet::new(),
@@ -277,17 +284,33 @@ impl World {
                         quorum_acked: Duration::from_micros(acked),
                         last_log: node.log.len() as u64,
                         applied: node.applied as u64,
+                        longest_before: (node.holder).longest_before(node.term, node.moment().mono, &LENGTHS),
                     })
                 });
-                let now = node.moment();
+                let (now, term) = (node.moment(), node.term);
                 let decision = node
                     .grantor
                     .ask(now, standing, &members, NodeId(from as u64 + 1), asked);
                 if let Decision::Granted { length, past } = decision {
-                    self.send(to, from, 1, Body::Grant { sent, length, past });
+                    let grant = Body::Grant {
+                        term,
+                        sent,
+                        length,
+                        past,
+                    };
+                    self.send(to, from, 1, grant);
                 }
             }
-            Body::Grant { sent, length, past } => node.holder.granted(sent, length, past),
+            Body::Grant {
+                term,
+                sent,
+                length,
+                past,
+            } => {
+                let now = node.moment().mono;
+                node.holder.granted_in(term, length, now);
+                node.holder.granted(sent, length, past);
+            }
         }
     }
 
@@ -386,10 +409,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn no_two_nodes_act_for_one_partition_at_once(
-        drifts in proptest::collection::vec(-50i64..=50, NODES),
+        nodes in proptest::collection::vec((-50i64..=50, 0..LENGTHS.len()), NODES),
         steps in proptest::collection::vec(step(), 1..250),
     ) {
-        let mut world = World::new(&drifts);
+        let mut world = World::new(&nodes);
         steps.iter().for_each(|step| world.act(step));
     }
 }
@@ -397,7 +420,7 @@ proptest! {
 /// The law is not kept by nobody acting.
 #[test]
 fn ownership_moves_and_its_new_owner_acts() {
-    let mut world = World::new(&[50, -50, 0]);
+    let mut world = World::new(&[(50, 1), (-50, 1), (0, 1)]);
     let beat = |world: &mut World, nodes: &[usize]| {
         for _ in 0..20 {
             for &n in nodes {

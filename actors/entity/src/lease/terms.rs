@@ -11,6 +11,12 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
+    /// The lengths there are: nodes may be configured differently, and a leader has to reckon with what others granted.
+    pub(crate) fn lengths(self) -> Vec<Duration> {
+        let all = [Self::lan(), Self::wifi(), Self::slow_disk(), self];
+        all.map(|one| one.length).to_vec()
+    }
+
     /// Wired.
     pub const fn lan() -> Self {
         Self {

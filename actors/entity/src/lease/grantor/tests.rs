@@ -14,7 +14,7 @@ struct Bench {
 
 fn bench() -> Bench {
     Bench {
-        grantor: Grantor::new(LENGTH),
+        grantor: Grantor::new(LENGTH, &[LENGTH]),
         members: Members {
             present: (1..=3).map(NodeId).collect(),
             removed: BTreeSet::new(),
@@ -26,6 +26,7 @@ fn bench() -> Bench {
             quorum_acked: Duration::from_millis(10_000),
             last_log: 100,
             applied: 100,
+            longest_before: LENGTH,
         }),
     }
 }
@@ -209,4 +210,39 @@ fn a_removed_node_counts_until_no_leader_can_have_granted_it_anything() {
     bench.standing = bench.standing.map(|standing| Standing { term: 2, ..standing });
     bench.asks(2, 120);
     assert_eq!(bench.asks(1, 120), granted(800, 120), "gone for good");
+}
+
+#[test]
+fn what_a_leader_grants_tells_how_long_its_leases_are() {
+    let ms = Duration::from_millis;
+    let mut bench = bench();
+    bench.grantor = Grantor::new(ms(2_000), &[ms(800), ms(2_000), ms(3_000)]);
+    bench.passes(1_100);
+    assert_eq!(bench.asks(1, 100), granted(900, 0));
+    bench.passes(100);
+    assert_eq!(bench.asks(1, 100), Decision::Wait, "it could be another's whole lease");
+    bench.heard();
+    assert_eq!(bench.asks(1, 100), granted(2_000, 0));
+}
+
+#[test]
+fn the_leases_of_an_earlier_leader_are_waited_out_though_they_were_longer() {
+    let mut bench = bench();
+    bench.standing = bench.standing.map(|standing| Standing {
+        longest_before: Duration::from_secs(3),
+        ..standing
+    });
+    let least = |decision| match decision {
+        Decision::Granted { past, .. } => past,
+        other => panic!("{other:?}"),
+    };
+    bench.asks(2, 100);
+    assert_eq!(least(bench.asks(1, 100)), 0, "the third has said nothing");
+    bench.passes(3_374);
+    bench.heard();
+    assert_eq!(least(bench.asks(1, 100)), 0);
+    bench.passes(1);
+    bench.heard();
+    bench.asks(2, 100);
+    assert_eq!(least(bench.asks(1, 100)), 100);
 }
