@@ -38,6 +38,8 @@ pub struct ClusterView {
     pub replica: ReplicaState,
     /// The other nodes as the mesh sees them.
     pub peers: Arc<Vec<Peer>>,
+    /// Who told this node that it is out of the cluster for good.
+    pub removed_by: Option<NodeId>,
     /// What is to be said of the voters and their disks.
     pub notes: Vec<Note>,
     /// The cluster level.
@@ -95,6 +97,8 @@ pub trait Backend: Send + Sync + 'static {
     fn nodes(&self) -> Result<Vec<(NodeId, NodeRow)>, BackendError>;
     /// Where the replica stands.
     fn replica_state(&self) -> ReplicaState;
+    /// Who told this node, when it came to connect, that it is out of the cluster for good.
+    fn removed_by(&self) -> Option<NodeId>;
     /// Batches applied from this call on.
     fn changes(&self) -> broadcast::Receiver<Applied>;
     /// Completes with true when the local tables have everything that was committed before the call.
@@ -229,6 +233,7 @@ impl Backend for ClusterBackend {
             kinds,
             replica,
             peers,
+            removed_by: self.removed_by(),
             notes: self.replica.notes(),
             level,
             facts,
@@ -242,6 +247,10 @@ impl Backend for ClusterBackend {
 
     fn replica_state(&self) -> ReplicaState {
         self.replica.state().borrow().clone()
+    }
+
+    fn removed_by(&self) -> Option<NodeId> {
+        self.mesh.removal().borrow().map(|removal| removal.by)
     }
 
     fn changes(&self) -> broadcast::Receiver<Applied> {

@@ -14,6 +14,7 @@ use crate::auth::{Auth, AuthError, Identity};
 use crate::backend::{Backend, BackendError, ClusterView};
 use crate::limiter::Limiter;
 use crate::members::Members;
+use crate::removal::REMOVED;
 use crate::ws::registry::Registry;
 use crate::ws::say;
 
@@ -98,6 +99,9 @@ impl Shared {
         let mut reasons = Vec::new();
         if self.is_draining() {
             reasons.push("this gateway is draining");
+        }
+        if self.backend().removed_by().is_some() {
+            reasons.push(REMOVED);
         }
         let this = self.backend().node();
         match self.backend().cluster() {

@@ -187,6 +187,14 @@ pub enum PeerState {
     Down,
 }
 
+/// That this node is out of the cluster for good, as a member told it when it came to connect. A node that was removed while
+/// it was cut off learns it so: nobody sends it the log any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// Who said so, by its certificate.
+    pub by: NodeId,
+}
+
 /// A raw pair of streams on a lane, for what is too long for one message.
 pub struct LaneStream {
     /// The other side.
@@ -242,6 +250,17 @@ impl Mesh {
     /// Who may be connected to. Connections of nodes that are not listed are closed at once and refused afterwards.
     pub fn set_members(&self, members: Vec<Member>) {
         self.inner.set_members(members);
+    }
+
+    /// Who is out for good, by the replicated table: told so when it comes, so that it does not go on in vain. Ids never come
+    /// back, so nobody is taken off this list.
+    pub fn set_removed(&self, removed: impl IntoIterator<Item = NodeId>) {
+        self.inner.set_removed(removed);
+    }
+
+    /// Whether a member has told this node that it is out for good.
+    pub fn removal(&self) -> watch::Receiver<Option<Removal>> {
+        self.inner.removal.subscribe()
     }
 
     /// Asks `to` and waits for the answer. Calls with the same `order` on the same lane reach the handler in the order

@@ -184,7 +184,10 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
         .await
         .map_err(|source| match &source {
             GreetError::Connection(error) => match CloseCode::of(error) {
-                Some(code) => DialError::Refused { address, code },
+                Some(code) => {
+                    mesh.refused_by(node, code);
+                    DialError::Refused { address, code }
+                }
                 None => DialError::Greet { address, source },
             },
             _ => DialError::Greet { address, source },

@@ -51,6 +51,9 @@ pub(crate) async fn while_alone(mesh: &Arc<MeshInner>, node: NodeId, changed: &N
                 for address in found {
                     let knocking = tokio::time::timeout(HANDSHAKE_TIMEOUT, knock(mesh, node, address));
                     let refusal = knocking.await.ok().flatten();
+                    if let Some(code) = refusal {
+                        mesh.refused_by(node, code);
+                    }
                     if let Some(code) = refusal.filter(|code| code.is_refusal() && refusal != last_refusal) {
                         tracing::warn!(peer = %node, %address, reason = %code, "the peer refuses this node");
                     }

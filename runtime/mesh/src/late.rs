@@ -67,7 +67,7 @@ fn issue(mesh: &MeshInner, bytes: &[u8]) -> Result<(NodeId, CertificateDer<'stat
     let name = mesh
         .member_name(names.node)
         .filter(|_| names.cluster == mesh.cluster);
-    let name = name.ok_or("not a member of this cluster")?;
+    let name = name.ok_or_else(|| mesh.unknown(names.node).reason())?;
     if !same_key(&old, csr) {
         return Err("the request is for another key than the old certificate's".to_owned());
     }

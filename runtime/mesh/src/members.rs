@@ -9,7 +9,7 @@ use jarvis_types::{NodeId, NodeName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Member, Peer, PeerState};
+use crate::api::{Member, Peer, PeerState, Removal};
 use crate::close::CloseCode;
 use crate::identity::{CertificateNames, IdentityError, NodeIdentity};
 use crate::link::{Link, RETIRE_GRACE};
@@ -19,7 +19,7 @@ use crate::{dial, knock, metrics};
 #[derive(Default)]
 pub(crate) struct Peers {
     pub(crate) by_id: BTreeMap<NodeId, Entry>,
-    /// Members that are members no longer.
+    /// Nodes that are out for good: members that are listed no longer, and those that the replicated table names.
     removed: HashSet<NodeId>,
 }
 
@@ -101,6 +101,36 @@ impl MeshInner {
         }
     }
 
+    /// These are out for good: whoever of them connects is told so, also by a node that never listed it.
+    pub(crate) fn set_removed(&self, removed: impl IntoIterator<Item = NodeId>) {
+        self.peers().removed.extend(removed);
+    }
+
+    /// Whether a node is known to be out for good.
+    pub(crate) fn is_removed(&self, node: NodeId) -> bool {
+        self.peers().removed.contains(&node)
+    }
+
+    /// Why a node that is not a member is refused.
+    pub(crate) fn unknown(&self, node: NodeId) -> CloseCode {
+        if self.is_removed(node) {
+            CloseCode::Removed
+        } else {
+            CloseCode::NotAMember
+        }
+    }
+
+    /// A member refuses this node. That it was removed is worth remembering: it stays so.
+    pub(crate) fn refused_by(&self, member: NodeId, code: CloseCode) {
+        if code == CloseCode::Removed {
+            self.removal.send_if_modified(|known| {
+                let first = known.is_none();
+                known.get_or_insert(Removal { by: member });
+                first
+            });
+        }
+    }
+
     /// Whether `names` may connect as a peer.
     pub(crate) fn admit(&self, names: &CertificateNames) -> Result<(), CloseCode> {
         if names.cluster != self.cluster {
@@ -109,13 +139,10 @@ impl MeshInner {
         if names.not_after_ms <= self.clock.now_ms() {
             return Err(CloseCode::CertificateExpired);
         }
-        let peers = self.peers();
-        if peers.by_id.contains_key(&names.node) {
+        if self.peers().by_id.contains_key(&names.node) {
             Ok(())
-        } else if peers.removed.contains(&names.node) {
-            Err(CloseCode::Removed)
         } else {
-            Err(CloseCode::NotAMember)
+            Err(self.unknown(names.node))
         }
     }
 
@@ -286,6 +313,7 @@ impl MeshInner {
         match CloseCode::of(reason) {
             Some(code) if code.is_refusal() => {
                 tracing::warn!(peer = %link.peer, %address, reason = %code, "the peer refuses this node");
+                self.refused_by(link.peer, code);
             }
             _ => tracing::info!(peer = %link.peer, %address, ?how, %reason, "connection lost"),
         }

@@ -12,7 +12,7 @@ use jarvis_types::{ClusterId, NodeId};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Call, CallError, Handler, JoinHandler, Mesh, Peer, Service, StreamHandler};
+use crate::api::{Call, CallError, Handler, JoinHandler, Mesh, Peer, Removal, Service, StreamHandler};
 use crate::close::CloseCode;
 use crate::doors::Doors;
 use crate::identity::{ClusterCa, IdentityError, NodeIdentity};
@@ -97,6 +97,8 @@ pub struct MeshInner {
     pub(crate) links: ArcSwap<HashMap<NodeId, Arc<Link>>>,
     pub(crate) peers: Mutex<Peers>,
     pub(crate) watch: watch::Sender<Arc<Vec<Peer>>>,
+    /// Who told this node that it is out for good.
+    pub(crate) removal: watch::Sender<Option<Removal>>,
     pub(crate) handshakes: AtomicUsize,
     /// Whether ports of silent peers are tried.
     pub(crate) probes: AtomicBool,
@@ -163,6 +165,7 @@ impl MeshInner {
             links: ArcSwap::default(),
             peers: Mutex::default(),
             watch: watch::Sender::new(Arc::default()),
+            removal: watch::Sender::new(None),
             handshakes: AtomicUsize::new(0),
             probes: AtomicBool::new(false),
             doors: Doors::default(),

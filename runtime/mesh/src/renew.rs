@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
 use crate::api::{Call, CallError, Lane, Mesh, PeerState, Service};
+use crate::close::CloseCode;
 use crate::identity::{CLOCK_ALLOWANCE, ClusterCa, IdentityError, NodeIdentity};
 use crate::late;
 use crate::mesh::MeshInner;
@@ -130,7 +131,12 @@ impl Renewer for AskPeers {
             for peer in peers.iter() {
                 match late::ask(&mesh.inner, &peer.member.address, &csr).await {
                     Ok(cert) => return Ok(cert),
-                    Err(why) => failures.push(format!("{}: {why}", peer.member.address)),
+                    Err(why) => {
+                        if why == CloseCode::Removed.reason() {
+                            mesh.inner.refused_by(peer.member.node, CloseCode::Removed);
+                        }
+                        failures.push(format!("{}: {why}", peer.member.address));
+                    }
                 }
             }
         }
@@ -157,7 +163,7 @@ pub fn serve_renewals(mesh: &Mesh, ca: Arc<ClusterCa>, ttl: Duration) {
         tasks.spawn_until_cancelled(async move {
             let _place = place;
             let Some(name) = inner.member_name(call.from) else {
-                return call.answer.refuse("not a member of this cluster");
+                return call.answer.refuse(inner.unknown(call.from).reason());
             };
             let (clock, entropy) = (&*inner.clock, &*inner.entropy);
             match ca.issue(inner.cluster, call.from, &name, &call.body, clock, entropy, ttl) {

@@ -142,6 +142,39 @@ async fn a_removed_members_connection_is_closed_and_its_certificate_refused() {
     );
 }
 
+/// Waits until `mesh` has been told that it is out for good, and says by whom.
+async fn told(mesh: &Mesh) -> NodeId {
+    let mut removal = mesh.removal();
+    let told = tokio::time::timeout(PATIENCE, removal.wait_for(Option::is_some)).await;
+    told.expect("told in time").unwrap().unwrap().by
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_removed_is_told_while_connected_when_it_dials_and_when_it_knocks() {
+    metrics();
+    let bed = TestBed::default();
+    let meshes = bed.cluster(3).await;
+    meshes[1].set_members(vec![testing::member(&meshes[1]), testing::member(&meshes[2])]);
+    assert_eq!(told(&meshes[0]).await, NodeId(2), "it was connected");
+    assert_eq!(*meshes[2].removal().borrow(), None);
+
+    // Member 2 of another day: it never listed them, and has it from the table.
+    let server = bed.mesh(NodeId(2));
+    let (dialler, knocker) = (bed.mesh(NodeId(1)), bed.mesh(NodeId(3)));
+    for mesh in [&dialler, &knocker] {
+        mesh.set_members(vec![testing::member(&server)]);
+    }
+    counted("not_a_member").await;
+    assert_eq!(
+        (*dialler.removal().borrow(), *knocker.removal().borrow()),
+        (None, None),
+        "who is not known may be so soon"
+    );
+    server.set_removed([NodeId(1), NodeId(3)]);
+    assert_eq!(told(&dialler).await, NodeId(2));
+    assert_eq!(told(&knocker).await, NodeId(2));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_answers_for_another_is_not_taken_for_it() {
     metrics();

@@ -240,6 +240,15 @@ async fn a_cluster_that_was_off_for_long_finds_together_again_but_a_removed_node
         .await;
     let why = refused.unwrap_err().to_string();
     assert!(why.contains("not a member of this cluster"), "{why}");
+    // By the table it is out for good, and hears so: with its certificate nobody talks to it otherwise.
+    assert_eq!(*meshes[2].removal().borrow(), None);
+    meshes[0].set_removed([NodeId(3)]);
+    let refused = AskPeers::new(&meshes[2])
+        .renew(meshes[2].identity().key().signing_request().unwrap())
+        .await;
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("removed from this cluster"), "{why}");
+    assert_eq!(meshes[2].removal().borrow().unwrap().by, NodeId(1));
     // Nor does anybody get a certificate for another key by an old certificate that they found.
     meshes[0].set_members(meshes.iter().map(testing::member).collect());
     let other_key = NodeKey::generate().unwrap().signing_request().unwrap();

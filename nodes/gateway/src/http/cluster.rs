@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::voters;
 use crate::auth::AuthError;
 use crate::backend::ClusterView;
+use crate::removal::{REJOIN_ADVICE, REMOVED};
 use crate::shared::Shared;
 
 /// `GET /api/v1/cluster`.
@@ -137,6 +138,7 @@ fn describe(view: &ClusterView, this: NodeId, now_ms: u64, version: &str, disk: 
         "term": view.replica.term,
         "commit_index": view.replica.committed,
         "applied_index": view.replica.applied,
+        "removed_by": view.removed_by.map(name),
         "nodes": nodes.collect::<Vec<_>>(),
         "kinds": kinds,
         "degraded": degraded(view, this),
@@ -186,6 +188,13 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             .iter()
             .any(|(n, row)| *n == id && state(view, this, id, row) == "down")
     };
+    if let Some(by) = view.removed_by {
+        // Nothing else that could be said helps: it would be advice for a member.
+        let by = view.nodes.iter().find(|(id, _)| *id == by);
+        let by = by.map_or("a member", |(_, row)| row.name.as_str());
+        add(format!("{REMOVED} (told by {by})"), REJOIN_ADVICE.to_owned());
+        return found;
+    }
     if view.leader(this).is_none() {
         add(voters::NO_LEADER.to_owned(), voters::NO_LEADER_ADVICE.to_owned());
     }
@@ -200,7 +209,13 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
         match state(view, this, *id, row) {
             "down" => add(
                 format!("node {name} does not answer"),
-                format!("start it (`jarvis run`), or `jarvis remove {name} --force` if it is gone for good"),
+                // Nobody can be removed where nothing can be decided.
+                match view.replica.leader {
+                    Some(_) => {
+                        format!("start it (`jarvis run`), or `jarvis remove {name} --force` if it is gone for good")
+                    }
+                    None => "start it (`jarvis run`)".to_owned(),
+                },
             ),
             "drained" => add(
                 format!("node {name} is drained"),
@@ -290,6 +305,7 @@ mod tests {
                 ..ReplicaState::default()
             },
             peers: Arc::new(vec![peer(2, "b", true), peer(3, "c", true)]),
+            removed_by: None,
             notes: Vec::new(),
             level: 1,
             facts: Default::default(),

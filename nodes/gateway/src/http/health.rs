@@ -9,11 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::extract::Caller;
+use crate::removal::{REJOIN_ADVICE, REMOVED};
 use crate::shared::Shared;
 
-/// `GET /healthz`: the process answers.
-pub(crate) async fn alive() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// `GET /healthz`: the process answers. A node that was removed still does: to start it again would not help.
+pub(crate) async fn alive(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(match shared.backend().removed_by() {
+        None => json!({ "status": "ok" }),
+        Some(_) => json!({ "status": "removed", "reason": REMOVED, "do": REJOIN_ADVICE }),
+    })
 }
 
 /// `GET /readyz`: whether requests should come here, and why not.

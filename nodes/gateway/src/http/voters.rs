@@ -59,6 +59,7 @@ mod tests {
                 ..ReplicaState::default()
             },
             peers: Default::default(),
+            removed_by: None,
             notes,
             level: 2,
             facts: Default::default(),

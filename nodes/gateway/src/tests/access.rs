@@ -709,3 +709,30 @@ async fn readiness_says_why_not() {
             .contains("not a member")
     );
 }
+
+#[tokio::test]
+async fn a_node_that_was_removed_says_so_everywhere_and_what_to_do() {
+    let rig = rig().await;
+    rig.fake.removed_by(NodeId(2));
+    let alive = rig.request("GET", "/healthz", &[], "").await;
+    assert_eq!(alive.status, 200, "to start it again would not help");
+    assert_eq!(alive.json()["status"], "removed");
+    let ready = rig.request("GET", "/readyz", &[], "").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("was removed"), "{ready:?}");
+    let cluster = rig.call("GET", "/api/v1/cluster", ADA, None).await.json();
+    assert_eq!(cluster["removed_by"], "b");
+    let degraded = cluster["degraded"].as_array().expect("a list");
+    assert_eq!(
+        degraded.len(),
+        1,
+        "advice for members does not help: {degraded:?}"
+    );
+    for said in [&alive.json()["do"], &degraded[0]["do"]] {
+        let said = said.as_str().expect("text");
+        assert!(
+            said.contains("jarvis join") && said.contains("move its data folder aside"),
+            "{said}"
+        );
+    }
+}

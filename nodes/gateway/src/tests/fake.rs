@@ -50,6 +50,7 @@ struct Tables {
     credentials: HashMap<SecretHash, CredentialRow>,
     sessions: BTreeMap<SessionId, (SessionRow, Vec<ServerFrame>)>,
     replica: ReplicaState,
+    removed_by: Option<NodeId>,
 }
 
 /// The backend.
@@ -151,6 +152,11 @@ impl Fake {
     pub(crate) fn nodes_mut(&self, change: impl FnOnce(&mut Vec<(NodeId, NodeRow)>)) {
         change(&mut self.lock().nodes);
         self.applied(vec![Change::Node(NodeId(1))]);
+    }
+
+    /// A member tells this node that it is out.
+    pub(crate) fn removed_by(&self, member: NodeId) {
+        self.lock().removed_by = Some(member);
     }
 
     /// Something a socket is told at once: a delta, a move.
@@ -290,6 +296,7 @@ impl Backend for Fake {
             kinds: Vec::new(),
             replica: tables.replica.clone(),
             peers: Arc::new(vec![peer(2, "b", true), peer(3, "c", true)]),
+            removed_by: tables.removed_by,
             notes: Vec::new(),
             level: 2,
             facts: Default::default(),
@@ -298,6 +305,9 @@ impl Backend for Fake {
     }
     fn nodes(&self) -> Result<Vec<(NodeId, NodeRow)>, BackendError> {
         Ok(self.lock().nodes.clone())
+    }
+    fn removed_by(&self) -> Option<NodeId> {
+        self.lock().removed_by
     }
     fn replica_state(&self) -> ReplicaState {
         self.lock().replica.clone()

@@ -160,7 +160,7 @@ async fn finish(node: Node, reason: Reason, signals: &mut Signals) -> Result<(),
     if reason == Reason::Removed {
         return Err(
             Failure::new("the node has stopped", "it was removed from the cluster")
-                .next("to use this machine again: delete its data folder and join with a new invitation"),
+                .next(jarvis_gateway::REJOIN_ADVICE),
         );
     }
     Ok(())

@@ -147,7 +147,10 @@ fn describe(cluster: &Value, disk_of_others: &BTreeMap<u64, u64>) -> String {
         ));
     }
     let degraded = list(cluster, "degraded");
-    if leader.is_none() {
+    let removed = cluster.get("removed_by").is_some_and(Value::is_string);
+    if removed {
+        // What to do where there is no majority would be wrong here: this node has none to wait for.
+    } else if leader.is_none() {
         out.push_str(NO_MAJORITY);
     } else if degraded.is_empty() {
         out.push_str("\n\nnothing is degraded");
@@ -259,6 +262,24 @@ mod tests {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }
     }
+
+    #[test]
+    fn a_removed_node_is_not_told_to_recover() {
+        let cluster = json!({
+            "leader": null, "nodes": [], "kinds": {}, "removed_by": "b",
+            "degraded": [{"what": "this node was removed from the cluster", "do": "jarvis join TOKEN"}],
+        });
+        let shown = describe(&cluster, &BTreeMap::new());
+        assert!(
+            shown.contains("degraded: this node was removed from the cluster\n  next: jarvis join TOKEN"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("recover") && !shown.contains("no majority"),
+            "{shown}"
+        );
+    }
+
     #[test]
     fn that_no_majority_answers_is_said_plainly_and_once() {
         let cluster = json!({

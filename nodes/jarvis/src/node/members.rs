@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jarvis_gateway::REJOIN_ADVICE;
 use jarvis_machine::change::Change;
 use jarvis_mesh::api::{Member, Mesh};
 use jarvis_replica::api::{Replica, ReplicaState};
@@ -52,26 +53,48 @@ impl MembersFollower {
         }
     }
 
+    /// Waits until a member tells this node that it is out, which no log will: nobody sends it any more.
+    pub(super) async fn hear_of_removal(mesh: Mesh, replica: Replica) {
+        let mut removal = mesh.removal();
+        let Ok(told) = removal.wait_for(Option::is_some).await else {
+            return;
+        };
+        let by = told.map(|removal| removal.by);
+        drop(told);
+        let name = by.and_then(|by| Some(replica.local().ok()?.query().node(by).ok()??.name));
+        tracing::error!(
+            by = name.map(|name| name.to_string()),
+            by_id = by.map(|by| by.0),
+            next = REJOIN_ADVICE,
+            "this node was removed from the cluster while it was away: the members refuse it, and it will never serve again"
+        );
+    }
+
     fn refresh(&mut self, caught_up: bool) {
         let read = self.replica.local().map_err(|e| e.to_string()).and_then(|view| {
             let query = view.query();
             let nodes = query.nodes().map_err(|e| e.to_string())?;
-            let removed = query.is_removed(self.replica.node()).map_err(|e| e.to_string())?;
-            Ok((nodes, removed))
+            let out = query.removed_nodes().map_err(|e| e.to_string())?;
+            Ok((nodes, out))
         });
-        let (nodes, removed) = match read {
+        let (nodes, out) = match read {
             Ok(read) => read,
             Err(error) => return tracing::error!(error, "the table of nodes could not be read"),
         };
-        if removed {
-            tracing::error!("this node was removed from the cluster; it stops");
+        if out.contains(&self.replica.node()) {
+            tracing::error!(
+                next = REJOIN_ADVICE,
+                "this node was removed from the cluster; it stops"
+            );
             self.removed.cancel();
             return;
         }
+        self.mesh.set_removed(out.iter().copied());
         let mut members: BTreeMap<NodeId, Member> = BTreeMap::new();
         if !caught_up {
             // What is applied so far may be old: whoever was known before may still be needed to learn the rest.
-            members.extend(self.known.iter().map(|peer| {
+            let known = self.known.iter().filter(|peer| !out.contains(&peer.node));
+            members.extend(known.map(|peer| {
                 let member = Member {
                     node: peer.node,
                     name: peer.name.clone(),

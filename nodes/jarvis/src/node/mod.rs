@@ -41,7 +41,7 @@ use jarvis_gateway::{
 use jarvis_host::telemetry::LogControl;
 use jarvis_host::{Clock, Entropy, Faults, FaultyClock, Tasks};
 use jarvis_machine::rows::NodeRole;
-use jarvis_mesh::api::{Member, Mesh};
+use jarvis_mesh::api::{Member, Mesh, Removal};
 use jarvis_mesh::control::{AgentNotice, ControlPlane};
 use jarvis_mesh::faulty::FaultySocket;
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
@@ -57,6 +57,7 @@ use jarvis_session::hub::Hub;
 use jarvis_session::responder::Chain;
 use jarvis_types::{ClusterId, NodeId, NodeName};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::KnownPeer;
@@ -284,6 +285,7 @@ impl Node {
             removed: removed.clone(),
         };
         upper.spawn_until_cancelled(follower.run());
+        upper.spawn_until_cancelled(MembersFollower::hear_of_removal(mesh.clone(), replica.clone()));
 
         let mut settings = config.settings.clone();
         if config.role == NodeRole::Witness {
@@ -401,6 +403,12 @@ impl Node {
     /// Completes when the cluster has removed this node.
     pub async fn removed(&self) {
         self.removed.cancelled().await;
+    }
+
+    /// Whether a member has told this node, when it came to connect, that it is out of the cluster for good. It goes on
+    /// running, so that whoever looks finds out why it does not serve.
+    pub fn removal(&self) -> watch::Receiver<Option<Removal>> {
+        self.mesh.removal()
     }
 
     /// Completes, with the reason, when the node cannot go on: its disk failed, or Raft ended by itself.

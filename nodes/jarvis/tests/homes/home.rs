@@ -50,15 +50,7 @@ impl Home {
 
     /// A further member, invited by another; waits until that one sees it up.
     pub(crate) fn join(&mut self, by: usize, role: &str, name: &str) -> usize {
-        let invited = eventually("an invitation", || {
-            let inviter = self.members[by].data.to_str().expect("text");
-            let output = jarvis(&["invite", "--json", "--role", role, "--data", inviter]);
-            output
-                .status
-                .success()
-                .then(|| serde_json::from_slice::<Value>(&output.stdout).expect("one document"))
-        });
-        let token = invited["token"].as_str().expect("a token").to_owned();
+        let token = self.invite(by, role);
         let (data, listen) = self.place(name);
         let joined = jarvis(&[
             "join", &token, "--name", name, "--listen", &listen, "--data", &data,
@@ -70,6 +62,19 @@ impl Home {
             node(status, name).is_some_and(|node| node["state"] == "up")
         });
         index
+    }
+
+    /// The token of an invitation by a member.
+    pub(crate) fn invite(&self, by: usize, role: &str) -> String {
+        let invited = eventually("an invitation", || {
+            let inviter = self.members[by].data.to_str().expect("text");
+            let output = jarvis(&["invite", "--json", "--role", role, "--data", inviter]);
+            output
+                .status
+                .success()
+                .then(|| serde_json::from_slice::<Value>(&output.stdout).expect("one document"))
+        });
+        invited["token"].as_str().expect("a token").to_owned()
     }
 
     fn place(&mut self, name: &str) -> (String, String) {

@@ -5,5 +5,6 @@
 mod common;
 mod home;
 mod recover;
+mod removed;
 mod two_nodes;
 mod witness;
