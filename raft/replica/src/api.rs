@@ -234,7 +234,9 @@ impl Replica {
                 Ok(index) => return applied.wait_for(|applied| *applied >= index).await.is_ok(),
                 Err(_) => {
                     // No majority, or another leader, whose coming ends the pause.
-                    let _ = tokio::time::timeout(READ_RETRY_PAUSE, leader.changed()).await;
+                    if let Ok(Err(_)) = tokio::time::timeout(READ_RETRY_PAUSE, leader.changed()).await {
+                        return false;
+                    }
                 }
             }
         }
@@ -253,7 +255,9 @@ impl Replica {
 
     /// This node's leadership, if it leads as far as it knows.
     pub fn leading(&self) -> Option<Leading> {
-        leadership::leading(&self.inner.raft)
+        // What openraft said last still stands when it has ended.
+        let goes_on = self.inner.leader.has_changed().is_ok();
+        goes_on.then(|| leadership::leading(&self.inner.raft)).flatten()
     }
 
     /// How long this node's disk takes to sync the log.

@@ -97,13 +97,13 @@ impl MemoryDisk {
 
     /// Loses what was not synced, as a power cut does. The replica on it must have been dropped.
     pub fn crash(&self) {
-        self.crash_with(false);
+        self.crash_with(0);
     }
 
-    /// As [`MemoryDisk::crash`]. The power may fail so late that what was just being synced is there all the same
-    /// (`finish_sync`); like every commit of the log it is there wholly or not at all.
-    pub fn crash_with(&self, finish_sync: bool) {
-        self.log.crash(finish_sync);
+    /// As [`MemoryDisk::crash`]. The power may fail so late that the first `kept_ppm` millionths of what was just being synced
+    /// are there all the same.
+    pub fn crash_with(&self, kept_ppm: u64) {
+        self.log.crash(kept_ppm);
         self.state.lock().unwrap_or_else(PoisonError::into_inner).crash();
     }
 

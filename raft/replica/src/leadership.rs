@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jarvis_machine::query::Query;
+use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
 use jarvis_mesh::api::Lane;
 use jarvis_types::{NodeId, codec};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -38,8 +40,21 @@ pub(crate) struct StateWatcher {
 }
 
 impl StateWatcher {
-    /// Until openraft ends.
+    /// Until openraft ends. The last thing told is that nobody leads: openraft may end without a word, by a panic, and whoever
+    /// went on with what was known before would ask in vain, again and again.
     pub(crate) async fn run(self) {
+        self.watch().await;
+        let last = self.state.borrow().clone();
+        self.publish(ReplicaState {
+            leader: None,
+            leads: false,
+            caught_up: false,
+            ..last
+        });
+        tracing::error!("raft has ended on this node");
+    }
+
+    async fn watch(&self) {
         let mut raft_metrics = self.raft.metrics();
         let mut applied = self.shared.applied.subscribe();
         let mut catch_up_to: Option<u64> = None;
@@ -50,20 +65,11 @@ impl StateWatcher {
                 catch_up_to = confirmed_commit(&now).map(|log_id| log_id.index);
             }
             state.caught_up = catch_up_to.is_some_and(|index| state.applied >= index);
-            if now.running_state.is_err() {
-                // Nobody leads as far as a node that takes no part can know.
-                state = ReplicaState {
-                    leader: None,
-                    leads: false,
-                    caught_up: false,
-                    ..state
-                };
-            }
-            let news = self.publish(state);
-            if now.running_state.is_err() {
-                tracing::error!(state = ?now.running_state, "raft has ended on this node");
+            if let Err(error) = &now.running_state {
+                tracing::error!(%error, "raft cannot go on");
                 return;
             }
+            let news = self.publish(state);
             if news == News::Indexes {
                 tokio::time::sleep(INDEX_CHANGES_APART).await;
             }
@@ -187,11 +193,15 @@ pub(crate) fn acked_ago(raft: &Raft) -> BTreeMap<NodeId, Option<Duration>> {
         .collect()
 }
 
-/// Asks `to`, or the voter that is furthest along, to stand. Only the leader can.
-pub(crate) async fn hand_over_here(raft: &Raft, to: Option<NodeId>) -> Result<(), String> {
+/// Asks `to`, or the voter that suits best, to stand. Only the leader can.
+pub(crate) async fn hand_over_here(
+    raft: &Raft,
+    tables: &StateShared,
+    to: Option<NodeId>,
+) -> Result<(), String> {
     let to = match to {
         Some(to) => to.0,
-        None => furthest_voter(raft).ok_or("there is no other voter")?,
+        None => best_successor(raft, tables).ok_or("there is no other voter")?,
     };
     if !raft.is_leader() {
         return Err("this node does not lead".to_owned());
@@ -222,7 +232,13 @@ pub(crate) async fn transfer(
             if let Err(error) = ask_to_hand_over(replica, to).await {
                 tracing::debug!(%error, "leadership is not handed over yet");
             }
-            let _ = tokio::time::timeout(ask_again, leader.wait_for(|now| done(now))).await;
+            let taken = tokio::time::timeout(ask_again, leader.wait_for(|now| done(now))).await;
+            let raft_has_ended = matches!(taken, Ok(Err(_)));
+            drop(taken);
+            if raft_has_ended {
+                // Nobody will be seen to take it any more.
+                std::future::pending::<()>().await;
+            }
         }
     })
     .await
@@ -232,7 +248,7 @@ async fn ask_to_hand_over(replica: &ReplicaInner, to: Option<NodeId>) -> Result<
     let leader = *replica.leader.borrow();
     match leader {
         None => Err("no leader is known".to_owned()),
-        Some(leader) if leader == replica.node => hand_over_here(&replica.raft, to).await,
+        Some(leader) if leader == replica.node => hand_over_here(&replica.raft, &replica.state, to).await,
         Some(leader) => {
             let body = codec::encode_serde(RPC_VERSION, &to.map(|node| node.0)).map_err(|e| e.to_string())?;
             let (body, order) = (Bytes::from(body), orders::READ);
@@ -245,7 +261,7 @@ async fn ask_to_hand_over(replica: &ReplicaInner, to: Option<NodeId>) -> Result<
     }
 }
 
-fn furthest_voter(raft: &Raft) -> Option<u64> {
+fn best_successor(raft: &Raft, tables: &StateShared) -> Option<u64> {
     let now = raft.metrics().borrow_watched().clone();
     let own = *raft.node_id();
     let voters: Vec<u64> = now
@@ -254,13 +270,25 @@ fn furthest_voter(raft: &Raft) -> Option<u64> {
         .voter_ids()
         .filter(|voter| *voter != own)
         .collect();
+    let nodes = tables.store.read().and_then(|tables| Query(&*tables).nodes());
+    let nodes = nodes.unwrap_or_default();
+    let suits = |voter: u64| {
+        let row = nodes.iter().find(|(node, _)| node.0 == voter);
+        row.is_some_and(|(_, row)| row.healthy && leads_gladly(row))
+    };
     let matched = now.replication.unwrap_or_default();
     // Of equals the one that answered last: a dead node may be as far along as a live one.
     let answered = now.heartbeat.unwrap_or_default();
     voters.into_iter().max_by_key(|voter| {
         (
+            suits(*voter),
             answered.get(voter).copied().flatten().map(|at| at.into_inner()),
             matched.get(voter).copied().flatten(),
         )
     })
+}
+
+/// Whether a node is one to lead: a witness is small and only votes, and one that was drained is about to go.
+pub(crate) fn leads_gladly(row: &NodeRow) -> bool {
+    row.role == NodeRole::Voter && row.intent == NodeIntent::Active
 }

@@ -160,7 +160,10 @@ impl Proposer {
                 };
             }
             // Not answered: the leader changed, or cannot be reached. A new one ends the pause.
-            let _ = tokio::time::timeout(pause, leader.changed()).await;
+            if let Ok(Err(_)) = tokio::time::timeout(pause, leader.changed()).await {
+                // Raft has ended here: trying again would not even pause.
+                return Err(ProposeError::Stopping);
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
             if Instant::now() >= deadline {
                 return Err(unavailable());

@@ -43,12 +43,13 @@ impl MemoryLog {
         Self::default()
     }
 
-    /// Loses what was not synced, as a power cut does; what was being synced may be there all the same.
-    pub fn crash(&self, finish_sync: bool) {
+    /// Loses what was not synced, as a power cut does. Of what was just being synced the first `kept_ppm` millionths may be
+    /// there all the same: redb finishes such a commit or forgets it, a log in a file of its own would be torn anywhere.
+    pub fn crash(&self, kept_ppm: u64) {
         let mut disk = self.disk();
         let in_flight = std::mem::take(&mut disk.in_flight);
-        if finish_sync && disk.bite.is_none() && !disk.full {
-            disk.apply(&in_flight);
+        if kept_ppm > 0 && disk.bite.is_none() && !disk.full {
+            disk.apply(&torn(in_flight, kept_ppm));
             disk.synced = disk.current.clone();
         }
         disk.current = disk.synced.clone();
@@ -80,6 +81,30 @@ impl MemoryLog {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first of `writes`, torn between two records perhaps.
+fn torn(writes: Vec<LogWrite>, kept_ppm: u64) -> Vec<LogWrite> {
+    let pieces = |write: &LogWrite| match write {
+        LogWrite::Append(records) => records.len().max(1),
+        _ => 1,
+    };
+    let all: usize = writes.iter().map(pieces).sum();
+    let mut left = (all as u64 * kept_ppm / 1_000_000) as usize;
+    let mut kept = Vec::new();
+    for write in writes {
+        let (room, needs) = (left, pieces(&write));
+        left = left.saturating_sub(needs);
+        match write {
+            _ if room == 0 => break,
+            LogWrite::Append(mut records) => {
+                records.truncate(room);
+                kept.push(LogWrite::Append(records));
+            }
+            write => kept.push(write),
+        }
+    }
+    kept
 }
 
 impl Disk {
@@ -167,4 +192,40 @@ impl LogDisk for MemoryLog {
     }
 
     fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(index: u64) -> (u64, Vec<u8>) {
+        (index, vec![index as u8])
+    }
+
+    /// What is found after a crash while a vote and three records were being synced.
+    fn found(kept_ppm: u64) -> (bool, Vec<u64>) {
+        let log = MemoryLog::new();
+        let before = [LogWrite::Append(vec![record(1)])];
+        log.begin(&before);
+        log.write(&before, true).expect("there is room");
+        log.begin(&[
+            LogWrite::Vote(vec![1]),
+            LogWrite::Append((2..=4).map(record).collect()),
+        ]);
+        log.crash(kept_ppm);
+        let records = log.read(0, 10, usize::MAX).expect("memory");
+        let vote = log.head().expect("memory").vote;
+        (
+            vote.is_some(),
+            records.into_iter().map(|(index, _)| index).collect(),
+        )
+    }
+
+    #[test]
+    fn the_last_write_is_there_wholly_in_part_or_not_at_all() {
+        assert_eq!(found(0), (false, vec![1]));
+        assert_eq!(found(250_000), (true, vec![1]));
+        assert_eq!(found(750_000), (true, vec![1, 2, 3]));
+        assert_eq!(found(1_000_000), (true, vec![1, 2, 3, 4]));
+    }
 }

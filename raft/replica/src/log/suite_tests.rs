@@ -139,7 +139,7 @@ async fn memory_loses_what_was_not_synced() {
         "readable before it is synced"
     );
     tasks.cancel();
-    disk.crash(false);
+    disk.crash(0);
     assert_eq!(disk.head().expect("reads").last.map(|(index, _)| index), Some(1));
 }
 

@@ -47,7 +47,7 @@ fn options(deadline: Duration) -> ProposeOptions {
     }
 }
 
-fn initialise() -> Command {
+pub(super) fn initialise() -> Command {
     let node = NewNode {
         name: "node-1".parse().expect("a name"),
         role: NodeRole::Voter,
