@@ -56,8 +56,8 @@ stress: ## a busy machine and 5 % loss for MINUTES (30): nothing may fail over
 
 sim: ## whole clusters on virtual time, faults by seed: SEEDS=1000, MINUTES=…, or SEED=… with its whole trace
 	@.ci/setup run
-	cargo build --release --locked -p jarvis-simulation
-	./target/release/jarvis-sim $(SIM)
+	cargo build $(if $(filter dev,$(PROFILE)),,--release) --locked -p jarvis-simulation
+	./target/$(if $(filter dev,$(PROFILE)),debug,release)/jarvis-sim $(SIM)
 
 kills: ## the laws, checked against clusters of real processes under random kills
 	@.ci/setup test

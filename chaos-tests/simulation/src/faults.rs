@@ -9,12 +9,12 @@ use crate::world::Size;
 /// Something goes wrong, or gets well again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The power of a machine fails; what was being synced may be there all the same.
+    /// The power of a machine fails; what was being synced may be there all the same, wholly or torn.
     Crash {
         /// Which machine.
         machine: usize,
-        /// Whether what was being synced is there.
-        finish_sync: bool,
+        /// How much of what was being synced is there, in millionths.
+        kept_ppm: u64,
         /// Until the power is back.
         down_ms: u64,
     },
@@ -123,7 +123,7 @@ impl Planner {
                 at_ms,
                 Fault::Crash {
                     machine,
-                    finish_sync: rng.coin(),
+                    kept_ppm: kept_ppm(rng),
                     down_ms: rng.range(20, 3_000),
                 },
             )),
@@ -201,16 +201,52 @@ impl Planner {
                 plan.push((at_ms, Fault::Order(Order::Drain(machine))));
                 plan.push((until_ms, Fault::Order(Order::Undrain(machine))));
             }
-            93..97 if !self.added => {
+            93..96 if !self.added => {
                 self.added = true;
                 plan.push((at_ms, Fault::Order(Order::Add(size.nodes))));
             }
-            _ if !self.removed && size.nodes > 3 => {
+            96..98 if !self.removed => {
                 self.removed = true;
                 plan.push((at_ms, Fault::Order(Order::Remove(machine))));
             }
+            98..100 if !self.removed => {
+                self.removed = true;
+                removed_while_away(machine, size, at_ms, until_ms, plan);
+            }
             _ => {}
         }
+    }
+}
+
+/// A machine is cut off from all others, and taken out of the cluster before it is back.
+fn removed_while_away(machine: usize, size: Size, at_ms: u64, until_ms: u64, plan: &mut Plan) {
+    let ways = alone(machine, size.nodes + size.spares);
+    let cut = Fault::Cut {
+        ways,
+        shape: "one alone, to be removed",
+    };
+    plan.push((at_ms, cut));
+    plan.push((at_ms + 1, Fault::Order(Order::Remove(machine))));
+    let healed = Fault::Cut {
+        ways: 0,
+        shape: "none",
+    };
+    plan.push((until_ms, healed));
+}
+
+/// All ways of one machine, of so many.
+fn alone(machine: usize, machines: usize) -> u64 {
+    (0..machines)
+        .filter(|other| *other != machine)
+        .fold(0, |ways, other| ways | way(machine, other) | way(other, machine))
+}
+
+/// How much is there of what a disk was syncing when its power failed: nothing, all, or a part.
+pub fn kept_ppm(rng: &Rng) -> u64 {
+    match rng.range(0, 4) {
+        0 | 1 => 0,
+        2 => 1_000_000,
+        _ => rng.range(0, 1_000_000),
     }
 }
 
@@ -229,7 +265,7 @@ fn shape(rng: &Rng, machines: usize) -> (u64, &'static str) {
     let side = rng.next();
     let is_left = |machine: usize| side >> machine & 1 == 1;
     match rng.range(0, 6) {
-        0 => (collect(&|from, to| from == a || to == a), "one alone"),
+        0 => (alone(a, machines), "one alone"),
         1 => (collect(&|from, to| is_left(from) != is_left(to)), "two sides"),
         // Two sides, and one machine that hears both.
         2 => (
@@ -239,5 +275,67 @@ fn shape(rng: &Rng, machines: usize) -> (u64, &'static str) {
         3 => (collect(&|from, _| from == a), "one is not heard"),
         4 => (collect(&|_, to| to == a), "one does not hear"),
         _ => (collect(&|from, to| from == a && to == b), "one way"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(nodes: usize) -> Size {
+        Size {
+            nodes,
+            spares: 1,
+            sessions: 1,
+            talkers_each: 2,
+        }
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_among_few_seeds_and_a_seed_has_one_plan() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 1..200 {
+            let made = plan(seed, size(3), 15_000);
+            assert_eq!(made, plan(seed, size(3), 15_000));
+            assert!(
+                made.windows(2).all(|two| two[0].0 <= two[1].0),
+                "in the order of time"
+            );
+            for (_, fault) in made {
+                seen.insert(match fault {
+                    Fault::Crash { kept_ppm: 0, .. } => "crash, unsynced lost",
+                    Fault::Crash {
+                        kept_ppm: 1_000_000, ..
+                    } => "crash, sync finished",
+                    Fault::Crash { .. } => "crash, last write torn",
+                    Fault::PowerCut { .. } => "power cut",
+                    Fault::Restart { .. } => "restart",
+                    Fault::Cut { shape, .. } => shape,
+                    Fault::Unreachable { .. } => "unreachable",
+                    Fault::Disturb { .. } => "loss and doubles",
+                    Fault::Latency { .. } => "latency",
+                    Fault::SlowDisk { .. } => "slow disk",
+                    Fault::FullDisk { .. } => "full disk",
+                    Fault::Clock { .. } => "clock",
+                    Fault::Order(Order::Add(_)) => "added",
+                    Fault::Order(Order::Drain(_)) => "drained",
+                    Fault::Order(Order::Undrain(_)) => "undrained",
+                    Fault::Order(Order::Remove(_)) => "removed",
+                });
+            }
+        }
+        let shapes = [
+            "one alone",
+            "two sides",
+            "a bridge",
+            "one is not heard",
+            "one does not hear",
+            "one way",
+            "one alone, to be removed",
+            "none",
+        ];
+        let missing: Vec<_> = shapes.iter().filter(|shape| !seen.contains(**shape)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert_eq!(seen.len(), shapes.len() + 15, "{seen:?}");
     }
 }

@@ -19,8 +19,9 @@
 //! - [`socket`], [`listen`], [`net`]: what nodes have in place of the machine's network.
 //! - [`machine`]: what outlives a node, and how one is started. [`world`]: what a run shares.
 //! - [`talker`], [`teller`], [`operator`], [`readers`], [`chat`]: who uses the cluster.
-//! - [`faults`]: what goes wrong when. [`oracle`], [`laws`]: what must hold. [`mod@run`]: one run.
+//! - [`faults`]: what goes wrong when. [`oracle`], [`laws`]: what must hold. [`mod@run`]: one run. [`bound`]: that it ends.
 pub mod bites;
+pub mod bound;
 pub mod chat;
 pub mod clock;
 pub mod faults;

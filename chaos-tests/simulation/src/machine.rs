@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jarvis_gateway::Listen;
 use jarvis_host::{Clock, Entropy, Faults, SeededEntropy};
 use jarvis_machine::rows::NodeRole;
+use jarvis_mesh::api::Removal;
 use jarvis_mesh::identity::{ClusterCa, NodeIdentity, NodeKey};
 use jarvis_mesh::join::{JoinDeps, join_request_with};
 use jarvis_node::data::KnownPeer;
@@ -18,7 +19,7 @@ use jarvis_replica::{MemoryDisk, Replica, StoreChoice};
 use jarvis_types::{ClusterId, NodeId, NodeName};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::SimClock;
 use crate::listen::SimListener;
@@ -82,6 +83,7 @@ struct Live {
     replica: Option<Replica>,
     socket: Option<Arc<SimSocket>>,
     removed: bool,
+    removal: Option<watch::Receiver<Option<Removal>>>,
     /// Why the node ended by itself.
     ended: Option<String>,
 }
@@ -145,9 +147,16 @@ impl Machine {
         lock(&self.live).replica.clone()
     }
 
-    /// Whether its node has found that it was removed.
-    pub fn knows_its_removal(&self) -> bool {
+    /// Whether its node has found in its own tables that it was removed, and has stopped for good.
+    pub fn is_gone(&self) -> bool {
         lock(&self.live).removed
+    }
+
+    /// Whether its node knows that it was removed: from its own tables, or because a member told it.
+    pub fn knows_its_removal(&self) -> bool {
+        let live = lock(&self.live);
+        let told = live.removal.as_ref().is_some_and(|told| told.borrow().is_some());
+        live.removed || told
     }
 
     /// Why its node ended by itself, told once.
@@ -155,9 +164,10 @@ impl Machine {
         lock(&self.live).ended.take()
     }
 
-    /// The power fails: call before what runs on it is dropped.
+    /// What runs on it ends: call before it is dropped.
     pub fn let_go(&self) {
-        lock(&self.live).replica = None;
+        let mut live = lock(&self.live);
+        (live.replica, live.removal) = (None, None);
     }
 
     /// What runs on it: joins if it has to, then is a node until it ends.
@@ -204,7 +214,10 @@ impl Machine {
             .trace
             .event(format_args!("{} runs as node {}", self.name, member.node));
         lock(&self.kept).has_log = true;
-        lock(&self.live).replica = Some(node.replica().clone());
+        {
+            let mut live = lock(&self.live);
+            (live.replica, live.removal) = (Some(node.replica().clone()), Some(node.removal()));
+        }
         let reading = tokio::task::spawn_local(crate::readers::read_on(
             Arc::clone(&world),
             node.replica().clone(),
@@ -222,7 +235,7 @@ impl Machine {
             }
         };
         reading.abort();
-        lock(&self.live).replica = None;
+        self.let_go();
         node.stop().await;
         world.trace.event(format_args!("{} ended: {why}", self.name));
         lock(&self.live).ended = Some(why);

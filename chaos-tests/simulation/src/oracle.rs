@@ -13,7 +13,7 @@ use crate::laws::acts::OneActs;
 use crate::laws::leader::OneLeader;
 use crate::laws::log::LogsMatch;
 use crate::laws::owner::SingleWriter;
-use crate::laws::reads::Reads;
+use crate::laws::reads::{ReadBegun, Reads};
 use crate::laws::removed::Removed;
 use crate::laws::repeats::Repeats;
 use crate::laws::transcript::Transcripts;
@@ -62,6 +62,14 @@ impl Oracle {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was broken so far, where nobody is in the middle of a check.
+    pub fn broken_if_idle(&self) -> Vec<Broken> {
+        self.state
+            .try_lock()
+            .map(|state| state.broken.clone())
+            .unwrap_or_default()
     }
 
     /// What was broken so far.
@@ -114,19 +122,19 @@ impl Oracle {
         self.state().reads.say_begins(session, talker as u64, id);
     }
 
-    /// It was said.
-    pub fn say_ends(&self, session: usize, talker: usize) {
-        self.state().reads.say_ends(session, talker as u64);
+    /// It was said, with this `seq`.
+    pub fn say_ends(&self, session: usize, talker: usize, seq: u64) {
+        self.state().reads.say_ends(session, talker as u64, seq);
     }
 
-    /// A linearizable read begins. Gives its number.
-    pub fn read_begins(&self, session: usize) -> u64 {
-        self.state().reads.read_begins(session)
+    /// The reader of a machine begins a linearizable read.
+    pub fn read_begins(&self, session: usize, machine: usize) -> ReadBegun {
+        self.state().reads.read_begins(session, machine as u64)
     }
 
     /// It ended, and saw these messages.
-    pub fn read_ends(&self, session: usize, number: u64, ids: &[String]) {
-        self.state().reads.read_ends(session, number, ids);
+    pub fn read_ends(&self, session: usize, read: ReadBegun, ids: &[String]) {
+        self.state().reads.read_ends(session, read, ids);
     }
 
     /// Checks what can be checked only at the end.

@@ -27,7 +27,7 @@ pub async fn read_on(world: Arc<World>, replica: Replica, machine: usize) {
         let Ok(session) = session.parse::<SessionId>() else {
             continue;
         };
-        let read = world.oracle.read_begins(number);
+        let read = world.oracle.read_begins(number, machine);
         let Ok(view) = replica.linearizable(READ_DEADLINE).await else {
             continue;
         };

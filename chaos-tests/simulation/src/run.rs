@@ -1,5 +1,6 @@
 //! One run of one seed. A process runs only one: some counters are a process's own.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,9 +9,11 @@ use jarvis_replica::simulated::Bite;
 use jarvis_types::ClusterId;
 use turmoil::{Builder, Sim};
 
+use crate::bound::{Events, LOOK, Progress, WORK_A_SECOND, WORK_AFTER_A_PANIC, Watch};
 use crate::clock::EPOCH;
-use crate::faults::{Fault, plan, way};
+use crate::faults::{Fault, kept_ppm, plan, way};
 use crate::laws::{Broken, same};
+use crate::machine::Machine;
 use crate::operator::{self, Order};
 use crate::rng::Rng;
 use crate::teller::BEACONS;
@@ -73,21 +76,26 @@ pub struct Report {
 }
 
 impl Report {
-    fn panicked(seed: u64, panics: &[String]) -> Self {
+    fn unfinished(seed: u64, progress: &Progress) -> Self {
+        let world = progress.world();
+        let (hash, events) = world.as_ref().map_or((0, 0), |world| world.trace.hash());
         Self {
             seed,
-            hash: 0,
-            events: 0,
-            simulated: Duration::ZERO,
+            hash,
+            events,
+            simulated: progress.reached(),
             entries: 0,
             messages: 0,
             reads: 0,
             acts: 0,
-            broken: vec![Broken {
-                law: "nothing panics",
-                what: panics.join("; "),
-            }],
+            broken: world.map_or_else(Vec::new, |world| world.oracle.broken_if_idle()),
         }
+    }
+
+    fn with(mut self, law: &'static str, what: impl IntoIterator<Item = String>) -> Self {
+        let more = what.into_iter().map(|what| Broken { law, what });
+        self.broken.extend(more);
+        self
     }
 }
 
@@ -113,25 +121,58 @@ impl Panics {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
-/// Runs a seed, in a thread of its own: what a thread remembers, such as the keys of its hash maps, begins with the seed.
+const PANICS: &str = "nothing panics";
+
+/// Runs a seed, in a thread of its own: what a thread remembers, such as the keys of its hash maps, begins with the seed. It ends
+/// however the run goes; one that does too much for a simulated second is left to itself, until the process ends.
 #[allow(clippy::disallowed_methods, reason = "the one thread of a simulation")]
 pub fn run(options: Options) -> Report {
-    let panics = Panics::watch();
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name(format!("seed {}", options.seed))
-            .stack_size(STACK_BYTES);
-        let running = thread.spawn_scoped(scope, || run_here(options, panics.clone()));
-        match running.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(report)) => report,
-            _ => Report::panicked(options.seed, &panics.take()),
+    let (panics, progress) = (Panics::watch(), Progress::default());
+    let (sender, finished) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("seed {}", options.seed))
+        .stack_size(STACK_BYTES);
+    let (watched, noted) = (progress.clone(), panics.clone());
+    let started = thread.spawn(move || {
+        let _gone = sender.send(run_here(options, noted, &watched));
+    });
+    if let Err(error) = started {
+        return Report::unfinished(options.seed, &progress).with("a thread starts", [error.to_string()]);
+    }
+    let mut watch = Watch::new(progress.clone());
+    loop {
+        match finished.recv_timeout(LOOK) {
+            Ok(report) => return report,
+            // The simulation itself panicked.
+            Err(RecvTimeoutError::Disconnected) => {
+                return Report::unfinished(options.seed, &progress).with(PANICS, panics.take());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
-    })
+        let limit = if panics.is_empty() {
+            WORK_A_SECOND
+        } else {
+            WORK_AFTER_A_PANIC
+        };
+        if let Some(taken) = watch.exceeded(limit) {
+            let what = format!(
+                "{taken:?} on a core went into it at {:?}: something goes round without a pause",
+                progress.reached()
+            );
+            return Report::unfinished(options.seed, &progress)
+                .with(PANICS, panics.take())
+                .with(BOUNDED, [what]);
+        }
+    }
 }
 
-fn run_here(options: Options, panics: Panics) -> Report {
+fn run_here(options: Options, panics: Panics, progress: &Progress) -> Report {
     let Options {
         seed,
         lines,
@@ -140,11 +181,14 @@ fn run_here(options: Options, panics: Panics) -> Report {
     } = options;
     system::install(seed, EPOCH);
     let world = World::new(seed, lines, bite);
+    progress.start(&world);
     let mut runner = Runner {
         sim: simulation(seed),
         down: vec![None; world.machines.len()],
         reachable: vec![true; world.machines.len()],
         chance: Rng::new(seed, "runner"),
+        events: Events::default(),
+        progress: progress.clone(),
         world,
         panics,
     };
@@ -195,8 +239,13 @@ struct Runner {
     /// Whether people reach a machine.
     reachable: Vec<bool>,
     chance: Rng,
+    events: Events,
+    progress: Progress,
     panics: Panics,
 }
+
+/// The law that a run ends.
+const BOUNDED: &str = "a simulated second takes bounded work";
 
 impl Runner {
     fn populate(&mut self) {
@@ -232,12 +281,16 @@ impl Runner {
         let elapsed = self.sim.elapsed();
         system::set_elapsed(elapsed);
         self.world.trace.stepped(elapsed);
+        self.progress.reach(elapsed);
         let oracle = &self.world.oracle;
+        if let Err(what) = self.events.count(elapsed, self.world.trace.hash().1) {
+            oracle.report(BOUNDED, what);
+        }
         if let Err(error) = stepped {
             oracle.report("the simulation goes on", error.to_string());
         }
         for panic in self.panics.take() {
-            oracle.report("nothing panics", panic);
+            oracle.report(PANICS, panic);
         }
         let now_ms = self.now_ms();
         for index in 0..self.world.machines.len() {
@@ -264,7 +317,7 @@ impl Runner {
             self.world
                 .trace
                 .event(format_args!("{} is down: {why}", machine.name));
-            if !machine.knows_its_removal() {
+            if !machine.is_gone() {
                 self.switch_off(index, now_ms + RESTART_PAUSE_MS);
             }
         }
@@ -274,16 +327,16 @@ impl Runner {
     }
 
     fn switch_off(&mut self, index: usize, until_ms: u64) {
-        let finish_sync = self.chance.coin();
-        self.crash(index, finish_sync);
+        let kept_ppm = kept_ppm(&self.chance);
+        self.crash(index, kept_ppm);
         self.down[index] = Some(until_ms);
     }
 
-    fn crash(&mut self, index: usize, finish_sync: bool) {
+    fn crash(&mut self, index: usize, kept_ppm: u64) {
         let machine = Arc::clone(&self.world.machines[index]);
         machine.let_go();
         self.sim.crash(machine.ip);
-        machine.disk.crash_with(finish_sync);
+        machine.disk.crash_with(kept_ppm);
         self.world.oracle.restarted(index);
     }
 
@@ -383,17 +436,17 @@ impl Runner {
         match fault {
             Fault::Crash {
                 machine,
-                finish_sync,
+                kept_ppm,
                 down_ms,
             } => {
-                if self.down[machine].is_none() && !self.world.machines[machine].knows_its_removal() {
-                    self.crash(machine, finish_sync);
+                if self.down[machine].is_none() && !self.world.machines[machine].is_gone() {
+                    self.crash(machine, kept_ppm);
                     self.down[machine] = Some(now_ms + down_ms);
                 }
             }
             Fault::PowerCut { down_ms } => {
                 for machine in 0..self.world.machines.len() {
-                    if self.down[machine].is_none() && !self.world.machines[machine].knows_its_removal() {
+                    if self.down[machine].is_none() && !self.world.machines[machine].is_gone() {
                         let later_ms = self.chance.range(0, 500);
                         self.switch_off(machine, now_ms + down_ms + later_ms);
                     }
@@ -460,7 +513,17 @@ impl Runner {
             "once healed, all nodes come to the same",
             CALM_LIMIT,
             Self::is_one,
-        )
+        ) && self.until("who was removed learns it", CALM_LIMIT, |runner| {
+            let machines = runner.world.machines.iter();
+            let removed = |machine: &&Arc<Machine>| {
+                machine
+                    .node()
+                    .is_some_and(|node| runner.world.oracle.is_removed(node.0))
+            };
+            machines
+                .filter(removed)
+                .all(|machine| machine.knows_its_removal())
+        })
     }
 
     /// Whether all members stand at the same entry with the same tables.

@@ -38,6 +38,31 @@ pub fn uninstall() {
     INSTALLED.set(false);
 }
 
+/// The time for which one thread has had a core, whoever asks.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadTime(libc::clockid_t);
+
+impl ThreadTime {
+    /// Of the thread that calls. Good for as long as it runs.
+    pub fn here() -> Option<Self> {
+        let mut clock = 0;
+        // SAFETY: the calling thread exists, and `clock` may be written to.
+        let failed = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+        (failed == 0).then_some(Self(clock))
+    }
+
+    /// How much it has had. To be asked from a thread with its own system; nothing once the thread has ended.
+    pub fn spent(self) -> Option<Duration> {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` may be written to; a clock that is gone is an error.
+        let failed = unsafe { clock_gettime(self.0, &mut time) };
+        (failed == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -212,6 +237,26 @@ mod tests {
         );
         assert_ne!(seeded(1), seeded(2));
         assert_ne!(everything().2, everything().2, "other threads have the system's");
+    }
+
+    #[test]
+    fn a_threads_time_grows_with_its_work_whatever_its_clocks_show() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let enough = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                install(1, Duration::from_secs(1));
+                sender.send(ThreadTime::here()).expect("somebody waits");
+                while !enough.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let time = receiver.recv().expect("it is sent").expect("it has a clock");
+            while time.spent().expect("it runs") < Duration::from_millis(20) {
+                std::thread::yield_now();
+            }
+            enough.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]

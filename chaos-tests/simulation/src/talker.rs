@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use jarvis_bare::{Came, Entry, Exchange, News, Step};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::chat::Chat;
-use crate::laws::{Entry, entry_of, minority};
+use crate::laws::minority;
 use crate::rng::Rng;
 use crate::world::{Phase, World};
 
-/// How long a talker waits for news of its message before it takes the socket for dead.
-const SILENCE: Duration = Duration::from_millis(3_000);
 /// Wait between attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(60);
 /// After so many refusals in a row a talker tries another gateway.
@@ -54,14 +53,6 @@ struct Talker {
     seen: Vec<Entry>,
 }
 
-/// What a frame brought.
-enum News {
-    Said(String),
-    Replied(String),
-    Later(Option<String>, Duration),
-    Other,
-}
-
 impl Talker {
     async fn run(mut self) {
         // The first of a session makes it.
@@ -91,9 +82,7 @@ impl Talker {
     }
 
     async fn exchange(&mut self, id: &str, text: &str) {
-        let mut said = false;
-        let mut to_say = true;
-        let mut say_at = Instant::now();
+        let mut exchange = Exchange::new(id, Instant::now());
         let mut refusals = 0;
         let began = self.world.trace.now();
         self.world.oracle.say_begins(self.session, self.number, id);
@@ -101,10 +90,11 @@ impl Talker {
             if self.chat.is_none() {
                 self.connect().await;
                 // Whether it is there already is unknown; the replay may tell, saying it again does no harm.
-                to_say = !said;
+                exchange.reconnected(Instant::now());
             }
             let Some(chat) = self.chat.as_mut() else { continue };
-            if to_say && Instant::now() >= say_at {
+            let mut step = exchange.step(Instant::now());
+            if step == Step::Say {
                 let frame = json!({"type": "say", "id": id, "text": text});
                 let times = 1 + u64::from(self.rng.chance_ppm(SENT_TWICE_PPM));
                 let mut sent = Ok(());
@@ -115,41 +105,42 @@ impl Talker {
                     self.chat = None;
                     continue;
                 }
-                to_say = false;
+                exchange.sent();
+                step = exchange.step(Instant::now());
             }
-            let wait = if to_say {
-                say_at.saturating_duration_since(Instant::now())
-            } else {
-                SILENCE
+            let (Step::Pause(until) | Step::Listen(until)) = step else {
+                continue;
             };
-            let frame = match timeout(wait, chat.next()).await {
+            let frame = match timeout_at(until, chat.next()).await {
                 Ok(Ok(frame)) => frame,
-                Err(_) if to_say => continue,
+                Err(_) if step == Step::Pause(until) => continue,
                 Ok(Err(_)) | Err(_) => {
                     self.chat = None;
                     continue;
                 }
             };
-            match self.take(&frame) {
-                News::Said(about) if about == id && !said => {
-                    (said, to_say) = (true, false);
-                    self.world.oracle.say_ends(self.session, self.number);
+            let news = News::of(&frame);
+            self.note(&news, &frame);
+            match exchange.take(&news, Instant::now()) {
+                Came::Confirmed => {
+                    if let News::Entry(entry) = &news {
+                        self.world.oracle.say_ends(self.session, self.number, entry.seq);
+                    }
                     minority::check(&self.world, self.gateway, id, began);
                 }
-                News::Replied(about) if about == id => {
-                    if !said {
+                Came::Answered => {
+                    if !exchange.is_said() {
                         self.broken(format!("{id} is answered before it was said"));
                     }
                     return;
                 }
-                News::Later(about, after) if about.as_deref() == Some(id) && !said => {
-                    (to_say, say_at) = (true, Instant::now() + after);
+                Came::Refused => {
                     refusals += 1;
                     if refusals % REFUSALS == 0 {
                         self.chat = None;
                     }
                 }
-                _ => {}
+                Came::Nothing => {}
             }
         }
     }
@@ -163,41 +154,25 @@ impl Talker {
     }
 
     /// Notes what a frame says.
-    fn take(&mut self, frame: &Value) -> News {
-        if let Some(entry) = entry_of(frame) {
-            if let Some(session) = &self.id {
-                self.world.oracle.shown(session, &entry);
-            }
-            if entry.seq == self.last_seq + 1 {
-                self.last_seq = entry.seq;
-                self.seen.push(entry.clone());
-            } else if entry.reply || !self.seen.contains(&entry) {
-                // Only a message that was said again may be confirmed again, and then unchanged.
-                self.broken(format!("shown {entry:?} after seq {}", self.last_seq));
-            }
-            return if entry.reply {
-                News::Replied(entry.about)
-            } else {
-                News::Said(entry.about)
-            };
+    fn note(&mut self, news: &News, frame: &Value) {
+        match news {
+            News::Entry(entry) => self.note_entry(entry),
+            News::Draining { .. } => self.chat = None,
+            News::Refused(refusal) if !refusal.is_unavailable() => self.broken(format!("told {frame}")),
+            News::Refused(_) | News::Moved { .. } | News::Other => {}
         }
-        match frame["type"].as_str() {
-            Some("draining") => {
-                self.chat = None;
-                News::Other
-            }
-            Some("error") => {
-                let id = frame["id"].as_str().map(str::to_owned);
-                let after = Duration::from_millis(frame["retry_after_ms"].as_u64().unwrap_or(100));
-                match frame["code"].as_str() {
-                    Some("unavailable") => News::Later(id, after),
-                    _ => {
-                        self.broken(format!("told {frame}"));
-                        News::Other
-                    }
-                }
-            }
-            _ => News::Other,
+    }
+
+    fn note_entry(&mut self, entry: &Entry) {
+        if let Some(session) = &self.id {
+            self.world.oracle.shown(session, entry);
+        }
+        if entry.seq == self.last_seq + 1 {
+            self.last_seq = entry.seq;
+            self.seen.push(entry.clone());
+        } else if entry.reply || !self.seen.contains(entry) {
+            // Only a message that was said again may be confirmed again, and then unchanged.
+            self.broken(format!("shown {entry:?} after seq {}", self.last_seq));
         }
     }
 

@@ -10,6 +10,7 @@ use jarvis_config::{Profile, Settings};
 use jarvis_replica::MemoryDisk;
 use jarvis_replica::simulated::Bite;
 
+use crate::clock::SimClock;
 use crate::machine::Machine;
 use crate::net::Net;
 use crate::operator::Order;
@@ -98,7 +99,7 @@ impl World {
             let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, index as u8 + 1));
             Arc::new(Machine::new(index, format!("m{}", index + 1), ip, disk))
         });
-        let machines = machines.collect();
+        let machines: Vec<Arc<Machine>> = machines.collect();
         let mut settings = Settings::default();
         settings.limits.messages_per_minute = 0;
         settings.limits.sockets_per_minute = 0;
@@ -111,6 +112,14 @@ impl World {
         // In some seeds every certificate is renewed, more than once, in the midst of everything.
         if rng.chance_ppm(250_000) {
             settings.mesh.certificate_ttl = Duration::from_secs(rng.range(20, 40));
+        }
+        // No two machines show the same time, however quiet the seed.
+        if rng.chance_ppm(750_000) {
+            for machine in &machines {
+                let clock: &SimClock = &machine.clock;
+                clock.set_offset_ms(rng.range(0, 4_000) as i64 - 2_000);
+                clock.set_drift_ppm(rng.range(0, 2_000) as i64 - 1_000);
+            }
         }
         let witness = (size.nodes == 3 && rng.chance_ppm(200_000)).then_some(2);
         Arc::new(Self {

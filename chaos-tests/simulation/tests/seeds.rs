@@ -23,7 +23,7 @@ fn simulate(seed: u64, more: &[&str]) -> (bool, String) {
 
 fn clean(seed: u64) -> String {
     let (ok, text) = simulate(seed, &[]);
-    assert!(ok, "{text}  repeat it: make sim SEED={seed}");
+    assert!(ok, "{text}");
     text
 }
 

@@ -92,6 +92,9 @@ fn one(args: &Args, seed: u64) -> Result<ExitCode> {
         faults_ms: args.faults_ms,
     });
     print_report(&report);
+    if !report.broken.is_empty() {
+        println!("  {REPEAT} {}", repeat(args, seed));
+    }
     Ok(if report.broken.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -160,7 +163,9 @@ fn many(args: &Args) -> Result<ExitCode> {
                     sum.entries += figure(&output, "entries");
                     if !ok {
                         print!("{output}");
-                        println!("  repeat it: make sim SEED={seed}{}", extra(args));
+                        if !output.contains(REPEAT) {
+                            println!("  {REPEAT} {}", repeat(args, seed));
+                        }
                         sum.failed.push(seed);
                         if !args.keep_going {
                             stop.store(true, Ordering::Relaxed);
@@ -187,15 +192,24 @@ fn many(args: &Args) -> Result<ExitCode> {
     })
 }
 
-fn extra(args: &Args) -> String {
-    let mut extra = String::new();
+/// Before the command that repeats a failure.
+const REPEAT: &str = "repeat it:";
+
+/// The command that repeats a seed exactly, with its whole trace. What a seed does depends on the build's kind as well: the
+/// assertions of a dev build are faults of their own.
+fn repeat(args: &Args, seed: u64) -> String {
+    let mut extra = if cfg!(debug_assertions) {
+        " PROFILE=dev".to_owned()
+    } else {
+        String::new()
+    };
     if let Some(bite) = &args.bite {
         extra += &format!(" BITE={bite}");
     }
     if args.faults_ms != jarvis_simulation::run::FAULTS_MS {
         extra += &format!(" FAULTS_MS={}", args.faults_ms);
     }
-    extra
+    format!("make sim SEED={seed}{extra}")
 }
 
 /// Runs one seed in a process of its own.
