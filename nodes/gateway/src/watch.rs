@@ -39,6 +39,8 @@ fn apply(shared: &Shared, changes: &[Change]) {
             | Change::KindRegistered(_)
             | Change::SessionCreated { .. }
             | Change::Appended { .. }
+            | Change::Letters { .. }
+            | Change::EntityWritten(_)
             | Change::LevelRaised(_) => {}
         }
     }

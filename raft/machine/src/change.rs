@@ -1,6 +1,6 @@
 //! What others learn of by watching the applied log.
 
-use jarvis_types::{Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId};
+use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId};
 
 /// One thing that an applied command changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,15 @@ pub enum Change {
         /// The new entry.
         seq: Seq,
     },
+    /// Letters came for an entity: its owner starts it if it does not run.
+    Letters {
+        /// Whom they are for.
+        to: EntityId,
+        /// Number of the last of them.
+        last: u64,
+    },
+    /// Rows of an entity were set or removed.
+    EntityWritten(EntityId),
     /// The cluster is at this level from here on.
     LevelRaised(u32),
     /// Everything may have changed: a snapshot was installed.

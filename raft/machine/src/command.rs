@@ -2,8 +2,8 @@
 
 use bincode::{Decode, Encode};
 use jarvis_types::{
-    ClientMessageId, ClusterId, Epoch, Incarnation, KindId, NodeId, NodeName, PartitionIndex, RequestId, Seq,
-    SessionId, UserId,
+    ClientMessageId, ClusterId, EntityId, Epoch, Incarnation, KindId, NodeId, NodeName, PartitionIndex,
+    RequestId, Seq, SessionId, UserId,
 };
 
 use crate::rows::{Cause, NodeFacts, NodeIntent, NodeRole};
@@ -233,6 +233,41 @@ pub enum Command {
         /// From when the loss was seen until the move was applied, in milliseconds.
         took_ms: u32,
     },
+    /// What an entity keeps, takes from its letters and sends, in one step: all of it or nothing. It needs the fence of the
+    /// entity's own partition, for only its owner writes it. Level 3.
+    WriteEntity {
+        /// Which.
+        entity: EntityId,
+        /// Rows to set or remove.
+        rows: Vec<RowChange>,
+        /// Its letters up to and including this number are done with, and gone; 0: none.
+        taken: u64,
+        /// Letters to others, or to itself.
+        letters: Vec<Letter>,
+    },
+    /// Letters of somebody who is no entity, such as a request from outside. Level 3.
+    Post {
+        /// In this order.
+        letters: Vec<Letter>,
+    },
+}
+
+/// A row of an entity's own.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RowChange {
+    /// Its name within the entity; rows are read in the order of their bytes.
+    pub name: Vec<u8>,
+    /// What it holds from now on, in the entity's own form; none: it is removed.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A message that waits in the tables until who it is for has taken it, whatever node that runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Letter {
+    /// Whom it is for.
+    pub to: EntityId,
+    /// What it says, in the form of the kind it is for.
+    pub body: Vec<u8>,
 }
 
 /// A partition in one of its epochs.

@@ -4,7 +4,7 @@
 use std::ops::Bound;
 
 use jarvis_types::{
-    ClientMessageId, Epoch, Incarnation, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId,
+    ClientMessageId, EntityId, Epoch, Incarnation, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId,
 };
 
 use crate::command::SecretHash;
@@ -100,6 +100,26 @@ pub fn open_turns_of(partition: PartitionIndex, id: SessionId) -> [u8; 18] {
 /// `OpenTurns`.
 pub fn open_turn(partition: PartitionIndex, id: SessionId, seq: Seq) -> [u8; 26] {
     join(&[&open_turns_of(partition, id), &seq.0.to_be_bytes()])
+}
+
+/// `Entities`.
+pub fn entity(partition: PartitionIndex, id: &EntityId) -> Vec<u8> {
+    [&placement(id.kind, partition)[..], id.key.as_bytes()].concat()
+}
+
+/// Prefix of an entity's `EntityRows` and `Letters`. Its key has no zero byte, so none is the prefix of another.
+pub fn entity_prefix(partition: PartitionIndex, id: &EntityId) -> Vec<u8> {
+    [&entity(partition, id)[..], &[0]].concat()
+}
+
+/// `EntityRows`.
+pub fn entity_row(partition: PartitionIndex, id: &EntityId, name: &[u8]) -> Vec<u8> {
+    [&entity_prefix(partition, id)[..], name].concat()
+}
+
+/// `Letters`.
+pub fn letter(partition: PartitionIndex, id: &EntityId, number: u64) -> Vec<u8> {
+    [&entity_prefix(partition, id)[..], &number.to_be_bytes()].concat()
 }
 
 /// `Proposals`.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | 1 | everything that is not named below |
 //! | 2 | `RaiseLevel`, `DescribeNode`, `PlaceBecause`, `NoteTakeOver`; tables `NodeFacts` and `PlacementNotes` |
+//! | 3 | `WriteEntity`, `Post`; tables `Entities`, `EntityRows` and `Letters` |
 
 use crate::command::Command;
 
@@ -13,7 +14,7 @@ use crate::command::Command;
 pub const FIRST_LEVEL: u32 = 1;
 
 /// The highest level this build speaks.
-pub const LEVEL: u32 = 2;
+pub const LEVEL: u32 = 3;
 
 impl Command {
     /// The first level whose builds know this command.
@@ -23,6 +24,7 @@ impl Command {
             | Self::DescribeNode { .. }
             | Self::PlaceBecause { .. }
             | Self::NoteTakeOver { .. } => 2,
+            Self::WriteEntity { .. } | Self::Post { .. } => 3,
             _ => FIRST_LEVEL,
         }
     }

@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use bincode::Decode;
 use jarvis_types::{
-    ClientMessageId, Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId, limits, partition_of,
+    ClientMessageId, EntityId, Epoch, KindId, NodeId, PartitionIndex, Seq, SessionId, UserId, limits,
+    partition_of,
 };
 
 use crate::command::SecretHash;
@@ -12,8 +13,8 @@ use crate::keys::{self, KeyParts};
 use crate::level::FIRST_LEVEL;
 use crate::row_codec::{decode_row, get_row};
 use crate::rows::{
-    ClusterRow, CredentialRow, KindRow, MessageRow, NodeFacts, NodeRow, PlacementLogRow, PlacementNoteRow,
-    PlacementRow, SessionRow, UserRow,
+    ClusterRow, CredentialRow, EntityRow, KindRow, MessageRow, NodeFacts, NodeRow, PlacementLogRow,
+    PlacementNoteRow, PlacementRow, SessionRow, UserRow,
 };
 use crate::storage::{KeyValue, Read, StoreError, Table};
 
@@ -73,6 +74,14 @@ impl Query<'_> {
     /// Whether the node was a member and is out for good.
     pub fn is_removed(&self, node: NodeId) -> Result<bool, StoreError> {
         Ok(self.0.get(Table::RemovedNodes, &keys::node(node))?.is_some())
+    }
+
+    /// All nodes that were members and are out for good.
+    pub fn removed_nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        let rows = keys::scan_prefix(self.0, Table::RemovedNodes, &[], false, usize::MAX)?;
+        rows.iter()
+            .map(|(key, _)| Ok(NodeId(KeyParts::new(key).u64()?)))
+            .collect()
     }
 
     /// Kinds, by number.
@@ -264,6 +273,78 @@ impl Query<'_> {
         let prefix = keys::open_turns_of(partition_of_session(session), session);
         let rows = keys::scan_prefix(self.0, Table::OpenTurns, &prefix, false, usize::MAX)?;
         rows.iter().map(|row| Ok(open_turn(row)?.1)).collect()
+    }
+
+    /// The partition of an entity; none where its kind is not known.
+    pub fn partition_of_entity(&self, entity: &EntityId) -> Result<Option<PartitionIndex>, StoreError> {
+        let kind = self.kind(entity.kind)?;
+        Ok(kind.map(|kind| partition_of(&entity.key, kind.partitions)))
+    }
+
+    /// What is known of an entity; none where it never kept anything and was never sent anything.
+    pub fn entity(&self, entity: &EntityId) -> Result<Option<EntityRow>, StoreError> {
+        let Some(partition) = self.partition_of_entity(entity)? else {
+            return Ok(None);
+        };
+        get_row(self.0, Table::Entities, &keys::entity(partition, entity))
+    }
+
+    /// The entities of a partition that keep something or were sent something, by key.
+    pub fn entities_of(
+        &self,
+        kind: KindId,
+        partition: PartitionIndex,
+    ) -> Result<Vec<(EntityId, EntityRow)>, StoreError> {
+        let prefix = keys::placement(kind, partition);
+        let rows = keys::scan_prefix(self.0, Table::Entities, &prefix, false, usize::MAX)?;
+        rows.iter()
+            .map(|(key, row)| {
+                let name = key.get(prefix.len()..).unwrap_or_default();
+                let key = String::from_utf8(name.to_vec())
+                    .map_err(|_| StoreError("a key of an entity is not UTF-8".to_owned()))?;
+                Ok((EntityId { kind, key }, decode_row(row)?))
+            })
+            .collect()
+    }
+
+    /// Rows that an entity keeps, by name, of those whose names begin with `prefix`.
+    pub fn entity_rows(
+        &self,
+        entity: &EntityId,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        let Some(partition) = self.partition_of_entity(entity)? else {
+            return Ok(Vec::new());
+        };
+        let cut = keys::entity_prefix(partition, entity).len();
+        let key = keys::entity_row(partition, entity, prefix);
+        let mut rows = keys::scan_prefix(self.0, Table::EntityRows, &key, false, limit)?;
+        rows.iter_mut().for_each(|(key, _)| drop(key.drain(..cut)));
+        Ok(rows)
+    }
+
+    /// One row that an entity keeps.
+    pub fn entity_row(&self, entity: &EntityId, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.partition_of_entity(entity)? {
+            Some(partition) => (self.0).get(Table::EntityRows, &keys::entity_row(partition, entity, name)),
+            None => Ok(None),
+        }
+    }
+
+    /// Letters that wait for an entity, with their numbers, in order.
+    pub fn letters(&self, entity: &EntityId, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let Some(partition) = self.partition_of_entity(entity)? else {
+            return Ok(Vec::new());
+        };
+        let prefix = keys::entity_prefix(partition, entity);
+        let rows = keys::scan_prefix(self.0, Table::Letters, &prefix, false, limit)?;
+        rows.into_iter()
+            .map(|(key, body)| {
+                let number = KeyParts::new(key.get(prefix.len()..).unwrap_or_default()).u64()?;
+                Ok((number, body))
+            })
+            .collect()
     }
 
     /// A number in `Meta`; 0 until it is first set.

@@ -17,6 +17,9 @@
 //! | `OpenTurns` | partition, session id, seq | empty: messages not yet answered |
 //! | `NodeFacts` | node id | [`NodeFacts`]; from level 2 on |
 //! | `PlacementNotes` | kind, partition, epoch | [`PlacementNoteRow`], beside `PlacementLog`; from level 2 on |
+//! | `Entities` | kind, partition, key | [`EntityRow`]; from level 3 on |
+//! | `EntityRows` | kind, partition, key, 0, name | what the entity keeps, in its own form; from level 3 on |
+//! | `Letters` | kind, partition, key, 0, number | what somebody sent it, in its own form; from level 3 on |
 //! | `Proposals`, `Proposers` | node, incarnation, sequence; node | remembered outcome; [`ProposerRow`] |
 //!
 //! `Meta` has the cluster level under `level` once it is above the first. Tables of a level are written only once the cluster is
@@ -283,4 +286,17 @@ pub struct ProposerRow {
     pub incarnation: Incarnation,
     /// All proposals below this were answered.
     pub answered_below: u64,
+}
+
+/// What the tables know of an entity that keeps something or was sent something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct EntityRow {
+    /// Number of the last letter it was sent; they count from 1, for ever.
+    pub last_letter: u64,
+    /// It is done with its letters up to and including this one.
+    pub taken: u64,
+    /// How many rows it keeps.
+    pub rows: u32,
+    /// Bytes of names and values of these rows.
+    pub row_bytes: u64,
 }

@@ -27,11 +27,14 @@ pub enum Table {
     Proposers = 17,
     NodeFacts = 18,
     PlacementNotes = 19,
+    Entities = 20,
+    EntityRows = 21,
+    Letters = 22,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Table; 20] = [
+    pub const ALL: [Table; 23] = [
         Table::Meta,
         Table::Nodes,
         Table::RemovedNodes,
@@ -52,6 +55,9 @@ impl Table {
         Table::Proposers,
         Table::NodeFacts,
         Table::PlacementNotes,
+        Table::Entities,
+        Table::EntityRows,
+        Table::Letters,
     ];
 }
 

@@ -41,6 +41,18 @@ pub const MAX_NODE_TEXT_BYTES: usize = 256;
 pub const MAX_CAPABILITIES: usize = 32;
 /// Greatest capacity of a node.
 pub const MAX_CAPACITY: u32 = 1_000;
+/// Longest name of an entity's row, in bytes.
+pub const MAX_ROW_NAME_BYTES: usize = 256;
+/// Largest value of an entity's row, in bytes.
+pub const MAX_ROW_VALUE_BYTES: usize = 128 * 1024;
+/// Most rows of an entity.
+pub const MAX_ENTITY_ROWS: u32 = 65_536;
+/// Most bytes of an entity's rows.
+pub const MAX_ENTITY_BYTES: u64 = 64 * 1024 * 1024;
+/// Most letters that wait for an entity: whoever sends it another is refused, and tries again.
+pub const MAX_WAITING_LETTERS: u64 = 8_192;
+/// Largest letter, in bytes.
+pub const MAX_LETTER_BYTES: usize = 128 * 1024;
 /// Remembered outcomes that one proposal forgets at most: more than one, so that a backlog shrinks.
 pub const FORGOTTEN_PER_PROPOSAL: usize = 32;
 /// Remembered outcomes that are forgotten with a removed node.

@@ -11,6 +11,7 @@
 mod cluster;
 mod context;
 mod dedupe;
+mod entities;
 mod invites;
 mod levels;
 mod limits;
@@ -152,6 +153,13 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
             causes,
         } => placement::place(cx, *based_on, health, moves, *reason, Some(causes)),
         Command::NoteTakeOver { moves, took_ms } => placement::note_take_over(cx, moves, *took_ms),
+        Command::WriteEntity {
+            entity,
+            rows,
+            taken,
+            letters,
+        } => entities::write(cx, fence, entity, rows, *taken, letters),
+        Command::Post { letters } => entities::post(cx, letters),
     }
 }
 

@@ -18,7 +18,7 @@ use jarvis_machine::{Applied, Query, apply};
 use jarvis_types::codec::{self, DECODE_LIMIT_OF_SHORT_BYTES};
 use jarvis_types::{PartitionIndex, Seq};
 
-use crate::golden::{commands, commands_of_level_2};
+use crate::golden::{commands, commands_of_level_2, commands_of_level_3};
 use crate::world::{CHAT, World, all_rows, answer, chat_fence, origin, say};
 
 /// What decoding, encoding and decoding again may hold at once.
@@ -41,6 +41,7 @@ fn proposals() -> Vec<Proposal> {
     let known = commands()
         .into_iter()
         .chain(commands_of_level_2())
+        .chain(commands_of_level_3())
         .map(|(command, _)| command);
     // Those of the golden bytes are mostly refused by the world above; these are not.
     let accepted = [

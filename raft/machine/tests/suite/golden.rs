@@ -6,18 +6,18 @@ use std::fmt::{Debug, Write as _};
 use bincode::{Decode, Encode};
 use jarvis_machine::ProposalError;
 use jarvis_machine::command::{
-    Command, Fence, Move, MoveReason, NewNode, Origin, PROPOSAL_VERSION, Proposal, Seat,
+    Command, Fence, Letter, Move, MoveReason, NewNode, Origin, PROPOSAL_VERSION, Proposal, RowChange, Seat,
 };
 use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_machine::rows::{
-    Cause, ClusterRow, CredentialKind, CredentialRow, InviteRow, KindRow, MessageBody, MessageRow, NodeFacts,
-    NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow, PlacementRow, ProposerRow,
-    ROW_VERSION, SessionRow, UserRow,
+    Cause, ClusterRow, CredentialKind, CredentialRow, EntityRow, InviteRow, KindRow, MessageBody, MessageRow,
+    NodeFacts, NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow, PlacementRow,
+    ProposerRow, ROW_VERSION, SessionRow, UserRow,
 };
 use jarvis_machine::snapshot::{CHUNK_VERSION, Chunk, ChunkRow};
 use jarvis_types::{
-    ClientMessageId, ClusterId, Epoch, Incarnation, KindId, NodeId, NodeName, PartitionIndex, Seq, SessionId,
-    UserId, codec,
+    ClientMessageId, ClusterId, EntityId, Epoch, Incarnation, KindId, NodeId, NodeName, PartitionIndex, Seq,
+    SessionId, UserId, codec,
 };
 
 const SECRET: [u8; 32] = [0xAB; 32];
@@ -101,11 +101,15 @@ fn command_tag(command: &Command) -> u8 {
         Command::DescribeNode { .. } => 17,
         Command::PlaceBecause { .. } => 18,
         Command::NoteTakeOver { .. } => 19,
+        Command::WriteEntity { .. } => 20,
+        Command::Post { .. } => 21,
     }
 }
-const COMMANDS: u8 = 20;
+const COMMANDS: u8 = 22;
 /// Commands that builds of the first level know.
 const COMMANDS_OF_LEVEL_1: u8 = 16;
+/// And of the second.
+const COMMANDS_OF_LEVEL_2: u8 = 20;
 
 fn refusal_tag(refusal: &Refusal) -> u8 {
     match refusal {
@@ -358,12 +362,54 @@ pub(crate) fn commands_of_level_2() -> Vec<(Command, &'static str)> {
     ]
 }
 
+/// What level 3 added.
+pub(crate) fn commands_of_level_3() -> Vec<(Command, &'static str)> {
+    let entity = |key: &str| EntityId {
+        kind: KindId::SESSION,
+        key: key.to_owned(),
+    };
+    let row = |name: &str, value: Option<&str>| RowChange {
+        name: name.into(),
+        value: value.map(Into::into),
+    };
+    let letters = vec![Letter {
+        to: entity("b"),
+        body: b"hi".to_vec(),
+    }];
+    vec![
+        (
+            Command::WriteEntity {
+                entity: entity("a"),
+                rows: vec![row("x", Some("1")), row("y", None)],
+                taken: 300,
+                letters: letters.clone(),
+            },
+            "0114010161020178010131017900fb2c0101010162026869",
+        ),
+        (Command::Post { letters }, "011501010162026869"),
+    ]
+}
+
 #[test]
 fn commands_of_level_2_have_these_bytes() {
+    check_level(
+        2,
+        &commands_of_level_2(),
+        COMMANDS_OF_LEVEL_1..COMMANDS_OF_LEVEL_2,
+    );
+}
+
+#[test]
+fn commands_of_level_3_have_these_bytes() {
+    check_level(3, &commands_of_level_3(), COMMANDS_OF_LEVEL_2..COMMANDS);
+}
+
+/// The bytes of what a level added, and that builds of the level before refuse them.
+fn check_level(level: u32, commands: &[(Command, &'static str)], mut added: std::ops::Range<u8>) {
     let mut golden = Golden::new(PROPOSAL_VERSION);
     let mut tags = Vec::new();
-    for (command, expected) in commands_of_level_2() {
-        assert_eq!(command.level(), 2, "{command:?}");
+    for (command, expected) in commands {
+        assert_eq!(command.level(), level, "{command:?}");
         let proposal = Proposal {
             origin: None,
             at_ms: 1,
@@ -373,15 +419,18 @@ fn commands_of_level_2_have_these_bytes() {
         };
         let bytes = proposal.encode().unwrap();
         assert_eq!(
-            Proposal::decode_at(1, &bytes),
-            Err(ProposalError::Newer { needs: 2, speaks: 1 })
+            Proposal::decode_at(level - 1, &bytes),
+            Err(ProposalError::Newer {
+                needs: level,
+                speaks: level - 1
+            })
         );
-        assert_eq!(Proposal::decode_at(2, &bytes), Ok(proposal));
-        tags.push(command_tag(&command));
-        golden.check(command, expected);
+        assert_eq!(Proposal::decode_at(level, &bytes), Ok(proposal));
+        tags.push(command_tag(command));
+        golden.check(command.clone(), expected);
     }
     assert!(
-        (COMMANDS_OF_LEVEL_1..COMMANDS).all(|tag| tags.contains(&tag)),
+        added.all(|tag| tags.contains(&tag)),
         "every command has its bytes here: {tags:?}"
     );
     golden.done();
@@ -692,6 +741,15 @@ fn rows_have_these_bytes() {
     // Counters, user ids under names, and places of messages under client ids.
     golden.check(70_000u64, "01fc70110100");
     golden.check(UserId(2), "0102");
+    golden.check(
+        EntityRow {
+            last_letter: 300,
+            taken: 2,
+            rows: 3,
+            row_bytes: 70_000,
+        },
+        "01fb2c010203fc70110100",
+    );
     golden.check(Seq(300), "01fb2c01");
     golden.done();
 }

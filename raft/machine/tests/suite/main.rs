@@ -4,6 +4,7 @@
 mod balance;
 mod cluster;
 mod dedupe;
+mod entities;
 mod fuzz;
 mod golden;
 mod invites;

@@ -53,6 +53,9 @@ const fn definition(table: Table) -> Rows {
         Table::Proposers => "proposers",
         Table::NodeFacts => "node_facts",
         Table::PlacementNotes => "placement_notes",
+        Table::Entities => "entities",
+        Table::EntityRows => "entity_rows",
+        Table::Letters => "letters",
     })
 }
 
@@ -291,7 +294,7 @@ mod tests {
         drop(RedbTables::open(&path, true).expect("opens"));
         let raw = Database::open(&path).expect("opens");
         let txn = raw.begin_write().expect("begins");
-        for table in [Table::NodeFacts, Table::PlacementNotes] {
+        for table in [Table::NodeFacts, Table::PlacementNotes, Table::Letters] {
             assert!(txn.delete_table(definition(table)).expect("deletes"));
         }
         txn.commit().expect("commits");
