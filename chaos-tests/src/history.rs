@@ -2,22 +2,10 @@
 
 use std::collections::BTreeMap;
 
+pub use jarvis_bare::{Entry, entry_of};
 use tokio::time::Instant;
 
 use crate::laws::one_owner::Sighting;
-
-/// An entry of a transcript, as a client sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its place.
-    pub seq: u64,
-    /// The message's own id, or the id of the message that a reply answers.
-    pub about: String,
-    /// Whether it is a reply.
-    pub reply: bool,
-    /// The text.
-    pub text: String,
-}
 
 /// What one talker saw.
 #[derive(Debug, Default)]
@@ -55,20 +43,4 @@ impl History {
         let (_, gateway, owner) = self.places.iter().rev().find(|(when, _, _)| *when <= at)?;
         Some((gateway, owner))
     }
-}
-
-/// Reads a `said` or `reply` frame, or an entry of the transcript over HTTP.
-pub fn entry_of(frame: &serde_json::Value) -> Option<Entry> {
-    let reply = match frame["type"].as_str()? {
-        "said" => false,
-        "reply" => true,
-        _ => return None,
-    };
-    let about = if reply { &frame["reply_to"] } else { &frame["id"] };
-    Some(Entry {
-        seq: frame["seq"].as_u64()?,
-        about: about.as_str()?.to_owned(),
-        reply,
-        text: frame["text"].as_str()?.to_owned(),
-    })
 }

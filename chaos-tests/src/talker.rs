@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jarvis_bare::{Came, Exchange, News, Refusal, Step};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::chat::Chat;
-use crate::history::{Entry, History, entry_of};
+use crate::history::{Entry, History};
 use crate::laws::one_owner::Sighting;
 
-/// How long a talker waits for news of its message before it takes the socket for dead.
-const SILENCE: Duration = Duration::from_secs(3);
 /// Wait between attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(20);
 /// How long it stays with a socket that it was driven to.
@@ -137,107 +136,81 @@ impl Talker {
     async fn exchange(&mut self, id: &str, text: &str) -> Result<()> {
         self.history.sent.insert(id.to_owned(), text.to_owned());
         let started = Instant::now();
-        let mut said = false;
-        let mut say_at = Instant::now();
-        let mut to_say = true;
+        let mut exchange = Exchange::new(id, started);
         loop {
             ensure!(
                 started.elapsed() < GIVE_UP,
-                "{id} stayed unanswered (said: {said})"
+                "{id} stayed unanswered (said: {})",
+                exchange.is_said()
             );
-            self.connect_if_needed(&mut to_say, said).await?;
+            if self.chat.is_none() {
+                self.history.reconnects += 1;
+                self.connect().await?;
+                exchange.reconnected(Instant::now());
+            }
             let Some(chat) = self.chat.as_mut() else { continue };
-            if to_say && Instant::now() >= say_at {
+            let mut step = exchange.step(Instant::now());
+            if step == Step::Say {
                 if chat.say(id, text).await.is_err() {
                     self.chat = None;
                     continue;
                 }
-                to_say = false;
+                exchange.sent();
+                step = exchange.step(Instant::now());
             }
-            let wait = if to_say {
-                say_at.saturating_duration_since(Instant::now())
-            } else {
-                SILENCE
+            let (Step::Pause(until) | Step::Listen(until)) = step else {
+                continue;
             };
-            let frame = match timeout(wait, chat.next()).await {
+            let frame = match timeout_at(until, chat.next()).await {
                 Ok(Ok(frame)) => frame,
-                Err(_) if to_say => continue,
+                Err(_) if step == Step::Pause(until) => continue,
                 Ok(Err(_)) | Err(_) => {
                     self.chat = None;
                     continue;
                 }
             };
-            match self.take(&frame) {
-                News::Said(about) if about == id && !said => {
-                    said = true;
-                    to_say = false;
-                    self.history.said_after.push(started.elapsed());
-                }
-                News::Replied(about) if about == id => return Ok(()),
-                News::TryLater(about, after) if about.as_deref() == Some(id) && !said => {
-                    to_say = true;
-                    say_at = Instant::now() + after;
-                }
-                _ => {}
+            let news = News::of(&frame);
+            self.note(&news, &frame);
+            match exchange.take(&news, Instant::now()) {
+                Came::Confirmed => self.history.said_after.push(started.elapsed()),
+                Came::Answered => return Ok(()),
+                Came::Refused | Came::Nothing => {}
             }
         }
-    }
-
-    async fn connect_if_needed(&mut self, to_say: &mut bool, said: bool) -> Result<()> {
-        if self.chat.is_none() {
-            self.history.reconnects += 1;
-            self.connect().await?;
-            *to_say = !said;
-        }
-        Ok(())
     }
 
     /// Notes what a frame says.
-    fn take(&mut self, frame: &Value) -> News {
-        if let Some(entry) = entry_of(frame) {
-            // A gateway may confirm again a message that was sent again: the same entry is no news.
-            if !self.history.seen.contains_recent(&entry) {
-                self.history.seen.push(entry.clone());
+    fn note(&mut self, news: &News, frame: &Value) {
+        match news {
+            News::Entry(entry) => {
+                // A gateway may confirm again a message that was sent again: the same entry is no news.
+                if !self.history.seen.contains_recent(entry) {
+                    self.history.seen.push(entry.clone());
+                }
+                if entry.reply {
+                    self.history.answered.push((Instant::now(), entry.about.clone()));
+                }
             }
-            if entry.reply {
-                self.history.answered.push((Instant::now(), entry.about.clone()));
-                return News::Replied(entry.about);
-            }
-            return News::Said(entry.about);
-        }
-        match frame["type"].as_str() {
-            Some("moved") => {
-                let owner = frame["owner"].as_str().unwrap_or_default().to_owned();
+            News::Moved { owner, epoch } => {
                 let gateway = self
                     .history
                     .places
                     .last()
                     .map_or(String::new(), |(_, gateway, _)| gateway.clone());
-                self.note_place(gateway, owner, frame["epoch"].as_u64(), false);
-                News::Other
+                self.note_place(gateway, owner.clone(), Some(*epoch), false);
             }
-            Some("draining") => {
-                self.chat = None;
-                News::Other
-            }
-            Some("error") => self.take_error(frame),
-            _ => News::Other,
+            News::Draining { .. } => self.chat = None,
+            News::Refused(refusal) => self.note_refusal(refusal, frame),
+            News::Other => {}
         }
     }
 
-    fn take_error(&mut self, frame: &Value) -> News {
-        let id = frame["id"].as_str().map(str::to_owned);
-        let after = frame["retry_after_ms"].as_u64();
-        match frame["code"].as_str() {
-            Some("unavailable") => {
-                self.history.unavailable.push((Instant::now(), after));
-                News::TryLater(id, Duration::from_millis(after.unwrap_or(100)))
-            }
-            Some("rate_limited") => News::TryLater(id, Duration::from_millis(after.unwrap_or(1_000))),
-            _ => {
-                self.history.errors.push(frame.to_string());
-                News::Other
-            }
+    fn note_refusal(&mut self, refusal: &Refusal, frame: &Value) {
+        if refusal.is_unavailable() {
+            let after = refusal.retry_after.map(|after| after.as_millis() as u64);
+            self.history.unavailable.push((Instant::now(), after));
+        } else if !refusal.is_for_a_while() {
+            self.history.errors.push(frame.to_string());
         }
     }
 
@@ -283,11 +256,4 @@ impl Recent for Vec<Entry> {
     fn contains_recent(&self, entry: &Entry) -> bool {
         !entry.reply && self.iter().rev().take(8).any(|seen| seen == entry)
     }
-}
-
-enum News {
-    Said(String),
-    Replied(String),
-    TryLater(Option<String>, Duration),
-    Other,
 }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jarvis_bare::exchange::SILENCE;
+use jarvis_bare::{News, Refusal};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -14,11 +16,8 @@ use super::jitter::Jitter;
 use super::ledger::{Ledger, Told};
 use super::{Order, Seen, Shared, lock};
 use crate::chat::Chat;
-use crate::history::entry_of;
 use crate::laws::one_owner::Sighting;
 
-/// How long it waits for news of its message before it takes the socket for dead.
-const SILENCE: Duration = Duration::from_secs(3);
 /// Pause after a refused connection.
 const REFUSED: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_millis(200);
 /// It leaves a gateway that is going away within this time, so that not all leave in one instant.
@@ -316,21 +315,25 @@ impl Member {
 
     /// Takes in one frame.
     fn take(&mut self, frame: &Value) {
-        if let Some(entry) = entry_of(frame) {
-            if self.ledger.take(&entry) == Told::New || !entry.reply {
-                self.note_answer(&entry.about, entry.reply);
+        match News::of(frame) {
+            News::Entry(entry) => {
+                if self.ledger.take(&entry) == Told::New || !entry.reply {
+                    self.note_answer(&entry.about, entry.reply);
+                }
             }
-            return;
-        }
-        match frame["type"].as_str() {
-            Some("moved") => {
-                let owner = frame["owner"].as_str().unwrap_or_default().to_owned();
+            News::Moved { owner, epoch } => {
                 let gateway = lock(&self.seen).whereabouts.gateway.clone();
-                self.note_owner(gateway, owner, frame["epoch"].as_u64(), false);
+                self.note_owner(gateway, owner, Some(epoch), false);
             }
-            Some("draining") => self.take_draining(frame),
-            Some("error") => self.take_error(frame),
-            _ => {}
+            News::Draining { endpoints } => {
+                self.leaving = Some(Leaving {
+                    at: Instant::now() + self.jitter.within(&LEAVE),
+                    endpoints,
+                    must: true,
+                });
+            }
+            News::Refused(refusal) => self.note_refusal(&refusal, frame),
+            News::Other => {}
         }
     }
 
@@ -355,21 +358,9 @@ impl Member {
         }
     }
 
-    fn take_draining(&mut self, frame: &Value) {
-        let endpoints = frame["endpoints"].as_array().into_iter().flatten();
-        let endpoints = endpoints.filter_map(|url| url.as_str().map(str::to_owned));
-        self.leaving = Some(Leaving {
-            at: Instant::now() + self.jitter.within(&LEAVE),
-            endpoints: endpoints.collect(),
-            must: true,
-        });
-    }
-
-    fn take_error(&mut self, frame: &Value) {
-        let after = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
-        let unavailable = frame["code"] == "unavailable";
+    fn note_refusal(&mut self, refusal: &Refusal, frame: &Value) {
         let counts = &self.shared.counts;
-        let count = if unavailable {
+        let count = if refusal.is_unavailable() {
             &counts.unavailable
         } else {
             &counts.errors
@@ -378,10 +369,10 @@ impl Member {
         let number = self.ledger.number;
         self.shared.remark(|| format!("member {number} was told {frame}"));
         if let Some(pending) = self.pending.as_mut()
-            && frame["id"].as_str().is_none_or(|id| id == pending.id)
+            && refusal.id.as_ref().is_none_or(|id| *id == pending.id)
             && pending.said.is_none()
         {
-            pending.send_at = Some(Instant::now() + after.unwrap_or(TRY_AGAIN));
+            pending.send_at = Some(Instant::now() + refusal.retry_after.unwrap_or(TRY_AGAIN));
         }
     }
 }

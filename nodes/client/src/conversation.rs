@@ -38,6 +38,8 @@ pub struct Conversation {
     session: Option<String>,
     cursor: u64,
     unconfirmed: VecDeque<Unconfirmed>,
+    /// Ids of what was said and has no reply, oldest first; at most [`MAX_UNCONFIRMED`], the oldest are forgotten.
+    unanswered: VecDeque<String>,
     given: Vec<String>,
     endpoints: Vec<String>,
     next: usize,
@@ -97,10 +99,29 @@ impl Conversation {
         self.unconfirmed.iter()
     }
 
+    /// Whether something is waited for: a confirmation, or a reply.
+    pub fn waits(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
     /// The endpoint to try.
     pub fn endpoint(&self) -> Option<&str> {
         let index = self.next % self.endpoints.len().max(1);
         self.endpoints.get(index).map(String::as_str)
+    }
+
+    /// All the others, in the order in which they would be tried.
+    pub fn other_endpoints(&self) -> Vec<String> {
+        let mut all = self.endpoints.clone();
+        all.rotate_left(self.next % self.endpoints.len().max(1));
+        all.split_off(all.len().min(1))
+    }
+
+    /// A socket to this endpoint is there: it is the one to stay with.
+    pub fn go_to(&mut self, endpoint: &str) {
+        if let Some(at) = self.endpoints.iter().position(|known| known == endpoint) {
+            self.next = at;
+        }
     }
 
     /// First frame of a socket.
@@ -123,8 +144,17 @@ impl Conversation {
                 id: id.to_owned(),
                 text: text.to_owned(),
             });
+            self.unanswered.push_back(id.to_owned());
+            if self.unanswered.len() > MAX_UNCONFIRMED {
+                self.unanswered.pop_front();
+            }
         }
         true
+    }
+
+    /// Its reply is not waited for any more.
+    pub fn cancel(&mut self, id: &str) {
+        self.unanswered.retain(|waiting| waiting != id);
     }
 
     /// The frame that says a waiting message again; none if it was confirmed meanwhile.
@@ -156,8 +186,9 @@ impl Conversation {
                 self.unconfirmed.retain(|waiting| waiting.id != *id);
                 self.replayed()
             }
-            ServerFrame::Reply { seq, .. } => {
+            ServerFrame::Reply { seq, reply_to, .. } => {
                 self.cursor = self.cursor.max(*seq);
+                self.unanswered.retain(|waiting| waiting != reply_to);
                 self.replayed()
             }
             ServerFrame::Draining { endpoints } => {
@@ -206,6 +237,7 @@ impl Conversation {
             (Some(id), false) => {
                 // It will never be taken: saying it again would not end.
                 self.unconfirmed.retain(|waiting| waiting.id != id);
+                self.cancel(id);
                 Next::Go
             }
             (None, true) => {
@@ -401,6 +433,46 @@ mod tests {
             after: Duration::from_millis(9),
         };
         assert_eq!(talk.take(&error(ErrorCode::RateLimited, None, Some(9))), wait);
+    }
+
+    #[test]
+    fn the_others_are_tried_in_their_order_and_the_one_that_answered_is_kept() {
+        let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
+        assert!(talk.other_endpoints().is_empty());
+        talk.take(&welcome(&["ws://a", "ws://b", "ws://c"]));
+        talk.go_to("ws://b");
+        assert_eq!(talk.endpoint(), Some("ws://b"));
+        assert_eq!(talk.other_endpoints(), ["ws://c", "ws://a"]);
+        talk.go_to("ws://unknown");
+        assert_eq!(talk.endpoint(), Some("ws://b"));
+        assert!(
+            Conversation::new(Vec::new(), None, None, 0)
+                .other_endpoints()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn it_waits_until_it_is_answered_refused_or_gives_up() {
+        let mut talk = Conversation::new(vec!["ws://a".into()], None, None, 0);
+        assert!(!talk.waits());
+        for id in ["m1", "m2", "m3"] {
+            talk.say(id, "one");
+        }
+        talk.take(&said(1, "m1"));
+        talk.take(&error(ErrorCode::TooLong, Some("m2"), None));
+        talk.cancel("m3");
+        assert!(talk.waits(), "the reply is still to come");
+        talk.take(&ServerFrame::Reply {
+            seq: 2,
+            id: "r".into(),
+            reply_to: "m1".into(),
+            role: Role::Assistant,
+            text: "t".into(),
+            at: 0,
+            cancelled: false,
+        });
+        assert!(!talk.waits());
     }
 
     #[test]

@@ -135,6 +135,53 @@ async fn a_broken_socket_is_replaced_and_what_was_not_confirmed_is_said_again() 
 }
 
 #[tokio::test]
+async fn a_node_that_falls_silent_is_left_for_one_that_answers() {
+    let (a, b, tasks) = (Server::start().await, Server::start().await, Tasks::new());
+    let mut chat = client(&[&a.url], &tasks);
+    within(async {
+        let mut first = a.accept().await;
+        first.read().await;
+        first.welcome(&[&a.url, &b.url]).await;
+        chat.say("m1", "one").expect("taken");
+        assert_eq!(first.read().await["id"], "m1");
+        // Its socket stays open all the time, as one behind a pulled cable does.
+        let mut second = b.accept().await;
+        assert_eq!(second.read().await["session"], "S");
+        second.welcome(&[&b.url, &a.url]).await;
+        assert_eq!(second.read().await["id"], "m1");
+        second.said(1, "m1").await;
+        assert_eq!(next_said(&mut chat).await, (1, "m1".to_owned()));
+        drop(first);
+    })
+    .await;
+    tasks.stop(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_slow_is_stayed_with_while_no_other_answers() {
+    let (a, tasks) = (Server::start().await, Tasks::new());
+    // A machine that takes connections and says nothing.
+    let mute = Server::start().await;
+    let mut chat = client(&[&a.url], &tasks);
+    within(async {
+        let mut first = a.accept().await;
+        first.read().await;
+        first.welcome(&[&a.url, &mute.url]).await;
+        chat.say("m1", "one").expect("taken");
+        assert_eq!(first.read().await["id"], "m1");
+        let (held, _) = mute.listener.accept().await.expect("it is sought");
+        first.said(1, "m1").await;
+        assert_eq!(next_said(&mut chat).await, (1, "m1".to_owned()));
+        // The sign of life ended the search; the conversation goes on where it was.
+        chat.say("m2", "two").expect("taken");
+        assert_eq!(first.read().await["id"], "m2");
+        drop(held);
+    })
+    .await;
+    tasks.stop(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
 async fn unavailable_is_tried_again_when_the_server_says() {
     let (a, tasks) = (Server::start().await, Tasks::new());
     let mut chat = client(&[&a.url], &tasks);
