@@ -9,8 +9,11 @@ use clap::{Parser, Subcommand};
 use jarvis_chaos::bench_calls;
 use jarvis_chaos::cluster::{Options, find_jarvis};
 use jarvis_chaos::measure::failover::{self, Victim};
-use jarvis_chaos::measure::{Tool, benches, drills, memory, netsplit, rolling, stress};
-use jarvis_chaos::net::{INTERRUPTED, Way, enter, interrupted};
+use jarvis_chaos::measure::soak::Bounds;
+use jarvis_chaos::measure::{Tool, benches, drills, memory, netsplit, rolling, soak, stress};
+use jarvis_chaos::net::{INTERRUPTED, Way, enter, interrupted, is_inside, possible};
+use jarvis_chaos::report::say;
+use jarvis_host::{Entropy, SystemEntropy};
 
 /// Benchmarks and faults against clusters of real processes of its own.
 #[derive(Parser)]
@@ -167,6 +170,36 @@ enum What {
         #[arg(long, default_value_t = 12)]
         probes: usize,
     },
+    /// Faults at random, drawn from a seed, for as long as asked; all must be well again soon after each heal.
+    Soak {
+        /// How long new phases of faults begin.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// No more phases than this, of half a minute each.
+        #[arg(long, default_value_t = u32::MAX)]
+        phases: u32,
+        /// The same seed is the same schedule; else one is drawn.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Nodes: 3 or 5.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..=9))]
+        nodes: u32,
+        /// Live sessions.
+        #[arg(long, default_value_t = 60)]
+        sessions: usize,
+        /// All nodes on one loopback, all faults by the nodes themselves; so it is too where machines cannot be had.
+        #[arg(long)]
+        no_machines: bool,
+        /// Every session must have answered so many seconds after each heal.
+        #[arg(long, default_value_t = Bounds::default().answer_s)]
+        answer_s: u64,
+        /// Every partition must have one owner so many seconds after each heal.
+        #[arg(long, default_value_t = Bounds::default().owners_s)]
+        owners_s: u64,
+        /// Name of the report.
+        #[arg(long, default_value = "soak")]
+        name: String,
+    },
     /// One node is cut off from the others for a while, and clients still reach it.
     Netsplit {
         /// Live sessions.
@@ -204,6 +237,9 @@ async fn main() -> Result<ExitCode> {
         _ => {}
     }
     arguments.machines |= arguments.what.needs_machines();
+    if let What::Soak { no_machines, .. } = &arguments.what {
+        arguments.machines = !no_machines && machines_or_loopback().await;
+    }
     if arguments.machines
         && let Way::Ended(code) = enter().await?
     {
@@ -225,6 +261,18 @@ async fn main() -> Result<ExitCode> {
         // What was being measured is dropped, and its processes and files with it.
         told = interrupted() => told.and(exit(INTERRUPTED)),
     }
+}
+
+/// Whether machines can be had; it goes without them where they cannot.
+async fn machines_or_loopback() -> bool {
+    if is_inside() {
+        return true;
+    }
+    let found = possible().await;
+    if let Err(why) = &found {
+        say(&format!("on one loopback: {why:#}"));
+    }
+    found.is_ok()
 }
 
 fn exit(code: i32) -> Result<ExitCode> {
@@ -317,6 +365,34 @@ async fn measure(tool: &Tool, what: What) -> Result<()> {
                 probes,
             };
             rolling::run(tool, &plan).await
+        }
+        What::Soak {
+            minutes,
+            phases,
+            seed,
+            nodes,
+            sessions,
+            no_machines: _,
+            answer_s,
+            owners_s,
+            name,
+        } => {
+            let mut options = tool.options.clone();
+            options.nodes = nodes;
+            let tool = Tool {
+                options,
+                report: tool.report.clone(),
+                machines: tool.machines,
+            };
+            let plan = soak::Plan {
+                // Short enough to be typed again.
+                seed: seed.unwrap_or_else(|| SystemEntropy::default().next_u64() % 1_000_000),
+                lasting: Duration::from_secs(minutes.saturating_mul(60)),
+                phases,
+                sessions,
+                bounds: Bounds { answer_s, owners_s },
+            };
+            soak::run(&tool, &name, &plan).await
         }
         What::Netsplit {
             sessions,

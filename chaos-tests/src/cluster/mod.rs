@@ -218,6 +218,23 @@ impl Cluster {
         Ok(pid)
     }
 
+    /// Whether a node's process is there, as of the last [`Cluster::refresh`].
+    pub fn is_running(&self, name: &str) -> bool {
+        self.node(name).is_ok_and(|node| process::is_running(node.pid))
+    }
+
+    /// Starts a node's process, as a machine's init system would.
+    ///
+    /// # Errors
+    /// Where `jarvis up` does that by itself.
+    pub fn start_node(&mut self, name: &str) -> Result<()> {
+        match &mut self.hosting {
+            Hosting::Up(_) => bail!("jarvis up starts its nodes by itself"),
+            Hosting::Machines(machines) => machines.run(name)?,
+        }
+        self.refresh()
+    }
+
     /// Waits until a node whose process was `old_pid` runs again under another.
     ///
     /// # Errors

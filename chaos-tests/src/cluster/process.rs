@@ -40,11 +40,15 @@ impl Drop for Stopped {
     }
 }
 
+/// Whether there is such a process. A zombie has ended: whoever inherits it reaps it.
+pub(super) fn is_running(pid: u32) -> bool {
+    let status = PathBuf::from(format!("/proc/{pid}/stat"));
+    std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z "))
+}
+
 pub(super) async fn wait_gone(pid: u32) -> Result<()> {
     let started = Instant::now();
-    let status = PathBuf::from(format!("/proc/{pid}/stat"));
-    // A zombie has ended: whoever inherits it reaps it.
-    while std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z ")) {
+    while is_running(pid) {
         ensure!(started.elapsed() < PATIENCE, "process {pid} did not end");
         sleep(Duration::from_millis(10)).await;
     }

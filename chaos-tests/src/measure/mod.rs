@@ -6,6 +6,7 @@ pub mod memory;
 pub mod netsplit;
 pub mod rolling;
 mod slow_disk;
+pub mod soak;
 pub mod stress;
 mod watcher;
 mod witness;

@@ -36,6 +36,8 @@ pub(crate) struct Changes {
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
     last: BTreeMap<usize, Shape>,
+    /// How often each node was started again.
+    lives: BTreeMap<usize, u64>,
     term: u64,
     epochs: BTreeMap<(String, u64), u64>,
     /// So far.
@@ -45,6 +47,16 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
+    /// A node was started again: it may be a little behind what it said before.
+    fn restarted(&mut self, node: usize) {
+        self.last.remove(&node);
+        *self.lives.entry(node).or_default() += 1;
+    }
+
+    fn life(&self, node: usize) -> u64 {
+        self.lives.get(&node).copied().unwrap_or_default()
+    }
+
     /// Takes what a node said; `None` where it did not answer.
     pub(crate) fn take(&mut self, node: usize, shape: Option<Shape>) {
         let Some(shape) = shape else {
@@ -104,8 +116,13 @@ impl Watcher {
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     ticks.tick().await;
+                    let life = lock(&comparison).life(number);
                     let shape = look(&eyes, &node).await.ok();
-                    lock(&comparison).take(number, shape);
+                    let mut comparison = lock(&comparison);
+                    // What was said before a restart is not what is said after it.
+                    if comparison.life(number) == life {
+                        comparison.take(number, shape);
+                    }
                 }
             });
         }
@@ -113,6 +130,11 @@ impl Watcher {
             comparison,
             _tasks: tasks,
         }
+    }
+
+    /// A node was started again.
+    pub(crate) fn restarted(&self, node: usize) {
+        lock(&self.comparison).restarted(node);
     }
 
     /// What changed so far.
@@ -222,6 +244,20 @@ mod tests {
         assert_eq!(comparison.changes, expected);
         assert_eq!(comparison.sightings.len(), 4);
         assert!(crate::laws::one_owner::check(&comparison.sightings).is_empty());
+    }
+
+    #[test]
+    fn a_node_that_was_started_again_may_be_behind() {
+        let back = |restarted: bool| {
+            let mut comparison = Comparison::default();
+            comparison.take(0, shape("a", 5, "a", 7, "up"));
+            if restarted {
+                comparison.restarted(0);
+            }
+            comparison.take(0, shape("a", 5, "b", 6, "up"));
+            crate::laws::one_owner::check(&comparison.sightings).len()
+        };
+        assert_eq!((back(false), back(true)), (1, 0));
     }
 
     #[test]

@@ -42,12 +42,17 @@ fn command(program: &Path) -> Command {
     command
 }
 
+/// Whether this process says of itself that it is inside.
+pub fn is_inside() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
 /// Runs this very command again inside namespaces of its own, unless this is already the one inside.
 ///
 /// # Errors
 /// Where this machine does not allow it; with what to do.
 pub async fn enter() -> Result<Way> {
-    if std::env::var_os(MARK).is_some() {
+    if is_inside() {
         prepare().await?;
         return Ok(Way::Inside);
     }

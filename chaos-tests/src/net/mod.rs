@@ -15,6 +15,6 @@ mod inside;
 mod lan;
 mod weather;
 
-pub use self::inside::{INTERRUPTED, Way, enter, interrupted, possible};
+pub use self::inside::{INTERRUPTED, Way, enter, interrupted, is_inside, possible};
 pub use self::lan::{Lan, address};
 pub use self::weather::{Place, Weather};

@@ -48,6 +48,21 @@ impl Weather {
         self
     }
 
+    /// Cuts one way: nothing of `from` arrives at `to`.
+    #[must_use]
+    pub fn cut_one_way(mut self, from: Place, to: Place) -> Self {
+        self.cut.insert((from, to));
+        self
+    }
+
+    /// Both at once.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.cut.extend(&other.cut);
+        self.loss_percent = self.loss_percent.max(other.loss_percent);
+        self
+    }
+
     /// A machine of `machines` that vanishes: nobody hears it, and it hears nobody.
     pub fn vanished(machine: u8, machines: u8) -> Self {
         Self::split(machine, machines).cut(Place::Machine(machine), Place::Clients)
@@ -121,6 +136,18 @@ mod tests {
             drops(&weather, Place::Machine(0)),
             ["ip saddr 10.77.0.2 drop", "ip saddr 10.77.0.3 drop"]
         );
+    }
+
+    #[test]
+    fn one_way_is_not_the_other_and_weathers_add_up() {
+        let (first, second) = (Place::Machine(0), Place::Machine(1));
+        let both = Weather::fair()
+            .cut_one_way(first, second)
+            .and(&Weather::lossy(5))
+            .and(&Weather::lossy(3));
+        assert!(drops(&both, first).iter().all(|rule| !rule.contains("saddr")));
+        assert_eq!(drops(&both, second).first().map(String::as_str), Some("ip saddr 10.77.0.1 drop"));
+        assert_eq!(both.loss_percent, 5);
     }
 
     #[test]
