@@ -12,6 +12,8 @@ use jarvis_machine::planner::{Standing, desired_voters};
 use jarvis_machine::rows::{NodeRole, NodeRow};
 use jarvis_types::NodeId;
 
+use crate::leadership::leads_gladly;
+
 /// What the leader sees.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Picture {
@@ -137,17 +139,15 @@ impl Picture {
         Decision { step, held }
     }
 
-    /// Whom a witness hands the leadership to: a small machine that only votes should not have to decide for all.
+    /// Whom a witness hands the leadership to: a small machine that only votes should not have to decide for all. Not a node
+    /// that was drained: it is about to be stopped.
     fn abler_leader(&self) -> Option<NodeId> {
-        let role = |id: NodeId| {
-            let row = self.nodes.iter().find(|(node, _)| *node == id);
-            row.map(|(_, row)| row.role)
-        };
-        if !self.settled || role(self.own) != Some(NodeRole::Witness) {
+        let row = |id: NodeId| self.nodes.iter().find(|(node, _)| *node == id).map(|(_, row)| row);
+        if !self.settled || row(self.own).is_none_or(|row| row.role != NodeRole::Witness) {
             return None;
         }
         let able = |node: &&NodeId| {
-            role(**node) == Some(NodeRole::Voter)
+            row(**node).is_some_and(leads_gladly)
                 && self.answering.contains(node)
                 && self.caught_up.contains(node)
                 && !self.slow.contains(node)

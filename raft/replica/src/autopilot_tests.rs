@@ -119,6 +119,9 @@ fn a_witness_leads_only_where_nobody_else_can() {
     (home.own, home.settled) = (NodeId(3), true);
     home.answering = set(&[2, 3]);
     assert_eq!(home.decide().step, Step::HandOver(NodeId(2)));
+    home.nodes[1].1.intent = NodeIntent::Drained;
+    assert_eq!(home.decide().step, Step::Nothing, "it is about to be stopped");
+    home.nodes[1].1.intent = NodeIntent::Active;
     home.caught_up = set(&[1, 3]);
     assert_eq!(home.decide().step, Step::Nothing);
     home.caught_up = set(&[1, 2, 3]);

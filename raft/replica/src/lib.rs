@@ -36,6 +36,7 @@ mod pilot;
 mod proposer;
 mod reads;
 pub mod recover;
+mod renewal;
 mod replica;
 mod server;
 pub mod simulated;

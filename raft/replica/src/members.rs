@@ -231,7 +231,7 @@ impl Reconciler {
             Step::Nothing | Step::Wait(_) => return Ok(()),
             Step::HandOver(to) => {
                 tracing::info!(%to, "handing the leadership over: this node is a witness, or its disk is slow");
-                return leadership::hand_over_here(&self.raft, Some(*to)).await;
+                return leadership::hand_over_here(&self.raft, &self.shared, Some(*to)).await;
             }
             Step::AddLearners(nodes) => {
                 ChangeMembers::AddNodes(nodes.iter().map(|node| (node.0, ())).collect())

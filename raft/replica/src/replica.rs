@@ -39,6 +39,7 @@ use crate::network::Network;
 use crate::pilot::Pilot;
 use crate::proposer::Proposer;
 use crate::reads::{MAX_WAITING_READS, ReadRounds, Waiting};
+use crate::renewal::Renewal;
 use crate::state::{StateMachine, StateShared, StateStore};
 use crate::transport::Transport;
 use crate::types::{LogId, Raft};
@@ -73,6 +74,7 @@ pub struct ReplicaInner {
     pub(crate) tasks: Tasks,
     pub(crate) pilot: Arc<Pilot>,
     pub(crate) log: LogStore,
+    pub(crate) renewal: Arc<Renewal>,
 }
 
 impl Drop for ReplicaInner {
@@ -221,6 +223,8 @@ impl Replica {
         };
 
         let marker = log.clone().keep_marker(state.applied.subscribe());
+        let renewal = Arc::new(Renewal::new(config.timers.election_max, config.timers.election_min));
+        let kept = (Arc::clone(&renewal), raft.clone());
         let inner = Arc::new(ReplicaInner {
             node: config.node,
             raft: raft.clone(),
@@ -234,6 +238,7 @@ impl Replica {
             tasks: tasks.clone(),
             pilot,
             log,
+            renewal,
         });
         server::serve(&inner, &*deps.transport);
         raft.run();
@@ -243,6 +248,7 @@ impl Replica {
         tasks.spawn_until_cancelled(reconciler.run());
         tasks.spawn_until_cancelled(checkup.run());
         tasks.spawn_until_cancelled(marker);
+        tasks.spawn_until_cancelled(async move { kept.0.keep_timer(kept.1).await });
         tracing::info!(node = %config.node, incarnation, "the replica has started");
         Ok(Self { inner })
     }
@@ -366,5 +372,7 @@ pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, 
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+mod ended_tests;
 #[cfg(test)]
 mod full_disk_tests;

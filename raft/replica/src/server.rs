@@ -7,20 +7,21 @@ use bytes::Bytes;
 use jarvis_host::Tasks;
 use jarvis_mesh::api::{Call, Service};
 use jarvis_types::{NodeId, codec};
-use openraft::raft::TransferLeaderRequest;
-use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::intake::Intake;
 use crate::log::LogStore;
+use crate::renewal::Renewal;
 use crate::replica::{ReplicaInner, lock};
 use crate::snapshot;
 use crate::state::StateShared;
 use crate::transport::{Pipe, Transport, services};
 use crate::types::{RPC_VERSION, Raft, TypeConfig};
-use crate::{forward, heartbeat, reads};
+use crate::{forward, heartbeat, leadership, reads};
 
 /// Requests served at once. openraft has one append and one vote a peer under way; the rest are forwarded batches.
 const MAX_REQUESTS: usize = 512;
@@ -77,11 +78,16 @@ impl Server {
                 Err(why) => call.answer.refuse(why),
             };
         }
-        let (raft, intake) = (replica.raft.clone(), Arc::clone(&replica.intake));
-        let log = replica.log.clone();
+        let asked = Asked {
+            raft: replica.raft.clone(),
+            log: replica.log.clone(),
+            intake: Arc::clone(&replica.intake),
+            renewal: Arc::clone(&replica.renewal),
+            state: Arc::clone(&replica.state),
+        };
         drop(replica);
         self.tasks.spawn_until_cancelled(async move {
-            match answer(&raft, &log, &intake, call.service, call.from, &call.body).await {
+            match asked.answer(call.service, call.from, &call.body).await {
                 Ok(body) => call.answer.send(Bytes::from(body)),
                 Err(why) => call.answer.refuse(why),
             }
@@ -120,54 +126,72 @@ async fn receive_snapshot(raft: &Raft, state: &StateShared, mut pipe: Pipe) {
     }
 }
 
-async fn answer(
-    raft: &Raft,
-    log: &LogStore,
-    intake: &Intake,
-    service: Service,
-    from: NodeId,
-    body: &[u8],
-) -> Result<Vec<u8>, String> {
-    match service {
-        services::APPEND => {
-            let request: AppendEntriesRequest<TypeConfig> = decode(body)?;
-            if request.entries.is_empty() {
-                return encode(&heartbeat::answer(raft, log, request).await?);
+/// A request and what answers it.
+struct Asked {
+    raft: Raft,
+    log: LogStore,
+    intake: Arc<Intake>,
+    renewal: Arc<Renewal>,
+    state: Arc<StateShared>,
+}
+
+impl Asked {
+    async fn answer(&self, service: Service, from: NodeId, body: &[u8]) -> Result<Vec<u8>, String> {
+        let raft = &self.raft;
+        match service {
+            services::APPEND => {
+                let (request, arrived): (AppendEntriesRequest<TypeConfig>, _) = (decode(body)?, Instant::now());
+                let vote = request.vote;
+                let answer = if request.entries.is_empty() {
+                    heartbeat::answer(raft, &self.log, request).await?
+                } else {
+                    raft.append_entries(request).await.map_err(|e| e.to_string())?
+                };
+                if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                    self.renewal.heard(vote, arrived);
+                }
+                encode(&answer)
             }
-            encode(&raft.append_entries(request).await.map_err(|e| e.to_string())?)
+            services::VOTE => {
+                let request: VoteRequest<TypeConfig> = decode(body)?;
+                match self.renewal.refusal(raft).filter(|_| !request.leadership_transfer) {
+                    Some(refusal) => encode(&refusal),
+                    None => encode(&raft.vote(request).await.map_err(|e| e.to_string())?),
+                }
+            }
+            services::PRE_VOTE => {
+                let request: VoteRequest<TypeConfig> = decode(body)?;
+                match self.renewal.refusal(raft) {
+                    Some(refusal) => encode(&refusal),
+                    None => encode(&raft.pre_vote(request).await.map_err(|e| e.to_string())?),
+                }
+            }
+            services::TRANSFER_LEADER => {
+                let request: TransferLeaderRequest<TypeConfig> = decode(body)?;
+                self.renewal.forget();
+                encode(
+                    &raft
+                        .handle_transfer_leader(request)
+                        .await
+                        .map_err(|e| e.to_string())?,
+                )
+            }
+            services::PROPOSE => {
+                let deciding = forward::decide_for(raft, &self.intake, from, body);
+                let decided = tokio::time::timeout(FORWARDED_TIMEOUT, deciding).await;
+                encode(&decided.map_err(|_| "no majority answered".to_owned())??)
+            }
+            services::READ_INDEX => {
+                let index = reads::index_here(raft).await?;
+                codec::encode(RPC_VERSION, &index).map_err(|e| e.to_string())
+            }
+            services::HAND_OVER => {
+                let to: Option<u64> = decode(body)?;
+                leadership::hand_over_here(raft, &self.state, to.map(NodeId)).await?;
+                encode(&())
+            }
+            Service(other) => Err(format!("unknown service {other:#06x}")),
         }
-        services::VOTE => {
-            let request: VoteRequest<TypeConfig> = decode(body)?;
-            encode(&raft.vote(request).await.map_err(|e| e.to_string())?)
-        }
-        services::PRE_VOTE => {
-            let request: VoteRequest<TypeConfig> = decode(body)?;
-            encode(&raft.pre_vote(request).await.map_err(|e| e.to_string())?)
-        }
-        services::TRANSFER_LEADER => {
-            let request: TransferLeaderRequest<TypeConfig> = decode(body)?;
-            encode(
-                &raft
-                    .handle_transfer_leader(request)
-                    .await
-                    .map_err(|e| e.to_string())?,
-            )
-        }
-        services::PROPOSE => {
-            let deciding = forward::decide_for(raft, intake, from, body);
-            let decided = tokio::time::timeout(FORWARDED_TIMEOUT, deciding).await;
-            encode(&decided.map_err(|_| "no majority answered".to_owned())??)
-        }
-        services::READ_INDEX => {
-            let index = reads::index_here(raft).await?;
-            codec::encode(RPC_VERSION, &index).map_err(|e| e.to_string())
-        }
-        services::HAND_OVER => {
-            let to: Option<u64> = decode(body)?;
-            crate::leadership::hand_over_here(raft, to.map(NodeId)).await?;
-            encode(&())
-        }
-        Service(other) => Err(format!("unknown service {other:#06x}")),
     }
 }
 
