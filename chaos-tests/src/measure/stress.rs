@@ -205,6 +205,7 @@ async fn one_minute(minute: u64, crowd: &Crowd, watcher: &Watcher) -> Result<Min
         changes: Changes {
             terms: now.terms - before.terms,
             leaders: now.leaders - before.leaders,
+            leaderless: now.leaderless - before.leaderless,
             moves: now.moves - before.moves,
             not_up: now.not_up - before.not_up,
             unanswered: now.unanswered - before.unanswered,

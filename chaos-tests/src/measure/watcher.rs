@@ -24,6 +24,8 @@ pub(crate) struct Changes {
     pub(crate) terms: u64,
     /// Times that a node named another leader than before.
     pub(crate) leaders: u64,
+    /// Looks at a node that knew of no leader just then, as one does that has just stood still.
+    pub(crate) leaderless: u64,
     /// Partitions that got another owner or epoch.
     pub(crate) moves: u64,
     /// Times that a node called another one something else than `up`.
@@ -36,6 +38,8 @@ pub(crate) struct Changes {
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
     last: BTreeMap<usize, Shape>,
+    /// Whom each node last named as the leader.
+    named: BTreeMap<usize, String>,
     /// How often each node was started again.
     lives: BTreeMap<usize, u64>,
     term: u64,
@@ -50,6 +54,7 @@ impl Comparison {
     /// A node was started again: it may be a little behind what it said before.
     fn restarted(&mut self, node: usize) {
         self.last.remove(&node);
+        self.named.remove(&node);
         *self.lives.entry(node).or_default() += 1;
     }
 
@@ -69,8 +74,12 @@ impl Comparison {
             self.term = shape.term;
         }
         let before = self.last.get(&node);
-        if before.is_some_and(|before| shape.leader != before.leader) {
-            self.changes.leaders += 1;
+        match &shape.leader {
+            Some(leader) => {
+                let named = self.named.insert(node, leader.clone());
+                self.changes.leaders += u64::from(named.is_some_and(|named| named != *leader));
+            }
+            None => self.changes.leaderless += 1,
         }
         for (name, state) in &shape.states {
             let known = before.and_then(|before| before.states.get(name));
@@ -237,6 +246,7 @@ mod tests {
         let expected = Changes {
             terms: 1,
             leaders: 2,
+            leaderless: 0,
             moves: 1,
             not_up: 2,
             unanswered: 1,
@@ -244,6 +254,23 @@ mod tests {
         assert_eq!(comparison.changes, expected);
         assert_eq!(comparison.sightings.len(), 4);
         assert!(crate::laws::one_owner::check(&comparison.sightings).is_empty());
+    }
+
+    #[test]
+    fn who_knows_no_leader_for_a_moment_has_not_named_another() {
+        let mut comparison = Comparison::default();
+        let nobody = shape("a", 5, "a", 7, "up").map(|shape| Shape {
+            leader: None,
+            ..shape
+        });
+        for shape in [shape("a", 5, "a", 7, "up"), nobody, shape("a", 5, "a", 7, "up")] {
+            comparison.take(0, shape);
+        }
+        let expected = Changes {
+            leaderless: 1,
+            ..Changes::default()
+        };
+        assert_eq!(comparison.changes, expected);
     }
 
     #[test]
