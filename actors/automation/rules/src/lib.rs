@@ -15,3 +15,7 @@ pub mod model;
 pub mod load;
 pub mod template;
 mod yaml;
+pub mod clock;
+pub mod program;
+pub mod run;
+pub mod triggers;
