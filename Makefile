@@ -1,6 +1,6 @@
 # Two commands are enough on a fresh machine with Rust: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix bench drill stress sim kills fuzz setup
+.PHONY: help run test verify fix bench drill stress soak sim kills fuzz setup
 
 NODES ?= 3
 ROUNDS ?= 10
@@ -53,6 +53,11 @@ stress: ## a busy machine and 5 % loss for MINUTES (30): nothing may fail over
 	@.ci/setup drill
 	cargo build --release --locked --bin jarvis --bin jarvis-load
 	$(LOAD) stress --minutes $(MINUTES) --report reports/stress
+
+soak: ## faults at random on real processes for MINUTES (30), NODES=3 or 5; SEED=… repeats a schedule
+	@.ci/setup drill
+	cargo build --release --locked --bin jarvis --bin jarvis-load
+	$(LOAD) soak --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED)) --report reports/soak
 
 sim: ## whole clusters on virtual time, faults by seed: SEEDS=1000, MINUTES=…, or SEED=… with its whole trace
 	@.ci/setup run

@@ -178,6 +178,9 @@ enum What {
         /// No more phases than this, of half a minute each.
         #[arg(long, default_value_t = u32::MAX)]
         phases: u32,
+        /// Each has faults for so many seconds, or up to half as long again.
+        #[arg(long, default_value_t = 20)]
+        phase_s: u64,
         /// The same seed is the same schedule; else one is drawn.
         #[arg(long)]
         seed: Option<u64>,
@@ -369,6 +372,7 @@ async fn measure(tool: &Tool, what: What) -> Result<()> {
         What::Soak {
             minutes,
             phases,
+            phase_s,
             seed,
             nodes,
             sessions,
@@ -389,6 +393,7 @@ async fn measure(tool: &Tool, what: What) -> Result<()> {
                 seed: seed.unwrap_or_else(|| SystemEntropy::default().next_u64() % 1_000_000),
                 lasting: Duration::from_secs(minutes.saturating_mul(60)),
                 phases,
+                phase_s,
                 sessions,
                 bounds: Bounds { answer_s, owners_s },
             };

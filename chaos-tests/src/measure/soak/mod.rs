@@ -48,6 +48,8 @@ pub struct Plan {
     pub lasting: Duration,
     /// No more phases than this.
     pub phases: u32,
+    /// Each has faults for so many seconds, or up to half as long again.
+    pub phase_s: u64,
     /// Live sessions.
     pub sessions: usize,
     /// How soon after each heal all must be well.
@@ -223,7 +225,7 @@ async fn live(
         if started.elapsed() >= plan.lasting {
             break;
         }
-        let phase = Phase::draw(plan.seed, number, nodes);
+        let phase = Phase::draw(plan.seed, number, nodes, plan.phase_s);
         let seconds = started.elapsed().as_secs();
         say(&format!(
             "phase {number}, after {seconds} s: {} ms of faults",

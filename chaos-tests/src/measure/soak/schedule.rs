@@ -17,8 +17,6 @@ use serde::Serialize;
 
 use crate::crowd::jitter::Jitter;
 
-/// How long a phase of faults lasts.
-const PHASE: Range<Duration> = Duration::from_secs(20)..Duration::from_secs(30);
 /// Before the first fault.
 const FIRST: Duration = Duration::from_millis(500);
 /// From one fault's beginning to the next one's.
@@ -145,10 +143,13 @@ impl fmt::Display for Fault {
 }
 
 impl Phase {
-    /// Draws a phase of a cluster of so many nodes.
-    pub fn draw(seed: u64, number: u32, nodes: u8) -> Self {
-        let mut jitter = Jitter::new(seed ^ (u64::from(number) << 40));
-        let lasts = jitter.within(&PHASE);
+    /// Draws a phase of a cluster of so many nodes: it lasts so many seconds, or up to half as long again.
+    pub fn draw(seed: u64, number: u32, nodes: u8, seconds: u64) -> Self {
+        // Neighbouring seeds are one sequence, a step apart: what is drawn from them is not.
+        let mixed = |number: u64| Jitter::new(number).draw();
+        let mut jitter = Jitter::new(mixed(seed) ^ mixed(!u64::from(number)));
+        let shortest = Duration::from_secs(seconds);
+        let lasts = jitter.within(&(shortest..shortest * 3 / 2));
         let mut phase = Self {
             number,
             lasts_ms: ms(lasts),
@@ -288,16 +289,19 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_schedule() {
-        assert_eq!(Phase::draw(7, 3, 3), Phase::draw(7, 3, 3));
-        assert_ne!(Phase::draw(7, 3, 3), Phase::draw(8, 3, 3));
-        assert_ne!(Phase::draw(7, 3, 3).faults, Phase::draw(7, 4, 3).faults);
+        assert_eq!(Phase::draw(7, 3, 3, 20), Phase::draw(7, 3, 3, 20));
+        for (seed, number) in [(8, 3), (7, 4)] {
+            let (one, other) = (Phase::draw(7, 3, 3, 20), Phase::draw(seed, number, 3, 20));
+            let alike = |fault: &&Fault| other.faults.iter().any(|at| at.what == fault.what);
+            assert!(one.faults.iter().filter(alike).count() < 3, "{one:?} {other:?}");
+        }
     }
 
     /// Every instant of a phase, by the faults that have begun and not ended.
     #[test]
     fn a_majority_is_left_at_every_instant_and_everything_ends_with_its_phase() {
         for (seed, nodes) in (0..300).flat_map(|seed| [(seed, 3u8), (seed, 5)]) {
-            let phase = Phase::draw(seed, 1, nodes);
+            let phase = Phase::draw(seed, 1, nodes, 20);
             assert!(phase.faults.len() >= 4, "seed {seed}: {phase:?}");
             for fault in &phase.faults {
                 assert!(
@@ -318,7 +322,9 @@ mod tests {
 
     #[test]
     fn all_kinds_come_up() {
-        let all: Vec<Fault> = (0..200).flat_map(|seed| Phase::draw(seed, 1, 5).faults).collect();
+        let all: Vec<Fault> = (0..200)
+            .flat_map(|seed| Phase::draw(seed, 1, 5, 20).faults)
+            .collect();
         let named = |what: &str| {
             all.iter()
                 .any(|fault| format!("{:?}", fault.what).starts_with(what))
