@@ -14,12 +14,18 @@ const FAULTS: &str = "/api/v1/drill/faults";
 
 /// Runs one round of a drill on the cluster of a data folder; it must pass.
 fn passes(name: &str, data: &Path, reports: &Path) -> Value {
+    passes_rounds(name, 1, data, reports)
+}
+
+/// Runs so many rounds.
+fn passes_rounds(name: &str, rounds: u32, data: &Path, reports: &Path) -> Value {
+    let rounds = &rounds.to_string();
     let (data, reports) = (data.to_str().expect("text"), reports.to_str().expect("text"));
     let line = [
         "drill",
         name,
         "--rounds",
-        "1",
+        rounds,
         "--sessions",
         "3",
         "--yes",
@@ -58,10 +64,15 @@ fn passes(name: &str, data: &Path, reports: &Path) -> Value {
 
 /// A drill that must find a cluster of its own whole before and after.
 fn passes_on_its_own(name: &str) -> Value {
+    passes_rounds_on_its_own(name, 1)
+}
+
+/// So many rounds of it.
+fn passes_rounds_on_its_own(name: &str, rounds: u32) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(&folder.path().join("up"), free_port(), 3);
     let before = up.state();
-    let verdict = passes(name, &up.data, &folder.path().join("reports"));
+    let verdict = passes_rounds(name, rounds, &up.data, &folder.path().join("reports"));
     assert_eq!(
         up.state()["nodes"].as_array().map(Vec::len),
         before["nodes"].as_array().map(Vec::len)
@@ -127,16 +138,29 @@ fn a_drill_kills_a_gateway_and_reports() {
     assert_eq!(json, verdict);
 }
 
-#[test]
-fn a_node_that_stands_still_is_done_without() {
-    let verdict = passes_on_its_own("pause");
-    assert_eq!(verdict["rounds"][0]["kind"], "long pause");
+/// What was done in each round.
+fn kinds(verdict: &Value) -> Vec<&str> {
+    let rounds = verdict["rounds"].as_array().expect("rounds");
+    rounds.iter().filter_map(|round| round["kind"].as_str()).collect()
 }
 
 #[test]
-fn a_node_that_is_cut_off_is_done_without() {
-    let verdict = passes_on_its_own("partition");
-    assert_eq!(verdict["rounds"][0]["kind"], "cut off from all nodes");
+fn a_node_that_stands_still_is_done_without_and_one_that_hesitates_is_waited_for() {
+    let verdict = passes_rounds_on_its_own("pause", 2);
+    assert_eq!(kinds(&verdict), ["long pause", "short pause"]);
+}
+
+#[test]
+fn a_node_that_is_cut_off_is_done_without_whatever_the_cut() {
+    let verdict = passes_rounds_on_its_own("partition", 5);
+    let all = [
+        "cut off from all nodes",
+        "hears nothing",
+        "is not heard",
+        "leader cut off from its clients",
+        "leader cut off from all nodes",
+    ];
+    assert_eq!(kinds(&verdict), all);
 }
 
 #[test]
@@ -287,6 +311,13 @@ fn a_drill_that_is_broken_off_puts_everything_right() {
     let (state, reports) = (up.state(), folder.path().join("reports"));
     let drill = Running::start("partition", &up, &reports);
     eventually("a fault", || a_fault(&state));
+    let dir = up.data.to_str().expect("text");
+    let another = jarvis(&["drill", "kill-owner", "--yes", "--data", dir]);
+    assert!(
+        stderr(&another).contains("another drill runs"),
+        "{}",
+        stderr(&another)
+    );
     drill.end_by(Signal::INT);
     assert_eq!(a_fault(&state), None, "it was ended, not left to end by itself");
 
@@ -308,6 +339,12 @@ fn a_drill_that_is_broken_off_puts_everything_right() {
     let left = a_fault(&state).expect("it is still there");
     let ends_in_ms = left["ends_in_ms"].as_u64().expect("an end");
     assert!((1..=60_000).contains(&ends_in_ms), "{left}");
+    let next = jarvis(&["drill", "kill-owner", "--yes", "--data", dir]);
+    let refused = stderr(&next);
+    assert!(
+        refused.contains("has a fault already") || refused.contains("not whole"),
+        "{refused}"
+    );
 }
 
 fn stands_still(pid: i64) -> bool {
@@ -375,6 +412,16 @@ fn faults_are_passed_on_to_the_node_that_is_meant() {
             json!({"kind": "full_disk", "node": "attic", "lasts_ms": 5}),
             404,
             "the members are",
+        ),
+        (
+            json!({"kind": "network", "drop": "in", "peers": [], "lasts_ms": 5}),
+            400,
+            "names nobody",
+        ),
+        (
+            json!({"kind": "network", "drop": "in", "peers": ["node1"], "lasts_ms": 5}),
+            400,
+            "no link to itself",
         ),
         (
             json!({"kind": "network", "drop": "in", "peers": ["attic"], "lasts_ms": 5}),
