@@ -12,7 +12,7 @@
 //! [`Registry`] reads Home Assistant's discovery, bare Zigbee2MQTT and bare Tasmota; its rows are replicated one by one.
 //! [`announce`] is the way out: how Jarvis shows itself to Home Assistant.
 
-// pub mod announce;
+pub mod announce;
 mod apply;
 mod bare;
 mod colour;
@@ -27,7 +27,7 @@ pub mod service;
 mod template;
 mod text;
 pub mod topic;
-// pub mod words;
+pub mod words;
 
 #[cfg(test)]
 mod fuzz {}
