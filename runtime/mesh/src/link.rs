@@ -315,11 +315,9 @@ impl Link {
         while let Ok(mut recv) = self.connection.accept_uni().await {
             let mut bytes = [0; PREAMBLE_BYTES];
             let read = tokio::time::timeout(PREAMBLE_TIMEOUT, recv.read_exact(&mut bytes)).await;
-            let slot = match read {
-                Ok(Ok(())) => frame::parse_preamble(&bytes).map(|(slot, _)| slot),
-                _ => Err(FrameError::Torn),
-            };
-            let slot = slot.and_then(|slot| {
+            let Some(begun) = begun(read) else { return };
+            let slot = begun.and_then(|()| frame::parse_preamble(&bytes));
+            let slot = slot.and_then(|(slot, _)| {
                 let (lane, index) = frame::slot_lane(slot);
                 if std::mem::replace(&mut seen[slot], true) {
                     Err(FrameError::Twice(lane, index))
@@ -614,5 +612,38 @@ pub(crate) enum GreetError {
 impl GreetError {
     fn lost(connection: &quinn::Connection) -> Self {
         connection.close_reason().map_or(Self::Broken, Self::Connection)
+    }
+}
+
+/// Whether a stream's first bytes came. None: the connection ended meanwhile, which is no error of the peer's.
+fn begun(
+    read: Result<Result<(), quinn::ReadExactError>, tokio::time::error::Elapsed>,
+) -> Option<Result<(), FrameError>> {
+    use quinn::{ReadError, ReadExactError};
+    match read {
+        Ok(Ok(())) => Some(Ok(())),
+        Ok(Err(ReadExactError::ReadError(ReadError::ConnectionLost(_)))) => None,
+        Ok(Err(_)) | Err(_) => Some(Err(FrameError::Torn)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quinn::{ConnectionError, ReadError, ReadExactError};
+
+    #[tokio::test]
+    async fn a_connection_that_ends_while_a_stream_begins_is_no_error_of_the_protocol() {
+        let lost = ReadError::ConnectionLost(ConnectionError::TimedOut);
+        assert_eq!(begun(Ok(Err(ReadExactError::ReadError(lost)))), None);
+        assert_eq!(begun(Ok(Ok(()))), Some(Ok(())));
+        let late = tokio::time::timeout(Duration::ZERO, std::future::pending()).await;
+        for torn in [
+            late,
+            Ok(Err(ReadExactError::FinishedEarly(3))),
+            Ok(Err(ReadExactError::ReadError(ReadError::Reset(0u8.into())))),
+        ] {
+            assert_eq!(begun(torn), Some(Err(FrameError::Torn)));
+        }
     }
 }
