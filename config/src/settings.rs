@@ -181,7 +181,7 @@ impl Default for LogSettings {
         // openraft and quinn tell at `info` what only their authors need.
         Self {
             format: LogFormat::Pretty,
-            filter: "info,openraft=error,quinn=warn,ractor=warn".to_owned(),
+            filter: "info,openraft=error,quinn=warn,ractor=error".to_owned(),
         }
     }
 }
