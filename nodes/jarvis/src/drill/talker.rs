@@ -233,7 +233,8 @@ impl Talker {
                     }
                     continue;
                 }
-                _ = self.stop.changed() => continue,
+                // Nobody waits for what it saw once nobody can stop it.
+                told = self.stop.changed(), if !stopping => if told.is_ok() { continue } else { break },
                 () = tokio::time::sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => break,
             };
             match event {
@@ -245,7 +246,7 @@ impl Talker {
                 }
                 Some(ChatEvent::Reconnecting { why, .. }) => {
                     self.seen.reconnects += 1;
-                    if why.contains("429") || why.contains("too many") {
+                    if is_rate_limited(&why) {
                         self.board.change(self.index, |place| place.failed = Some(why));
                     }
                 }
@@ -333,6 +334,31 @@ impl Talker {
                 false
             }
             _ => false,
+        }
+    }
+}
+
+/// A port or a time may have the status's digits too.
+fn is_rate_limited(why: &str) -> bool {
+    why.to_lowercase().contains("too many")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_refusal() {
+        for (why, limited) in [
+            ("ws://127.0.0.1:42907/ws: connection refused", false),
+            ("ws://a/ws: silent for 1429 ms, and ws://b/ws answers", false),
+            ("ws://a/ws: 429 Too Many Requests", true),
+            (
+                "ws://a/ws: too many new sockets from this address; wait before the next",
+                true,
+            ),
+        ] {
+            assert_eq!(is_rate_limited(why), limited, "{why}");
         }
     }
 }
