@@ -210,7 +210,7 @@ fn count_warnings(text: &str) -> BTreeMap<String, u64> {
         let Some(level) = words.next().filter(|level| ["WARN", "ERROR"].contains(level)) else {
             continue;
         };
-        let message: Vec<&str> = words.take_while(|word| !word.contains('=')).collect();
+        let message: Vec<&str> = words.take_while(|word| !word.contains(['=', '"'])).collect();
         *counts
             .entry(format!("{level} {}", message.join(" ")))
             .or_default() += 1;
