@@ -8,7 +8,7 @@ use jarvis_node::cli::{Cli, Command, usage_failure};
 use jarvis_node::fail::Failure;
 use jarvis_node::{commands, drill, up};
 
-// Keeps memory that is free from lying about in per-thread pools.
+// Keeps memory that is free from lying about in per-thread pools. Its settings stand in .cargo/config.toml.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

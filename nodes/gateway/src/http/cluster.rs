@@ -204,15 +204,21 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             "wait; it serves once it has".to_owned(),
         );
     }
+    let somebody_serves = view
+        .nodes
+        .iter()
+        .any(|(id, row)| row.role != NodeRole::Witness && state(view, this, *id, row) == "up");
     for (id, row) in &view.nodes {
         let name = &row.name;
         match state(view, this, *id, row) {
             "down" => add(
                 format!("node {name} does not answer"),
                 // Nobody can be removed where nothing can be decided.
-                match view.replica.leader {
+                match view.leader(this) {
                     Some(_) => {
-                        format!("start it (`jarvis run`), or `jarvis remove {name} --force` if it is gone for good")
+                        format!(
+                            "start it (`jarvis run`), or `jarvis remove {name} --force` if it is gone for good"
+                        )
                     }
                     None => "start it (`jarvis run`)".to_owned(),
                 },
@@ -220,6 +226,10 @@ fn degraded(view: &ClusterView, this: NodeId) -> Vec<Value> {
             "drained" => add(
                 format!("node {name} is drained"),
                 format!("`jarvis undrain {name}` when it may work again"),
+            ),
+            "draining" if !somebody_serves => add(
+                format!("node {name} cannot be drained: no other node may take its work"),
+                "`jarvis undrain` one of the nodes, or add another".to_owned(),
             ),
             _ => {}
         }
@@ -370,6 +380,23 @@ mod tests {
         assert_eq!(
             (leader(2, false, true), leader(2, false, false)),
             (json!("b"), Value::Null)
+        );
+    }
+
+    #[test]
+    fn nobody_is_told_to_remove_what_cannot_be_removed_nor_to_wait_for_a_drain_that_cannot_end() {
+        let said = |view: &ClusterView| Value::from(degraded(view, NodeId(1))).to_string();
+        let mut view = view();
+        assert!(said(&view).contains("jarvis remove c --force"));
+        view.replica.leader = None;
+        assert!(said(&view).contains("node c does not answer") && !said(&view).contains("remove c"));
+        view.nodes[0].1.intent = NodeIntent::Draining;
+        assert!(!said(&view).contains("cannot be drained"), "b takes its work");
+        view.nodes[1].1.intent = NodeIntent::Drained;
+        assert!(
+            said(&view).contains("node a cannot be drained"),
+            "{}",
+            said(&view)
         );
     }
 

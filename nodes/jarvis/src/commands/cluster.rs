@@ -124,16 +124,26 @@ pub async fn why(args: &WhyArgs, output: Output) -> Result<(), Failure> {
 }
 
 fn describe_why(answer: &Value) -> String {
-    let mut out = format!(
-        "{} runs on {} (partition {}, epoch {}) since {}, as node {} knows\nbecause: {}",
-        text(answer, "entity"),
-        text(answer, "owner"),
-        text(answer, "partition"),
-        text(answer, "epoch"),
-        text(answer, "since"),
-        text(answer, "from_node"),
-        text(answer, "because"),
-    );
+    let has_owner = answer["owner"].is_string();
+    let mut out = if has_owner {
+        format!(
+            "{} runs on {} (partition {}, epoch {}) since {}, as node {} knows\nbecause: {}",
+            text(answer, "entity"),
+            text(answer, "owner"),
+            text(answer, "partition"),
+            text(answer, "epoch"),
+            text(answer, "since"),
+            text(answer, "from_node"),
+            text(answer, "because"),
+        )
+    } else {
+        format!(
+            "{} runs nowhere (partition {}), as node {} knows: no node has its partition yet",
+            text(answer, "entity"),
+            text(answer, "partition"),
+            text(answer, "from_node"),
+        )
+    };
     if let Some(took_ms) = answer["took_ms"].as_u64() {
         out.push_str(&format!("; taken over in {took_ms} ms"));
     }
@@ -161,6 +171,7 @@ fn describe_why(answer: &Value) -> String {
         out.push_str(&table(&["EPOCH", "AT", "FROM", "TO", "BECAUSE", "TOOK"], &rows));
     }
     out.push_str(&match &answer["activity"] {
+        Value::Null if !has_owner => String::new(),
         Value::Null => "\n\nits owner did not answer".to_owned(),
         activity => {
             let state = if activity["active"] == true {
@@ -267,7 +278,17 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }
-        assert!(describe_why(&json!({"activity": null})).contains("its owner did not answer"));
+        let silent = describe_why(&json!({"owner": "b", "activity": null}));
+        assert!(silent.contains("its owner did not answer"), "{silent}");
+        let nowhere = describe_why(
+            &json!({"entity": "audio/X", "owner": null, "needs": ["microphone"], "activity": null}),
+        );
+        assert!(
+            nowhere.starts_with("audio/X runs nowhere")
+                && nowhere.contains("has microphone")
+                && !nowhere.contains("did not answer"),
+            "{nowhere}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jarvis_client::Api;
 use jarvis_host::{Clock, SystemClock};
@@ -57,6 +57,7 @@ pub async fn recover(args: &RecoverArgs, output: Output) -> Result<(), Failure> 
     let locked = open_folder(&DataFolder::new(&data)).map_err(|error| error.failure(WHAT))?;
     let file = locked.member().map_err(|error| error.failure(WHAT))?;
     check_keys(&locked, &file, &jarvis_mesh::store::TlsStore::new(&data))?;
+    let written = log_written(&data);
     let found = inspect(file.node, &data).map_err(|error| failed(&error))?;
     let others = others(&file, &found);
     if others.is_empty() && found.alone && file.recovering.is_none() {
@@ -65,13 +66,17 @@ pub async fn recover(args: &RecoverArgs, output: Output) -> Result<(), Failure> 
             Failure::new(WHAT, "this node is the only member; there is nothing to recover").next(next),
         );
     }
-    let mut statement = statement(&file, &found, &others, &data);
+    let mut statement = statement(&file, &found, &others, &data, written);
     let answering = who_answers(&others).await;
     statement["others_answering"] = answering.iter().map(Answering::document).collect();
     if !output.is_json() {
         output.note(&describe(&statement));
     }
     if let Some(refusal) = confirm(args, output, &statement, &answering) {
+        if let (Some(written), Ok(log)) = (written, File::options().append(true).open(log_path(&data))) {
+            // Only for what is said the next time.
+            let _ = log.set_modified(written);
+        }
         return Err(refusal);
     }
     let (backup, recovered) = act(&locked, file, &data).await?;
@@ -85,6 +90,15 @@ pub async fn recover(args: &RecoverArgs, output: Output) -> Result<(), Failure> 
     statement["not_removed"] = names(&recovered.kept);
     output.answer(&statement, describe_done);
     Ok(())
+}
+
+/// When the node last wrote to its log. To be asked before the log is opened, which writes to it.
+fn log_written(data: &Path) -> Option<SystemTime> {
+    fs::metadata(log_path(data)).and_then(|meta| meta.modified()).ok()
+}
+
+fn log_path(data: &Path) -> PathBuf {
+    data.join("raft/log.redb")
 }
 
 fn failed(error: &RecoverError) -> Failure {
@@ -139,12 +153,16 @@ fn others(file: &NodeFile, found: &Found) -> Vec<Other> {
 }
 
 /// What is certain and what is not. A document, so that programs read the same as people.
-fn statement(file: &NodeFile, found: &Found, others: &[Other], data: &Path) -> Value {
+fn statement(
+    file: &NodeFile,
+    found: &Found,
+    others: &[Other],
+    data: &Path,
+    written: Option<SystemTime>,
+) -> Value {
     let (certain, last) = (found.certain.min(found.last.index), found.last.index);
-    let written = fs::metadata(data.join("raft/log.redb"))
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
+    let written = written
+        .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
         .map(|since| since.as_millis() as u64);
     let kept = (last > certain).then(|| json!({"from": certain + 1, "to": last}));
     json!({

@@ -1,5 +1,6 @@
 //! The cluster under drill: `jarvis up`'s on this machine, whose processes may be killed, or any other, by its nodes' APIs.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Cluster {
     /// The credential's id, where it was made for this drill.
     made: Option<String>,
     nodes: Vec<(String, Api)>,
+    /// Held while this drill lives, so that no other takes away what this one counts on.
+    _only: Option<File>,
 }
 
 /// Who is struck.
@@ -115,8 +118,10 @@ impl Cluster {
         let Some(token) = state.token.clone().filter(|_| state.ready) else {
             return Err(Failure::new(NOT_BEGUN, "the cluster does not run").next("start it: jarvis up"));
         };
+        let only = the_only_drill(folder)?;
         let made = state.nodes.iter().map(|node| api(&node.name, &node.url, &token));
         Ok(Self {
+            _only: Some(only),
             up: Some(folder.to_owned()),
             nodes: made.collect::<Result<_, _>>()?,
             token,
@@ -148,6 +153,7 @@ impl Cluster {
             .iter()
             .map(|node| api(&text(node, "name"), &text(node, "http_url"), &token));
         Ok(Self {
+            _only: None,
             up: None,
             nodes: nodes.collect::<Result<_, _>>()?,
             token,
@@ -206,6 +212,7 @@ impl Cluster {
                     .next("see `jarvis status`"),
             );
         }
+        self.must_be_without_faults().await?;
         let voters = list(&view, "nodes")
             .iter()
             .filter(|node| node["voter"] == true)
@@ -226,6 +233,27 @@ impl Cluster {
                 about.name
             );
             return Err(Failure::new(NOT_BEGUN, why).next(more));
+        }
+        Ok(())
+    }
+
+    /// Whatever another drill has put in could be one loss too many.
+    async fn must_be_without_faults(&self) -> Result<(), Failure> {
+        for (name, api) in &self.nodes {
+            // A node that does not answer was found above; one of an earlier build has no faults.
+            let Ok(found) = api.call(Method::GET, FAULTS, None, LOOK_TIMEOUT).await else {
+                continue;
+            };
+            if let Some(fault) = list(&found, "faults").first() {
+                let why = format!(
+                    "{name} has a fault already, which another drill put in: {}",
+                    text(fault, "fault")
+                );
+                let seconds = fault["ends_in_ms"].as_u64().unwrap_or_default().div_ceil(1_000);
+                return Err(Failure::new(NOT_BEGUN, why).next(format!(
+                    "wait until that drill has ended; the fault ends by itself after {seconds} s"
+                )));
+            }
         }
         Ok(())
     }
@@ -352,6 +380,26 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+}
+
+/// Taken by the first drill of a cluster of `jarvis up`, until it ends.
+fn the_only_drill(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join("drill.lock");
+    let failed = |error: std::io::Error| Failure::new(NOT_BEGUN, format!("{}: {error}", path.display()));
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            NOT_BEGUN,
+            "another drill runs on this cluster; two at once may take away more than it can survive",
+        )
+        .next("wait until that one has ended")),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

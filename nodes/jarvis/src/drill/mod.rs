@@ -91,6 +91,8 @@ async fn begin(
 ) -> Result<(), Failure> {
     cluster.must_survive(about).await?;
     confirm(args, about, output)?;
+    // Before anything is done: a report that cannot be written is not found out at the end.
+    report::make_folder(&args.report)?;
     let mut told = Told::new().map_err(|error| Failure::new("no drill was begun", error))?;
 
     let tasks = Tasks::new();
@@ -129,26 +131,46 @@ async fn begin(
         tasks.stop(Duration::from_secs(2)).await;
         return Err(failure);
     }
-    // Broken off or not: the cluster is left whole, and what was said is checked.
-    progress.say("waiting until the cluster is whole again");
-    let whole = cluster.until_whole(WHOLE_TIMEOUT).await;
-    progress.say("waiting for the last answers");
-    let (seen, acts) = tokio::join!(talkers.finish(ANSWER_TIMEOUT), acting.finish());
-    progress.say("comparing the transcripts of all nodes");
-    let run = Run {
-        about,
-        began_at_ms,
-        rounds,
-        seen,
-        acts,
+    // Broken off or not: the cluster is left whole, and what was said is checked. Who is told once more to stop stops.
+    let checking = async {
+        progress.say("waiting until the cluster is whole again");
+        let whole = cluster.until_whole(WHOLE_TIMEOUT).await;
+        progress.say("waiting for the last answers");
+        let (seen, acts) = tokio::join!(talkers.finish(ANSWER_TIMEOUT), acting.finish());
+        let failed = result.as_ref().err().or(whole.as_ref().err());
+        let cut_short = failed.map(|failure| failure.why.clone());
+        progress.say("comparing the transcripts of all nodes");
+        let run = Run {
+            about,
+            began_at_ms,
+            rounds,
+            cut_short,
+            seen,
+            acts,
+        };
+        (whole, Verdict::reach(run, cluster).await)
     };
-    let verdict = Verdict::reach(run, cluster).await;
+    let checked = tokio::select! {
+        checked = Box::pin(checking) => Ok(checked),
+        signal = told.wait() => Err(signal),
+    };
+    let (whole, verdict) = match checked {
+        Ok(checked) => checked,
+        Err(signal) => {
+            progress.done();
+            tasks.stop(Duration::from_secs(2)).await;
+            return Err(Failure::new("the drill was broken off", signal)
+                .next("everything was put right, but nothing was checked; see `jarvis status`"));
+        }
+    };
     progress.done();
     tasks.stop(Duration::from_secs(2)).await;
-    let files = report::write(&verdict, &args.report)?;
-    output.answer(&verdict.to_json(), |_| {
-        format!("{}\nreport: {}", verdict.describe(), files.display())
+    let files = report::write(&verdict, &args.report);
+    output.answer(&verdict.to_json(), |_| match &files {
+        Ok(files) => format!("{}\nreport: {}", verdict.describe(), files.display()),
+        Err(_) => verdict.describe(),
     });
+    let files = files?;
     result?;
     whole?;
     if verdict.passed() {

@@ -9,14 +9,26 @@ use crate::fail::Failure;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 220.0;
 const BARS: usize = 40;
+/// What to do where a report cannot be written.
+const NEXT: &str = "choose another folder with --report";
+
+/// Makes the folder of the reports, if it is not there.
+pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let what = format!(
+            "no drill was begun: there is no folder {} for its report",
+            folder.display()
+        );
+        Failure::new(what, error).next(NEXT)
+    })
+}
 
 /// Writes both files; gives the HTML one's path.
 pub(super) fn write(verdict: &Verdict, folder: &Path) -> Result<PathBuf, Failure> {
     let failed = |path: &Path| {
         let what = format!("the report {} was not written", path.display());
-        move |error: std::io::Error| Failure::new(what, error).next("choose another folder with --report")
+        move |error: std::io::Error| Failure::new(what, error).next(NEXT)
     };
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
     let at = jiff::Timestamp::from_millisecond(verdict.began_at_ms as i64).unwrap_or_default();
     let stem = format!("{}-{}", verdict.name, at.strftime("%Y%m%dT%H%M%SZ"));
     let (json, html) = (

@@ -48,6 +48,8 @@ pub(super) struct Run {
     pub(super) about: &'static About,
     pub(super) began_at_ms: u64,
     pub(super) rounds: Vec<Round>,
+    /// Why it did not come to its end, if it did not.
+    pub(super) cut_short: Option<String>,
     pub(super) seen: Vec<Seen>,
     pub(super) acts: Acts,
 }
@@ -88,6 +90,7 @@ pub(super) struct Verdict {
     backwards: u64,
     acts: Acts,
     broken_rounds: Vec<String>,
+    cut_short: Option<String>,
     transcripts_equal: bool,
     unreadable: Vec<String>,
     violations: Vec<Violation>,
@@ -144,6 +147,7 @@ impl Verdict {
             backwards: seen.iter().map(|one| one.backwards).sum(),
             acts,
             broken_rounds,
+            cut_short: run.cut_short,
             began_at_ms,
             gaps_ms,
             rounds,
@@ -171,8 +175,15 @@ impl Verdict {
         let mut rules = vec![
             Rule {
                 rule: "every round was completed, and conversations went on".to_owned(),
-                found: format!("{} rounds, {} messages", self.rounds.len(), self.said),
-                held: !self.rounds.is_empty() && self.said > 0,
+                found: format!(
+                    "{} rounds, {} messages{}",
+                    self.rounds.len(),
+                    self.said,
+                    self.cut_short
+                        .as_ref()
+                        .map_or(String::new(), |why| format!("; cut short: {why}"))
+                ),
+                held: !self.rounds.is_empty() && self.said > 0 && self.cut_short.is_none(),
             },
             none("nothing that was confirmed is lost", self.lost()),
             none("nothing is said or answered twice", self.repeated()),
@@ -224,6 +235,7 @@ impl Verdict {
         lines.extend(self.unreadable.iter().cloned());
         lines.extend(self.acts.doubles.iter().cloned());
         lines.extend(self.broken_rounds.iter().cloned());
+        lines.extend(self.cut_short.iter().map(|why| format!("cut short: {why}")));
         if lines.is_empty() {
             let rules = self.rules();
             let broken = rules.iter().filter(|rule| !rule.held);
@@ -322,6 +334,7 @@ impl Verdict {
             "violations": self.violations.iter().take(MAX_SHOWN).map(Violation::to_string)
                 .chain(self.acts.doubles.iter().cloned()).chain(self.broken_rounds.iter().cloned()).collect::<Vec<_>>(),
             "unreadable": self.unreadable,
+            "cut_short": self.cut_short,
         })
     }
 
@@ -478,6 +491,7 @@ mod tests {
                 doubles: Vec::new(),
             },
             broken_rounds: Vec::new(),
+            cut_short: None,
             transcripts_equal: true,
             unreadable: Vec::new(),
             violations: Vec::new(),
@@ -498,7 +512,11 @@ mod tests {
             reader: "node2".to_owned(),
         };
         type Break = Box<dyn Fn(&mut Verdict)>;
-        let table: [(Break, &str); 7] = [
+        let table: [(Break, &str); 8] = [
+            (
+                Box::new(|v| v.cut_short = Some("Ctrl-C".to_owned())),
+                "cut short: Ctrl-C",
+            ),
             (
                 Box::new(|v| v.acts.doubles.push("two owners".to_owned())),
                 "two owners",

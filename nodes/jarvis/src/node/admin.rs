@@ -253,6 +253,13 @@ impl Admin for NodeAdmin {
 
     async fn remove(&self, node: &str, force: bool, request: Option<RequestId>) -> Result<Value, AdminError> {
         let (id, row) = self.find(node)?;
+        let (voters, nodes) = (
+            self.replica.state().borrow().voters.clone(),
+            self.read(|query| query.nodes())?,
+        );
+        if let Some(why) = costs_majority(&voters, &nodes, id) {
+            return Err(AdminError::Conflict(why));
+        }
         if self.replica.state().borrow().leader == Some(id) {
             // A leader that removes itself leaves the rest without one for a moment; it may well refuse.
             let _ = self.replica.transfer_leadership(None, PROPOSE_DEADLINE).await;
@@ -296,6 +303,15 @@ impl Admin for NodeAdmin {
                 names.join(", ")
             )));
         };
+        let entity = EntityId {
+            kind: *id,
+            key: key.to_owned(),
+        };
+        if !entity.is_valid() {
+            return Err(AdminError::Invalid(
+                "the entity's key is empty or too long".to_owned(),
+            ));
+        }
         if kind == "session" {
             self.must_be_a_session(key).await?;
         }
@@ -306,14 +322,10 @@ impl Admin for NodeAdmin {
             Ok((query.placement_of(*id, partition)?, History { log, notes }))
         })?;
         let last = history.last(&name);
-        let entity = EntityId {
-            kind: *id,
-            key: key.to_owned(),
-        };
         let owner = placed.and_then(|row| row.owner);
         let activity = match owner {
-            Some(owner) if entity.is_valid() => activity::ask(&self.mesh, &self.router, owner, &entity).await,
-            _ => Value::Null,
+            Some(owner) => activity::ask(&self.mesh, &self.router, owner, &entity).await,
+            None => Value::Null,
         };
         // What a new owner takes up again: messages that were not answered yet.
         let unanswered = match key.parse::<SessionId>() {
@@ -337,5 +349,84 @@ impl Admin for NodeAdmin {
             "from_node": name(self.replica.node()),
             "moves": history.moves(&name),
         }))
+    }
+}
+
+/// Why nothing could be decided any more once this member is out, if so: nobody speaks with it from then on, and the votes
+/// that are left have to elect a leader before they can be changed.
+fn costs_majority(voters: &[NodeId], nodes: &[(NodeId, NodeRow)], leaves: NodeId) -> Option<String> {
+    let row = |id: NodeId| nodes.iter().find(|(node, _)| *node == id).map(|(_, row)| row);
+    let left: Vec<NodeId> = voters.iter().copied().filter(|voter| *voter != leaves).collect();
+    if left.len() == voters.len() || nodes.len() == 1 {
+        // That the last one cannot go is refused otherwise.
+        return None;
+    }
+    let answers = |voter: &NodeId| row(*voter).is_some_and(|row| row.healthy);
+    let (answering, silent): (Vec<NodeId>, Vec<NodeId>) = left.into_iter().partition(answers);
+    if answering.len() > voters.len() / 2 {
+        return None;
+    }
+    let name = |id: &NodeId| row(*id).map_or_else(|| format!("node-{id}"), |row| row.name.to_string());
+    let leaves = name(&leaves);
+    if voters.len() == 1 {
+        return Some(format!(
+            "only {leaves} votes: without it nothing could be decided; let a third node or a witness join first (jarvis invite), \
+             wait until three vote, then remove it"
+        ));
+    }
+    let silent: Vec<String> = silent.iter().map(name).collect();
+    let next = if silent.is_empty() {
+        "the voters are just being changed: try again in a moment".to_owned()
+    } else {
+        format!("bring back or remove {} first", silent.join(", "))
+    };
+    Some(format!(
+        "without {leaves} {} of {} voters would answer, which is no majority; {next}",
+        answering.len(),
+        voters.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64, healthy: bool) -> (NodeId, NodeRow) {
+        let row = NodeRow {
+            name: format!("n{id}").parse().expect("a name"),
+            role: NodeRole::Voter,
+            intent: NodeIntent::Active,
+            healthy,
+            mesh_address: String::new(),
+            http_url: String::new(),
+            version: String::new(),
+            level: 1,
+            joined_at_ms: 0,
+        };
+        (NodeId(id), row)
+    }
+
+    #[test]
+    fn nobody_is_removed_without_whom_nothing_could_be_decided() {
+        let why = |voters: &[u64], nodes: &[(u64, bool)], leaves| {
+            let voters: Vec<NodeId> = voters.iter().copied().map(NodeId).collect();
+            let nodes: Vec<_> = nodes.iter().map(|(id, healthy)| node(*id, *healthy)).collect();
+            costs_majority(&voters, &nodes, NodeId(leaves))
+        };
+        let all = [(1, true), (2, true), (3, true)];
+        assert_eq!(why(&[1, 2, 3], &all, 1), None);
+        let two = [(1, true), (2, true)];
+        assert_eq!(why(&[1], &two, 2), None, "it does not vote");
+        assert!(why(&[1], &two, 1).is_some_and(|why| why.contains("only n1 votes")));
+        let one_gone = [(1, true), (2, true), (3, false)];
+        assert_eq!(why(&[1, 2, 3], &one_gone, 3), None, "it is gone already");
+        let refused = why(&[1, 2, 3], &one_gone, 2).expect("n1 would be alone");
+        assert!(
+            refused.contains("1 of 3 voters would answer") && refused.contains("remove n3 first"),
+            "{refused}"
+        );
+        let four_of_five = [(1, true), (2, true), (3, true), (4, true), (5, false)];
+        assert_eq!(why(&[1, 2, 3, 4, 5], &four_of_five, 1), None);
+        assert!(why(&[1, 2], &two, 1).is_some_and(|why| why.contains("try again in a moment")));
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! A node that is cut off from this one cannot be told to mend; its faults have an end of their own.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,11 +305,21 @@ impl NodeFaults {
         let Some(names) = peers else {
             return Ok(FaultyPeers::All);
         };
-        let mut addresses: Vec<SocketAddr> = Vec::new();
+        let mut found = BTreeMap::new();
         for name in names {
-            let (_, address) = self
+            let (node, address) = self
                 .find(Some(name))
                 .map_err(|error| format!("{error}; {}", allowed()))?;
+            if node == self.mesh.node() {
+                return Err(format!("{name} has no link to itself; {}", allowed()));
+            }
+            found.insert(node, (name, address));
+        }
+        if found.is_empty() {
+            return Err(format!("\"peers\" names nobody; {}", allowed()));
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for (name, address) in found.into_values() {
             let resolving = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(&address));
             match resolving.await {
                 Ok(Ok(found)) => addresses.extend(found),

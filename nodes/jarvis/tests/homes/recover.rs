@@ -41,6 +41,13 @@ fn what_the_survivor_had_is_there_and_the_others_are_out() {
         assert!(statement.contains(part), "{part} is not in\n{statement}");
     }
     assert!(why.contains("nothing was changed"), "{why}");
+    // To look at the log is not to write to it.
+    let written = || {
+        let (statement, _) = refused(&["recover", "--json", "--data", &survivor]);
+        let statement: Value = serde_json::from_str(&statement).expect("one document");
+        statement["last_write_at_ms"].as_u64().expect("a time")
+    };
+    assert_eq!(written(), written());
 
     let done = document(&["recover", "--yes", "--json", "--data", &survivor]);
     assert_eq!(done["recovered"], true, "{done}");

@@ -8,7 +8,7 @@ use jarvis_types::chat::ServerFrame;
 use serde_json::Value;
 
 use crate::common::{eventually, jarvis, stdout};
-use crate::home::{Home, block_on, degraded};
+use crate::home::{Home, block_on, degraded, refused};
 
 /// What a socket of the survivor brings: the transcript, then the answer to a message.
 async fn over_a_socket(options: ChatOptions) -> (usize, Option<String>) {
@@ -52,6 +52,10 @@ fn the_survivor_reads_and_says_unavailable_for_the_rest() {
     eventually("the other has it", || {
         (home.texts(1, &session).len() == 2).then_some(())
     });
+
+    // Without the one that votes the other could never decide anything again.
+    let (_, why) = refused(&["remove", "one", "--force", "--data", home.data(1)]);
+    assert!(why.contains("only one votes") && why.contains("jarvis invite"), "{why}");
 
     home.kill(0);
     let status = home.until(1, "nobody leads", |status| status["leader"].is_null());
