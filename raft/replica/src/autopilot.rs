@@ -142,7 +142,12 @@ impl Picture {
     /// Whom a witness hands the leadership to: a small machine that only votes should not have to decide for all. Not a node
     /// that was drained: it is about to be stopped.
     fn abler_leader(&self) -> Option<NodeId> {
-        let row = |id: NodeId| self.nodes.iter().find(|(node, _)| *node == id).map(|(_, row)| row);
+        let row = |id: NodeId| {
+            self.nodes
+                .iter()
+                .find(|(node, _)| *node == id)
+                .map(|(_, row)| row)
+        };
         if !self.settled || row(self.own).is_none_or(|row| row.role != NodeRole::Witness) {
             return None;
         }

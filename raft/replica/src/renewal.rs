@@ -56,7 +56,8 @@ impl Renewal {
 
     /// The leader itself has announced that it goes: no lease is kept for it.
     pub(crate) fn forget(&self) {
-        self.given_up.send_if_modified(|given_up| given_up.take().is_some());
+        self.given_up
+            .send_if_modified(|given_up| given_up.take().is_some());
     }
 
     /// The leader with this vote said something, which arrived then, and openraft takes it for the leader.
@@ -104,7 +105,9 @@ impl Renewal {
             if given_up.wait_for(renewed).await.is_err() {
                 return;
             }
-            tracing::info!("the leader is heard again: its lease, given up for nothing, is kept by this node");
+            tracing::info!(
+                "the leader is heard again: its lease, given up for nothing, is kept by this node"
+            );
             raft.runtime_config().elect(false);
             let vote = || raft.metrics().borrow_watched().vote;
             while let Some(until) = self.waits_until(vote()) {
@@ -117,7 +120,10 @@ impl Renewal {
             raft.runtime_config().elect(true);
             self.given_up.send_if_modified(|given_up| {
                 let Some(one) = given_up else { return false };
-                if one.heard.is_some_and(|heard| heard.elapsed() >= self.lease + self.patience) {
+                if one
+                    .heard
+                    .is_some_and(|heard| heard.elapsed() >= self.lease + self.patience)
+                {
                     one.heard = None;
                 } else if one.vote != vote() {
                     *given_up = None;
@@ -145,7 +151,10 @@ mod tests {
         assert!(!renewal.runs(leader), "what the leader said before it died");
         tokio::time::advance(LAST_WORDS).await;
         renewal.heard(next, Instant::now());
-        assert!(!renewal.runs(leader) && !renewal.runs(next), "another leader's word");
+        assert!(
+            !renewal.runs(leader) && !renewal.runs(next),
+            "another leader's word"
+        );
         renewal.heard(leader, Instant::now());
         assert!(renewal.runs(leader) && !renewal.runs(next));
         assert_eq!(

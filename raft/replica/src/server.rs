@@ -66,7 +66,12 @@ pub(crate) fn serve(replica: &Arc<ReplicaInner>, transport: &dyn Transport) {
 
 impl Server {
     fn take(&self, call: Call) {
-        let Some(replica) = self.replica.upgrade() else {
+        // While it stops, openraft may have ended already, and would complain of each request.
+        let Some(replica) = self
+            .replica
+            .upgrade()
+            .filter(|_| !self.tasks.token().is_cancelled())
+        else {
             return call.answer.refuse("the replica has stopped");
         };
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -140,7 +145,8 @@ impl Asked {
         let raft = &self.raft;
         match service {
             services::APPEND => {
-                let (request, arrived): (AppendEntriesRequest<TypeConfig>, _) = (decode(body)?, Instant::now());
+                let (request, arrived): (AppendEntriesRequest<TypeConfig>, _) =
+                    (decode(body)?, Instant::now());
                 let vote = request.vote;
                 let answer = if request.entries.is_empty() {
                     heartbeat::answer(raft, &self.log, request).await?
@@ -154,7 +160,11 @@ impl Asked {
             }
             services::VOTE => {
                 let request: VoteRequest<TypeConfig> = decode(body)?;
-                match self.renewal.refusal(raft).filter(|_| !request.leadership_transfer) {
+                match self
+                    .renewal
+                    .refusal(raft)
+                    .filter(|_| !request.leadership_transfer)
+                {
                     Some(refusal) => encode(&refusal),
                     None => encode(&raft.vote(request).await.map_err(|e| e.to_string())?),
                 }
