@@ -38,7 +38,7 @@ pub use self::terms::LeaseSettings;
 
 use self::acts::Acts;
 use self::grantor::{Asked, Decision, Grantor, Members, Standing};
-use self::holder::Holder;
+use self::holder::{Holder, full_length};
 use self::terms::Moment;
 use self::wire::SERVICE_RENEW;
 use crate::metrics;
@@ -324,8 +324,14 @@ impl Inner {
             Ok(Decision::Granted { length, past }) => {
                 let heard = self.now();
                 let mut holder = self.holder();
-                if let Some(term) = term {
-                    holder.granted_in(term, length, heard.mono);
+                let lengths = self.settings.lengths();
+                if term.is_some_and(|term| holder.granted_in(term, length, heard.mono))
+                    && full_length(length, &lengths) != Some(self.settings.length)
+                {
+                    tracing::warn!(
+                        %leader, granted = ?length, own = ?self.settings.length,
+                        "the leader has another profile than this node: set the same [mesh] profile on all nodes"
+                    );
                 }
                 if !self.let_go.load(Ordering::Acquire) {
                     holder.granted(sent, length, past);

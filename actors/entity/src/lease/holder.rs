@@ -46,14 +46,18 @@ impl Holder {
         }
     }
 
-    /// The leader of `term` granted so much, as was heard at `now`.
-    pub(crate) fn granted_in(&mut self, term: u64, length: Duration, now: Duration) {
+    /// The leader of `term` granted so much, as was heard at `now`. True: it is the first that is heard of this leader.
+    pub(crate) fn granted_in(&mut self, term: u64, length: Duration, now: Duration) -> bool {
         match &mut self.under {
-            Some(under) if under.term > term => {}
-            Some(under) if under.term == term => under.longest = under.longest.max(length),
+            Some(under) if under.term > term => false,
+            Some(under) if under.term == term => {
+                under.longest = under.longest.max(length);
+                false
+            }
             under => {
                 let (since, longest) = (now, length);
                 *under = Some(Under { term, since, longest });
+                true
             }
         }
     }
@@ -64,10 +68,15 @@ impl Holder {
     pub(crate) fn longest_before(&self, term: u64, now: Duration, lengths: &[Duration]) -> Duration {
         let longest = lengths.iter().copied().max().unwrap_or_default();
         // Between that leader and this one there was none, and what was granted before that one is over.
-        let certain = |under: &Under| {
-            under.term + 1 == term && now.saturating_sub(under.since) >= remembered(longest)
+        let certain =
+            |under: &Under| under.term + 1 == term && now.saturating_sub(under.since) >= remembered(longest);
+        let full = |under: Under| {
+            lengths
+                .iter()
+                .copied()
+                .filter(|full| *full >= under.longest)
+                .min()
         };
-        let full = |under: Under| lengths.iter().copied().filter(|full| *full >= under.longest).min();
         self.under.filter(certain).and_then(full).unwrap_or(longest)
     }
 
@@ -89,6 +98,11 @@ impl Holder {
     pub(crate) fn past(&self) -> u64 {
         self.past
     }
+}
+
+/// How long the leases of a leader are which granted so much.
+pub(crate) fn full_length(granted: Duration, lengths: &[Duration]) -> Option<Duration> {
+    lengths.iter().copied().filter(|full| *full >= granted).min()
 }
 
 #[cfg(test)]
@@ -132,11 +146,23 @@ mod tests {
         assert_eq!(before(&holder, 1, 9_000), ms(3_000), "nothing is known");
         holder.granted_in(4, ms(640), ms(10_000));
         holder.granted_in(4, ms(790), ms(10_200));
-        assert_eq!(before(&holder, 5, 12_000), ms(3_000), "the one before that may have granted more");
+        assert_eq!(
+            before(&holder, 5, 12_000),
+            ms(3_000),
+            "the one before that may have granted more"
+        );
         assert_eq!(before(&holder, 5, 13_400), ms(800));
-        assert_eq!(before(&holder, 6, 13_400), ms(3_000), "another may have led in between");
+        assert_eq!(
+            before(&holder, 6, 13_400),
+            ms(3_000),
+            "another may have led in between"
+        );
         holder.granted_in(3, ms(3_000), ms(13_500));
-        assert_eq!(before(&holder, 5, 13_500), ms(800), "of an earlier leader, over by now");
+        assert_eq!(
+            before(&holder, 5, 13_500),
+            ms(800),
+            "of an earlier leader, over by now"
+        );
         holder.granted_in(7, ms(2_500), ms(20_000));
         assert_eq!(before(&holder, 8, 30_000), ms(3_000));
         holder.granted_in(9, ms(900), ms(40_000));

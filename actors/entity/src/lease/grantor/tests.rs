@@ -220,7 +220,11 @@ fn what_a_leader_grants_tells_how_long_its_leases_are() {
     bench.passes(1_100);
     assert_eq!(bench.asks(1, 100), granted(900, 0));
     bench.passes(100);
-    assert_eq!(bench.asks(1, 100), Decision::Wait, "it could be another's whole lease");
+    assert_eq!(
+        bench.asks(1, 100),
+        Decision::Wait,
+        "it could be another's whole lease"
+    );
     bench.heard();
     assert_eq!(bench.asks(1, 100), granted(2_000, 0));
 }
