@@ -25,6 +25,9 @@ use crate::state::AppliedMark;
 /// Batches of changes that a watcher may lag behind before it is told to read the tables anew.
 pub const CHANGES_CAPACITY: usize = 4_096;
 
+/// The same on a node that is to be small: room for one is there whether it is used or not.
+pub(crate) const SMALL_CHANGES_CAPACITY: usize = 512;
+
 /// Between two tries to learn a read index, unless a new leader is known sooner.
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(50);
 

@@ -25,7 +25,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, watch};
 
 use crate::absence::Absences;
-use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState};
+use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState, SMALL_CHANGES_CAPACITY};
 use crate::checkup::Checkup;
 use crate::config::{ReplicaConfig, ReplicaDeps, StoreChoice};
 use crate::error::StartError;
@@ -126,7 +126,12 @@ impl Replica {
             log.be_small();
         }
         let state_error = |error| StartError::from_io(&state_path(&config.store), error);
-        let state = Arc::new(StateShared::new(stores.state, CHANGES_CAPACITY).map_err(state_error)?);
+        let changes_capacity = if config.small {
+            SMALL_CHANGES_CAPACITY
+        } else {
+            CHANGES_CAPACITY
+        };
+        let state = Arc::new(StateShared::new(stores.state, changes_capacity).map_err(state_error)?);
         let (applied, purged) = (state.mark().map_err(state_error)?.applied, log.purged());
         if applied < purged {
             log.close().await;

@@ -31,7 +31,7 @@ const FORMAT: u64 = 1;
 const CACHE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The same where a node is to be small.
-const SMALL_CACHE_BYTES: usize = 512 * 1024;
+const SMALL_CACHE_BYTES: usize = 256 * 1024;
 
 /// A log in a file.
 pub(crate) struct RedbLog(Mutex<Option<Arc<Database>>>);

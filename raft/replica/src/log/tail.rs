@@ -11,7 +11,7 @@ use crate::types::{Entry, LogId, Vote};
 pub(super) const TAIL_BYTES: usize = 2 * 1024 * 1024;
 
 /// The same where a node is to be small.
-pub(super) const SMALL_TAIL_BYTES: usize = 256 * 1024;
+pub(super) const SMALL_TAIL_BYTES: usize = 128 * 1024;
 
 /// What is known of the log without reading the disk.
 pub(super) struct Tail {

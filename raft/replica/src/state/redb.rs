@@ -20,7 +20,7 @@ use crate::files::{self, OpenError};
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The same where a node is to be small: it applies what is decided and serves little.
-const SMALL_CACHE_BYTES: usize = 1024 * 1024;
+const SMALL_CACHE_BYTES: usize = 512 * 1024;
 
 /// The format of the file. A newer one is refused.
 const FORMAT: u64 = 1;
