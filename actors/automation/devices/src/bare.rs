@@ -35,9 +35,10 @@ impl<'d> Collected<'d> {
     fn add(&mut self, part: &str, component: Component, unique: String, settings: Value) {
         let mut config = Config::default();
         if let Value::Object(settings) = settings {
+            // A name that is null says that the entity is what the device is.
             config.0 = settings
                 .into_iter()
-                .filter(|(_, value)| !value.is_null())
+                .filter(|(key, value)| key == "name" || !value.is_null())
                 .collect();
         }
         config

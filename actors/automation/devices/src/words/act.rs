@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::lexicon::{COLOURS, DOORS};
+use super::lexicon::COLOURS;
 use super::names::{Meant, NAMED, find, is_guarded};
 use super::number::number;
 use super::{Command, Language, Understood};
@@ -437,10 +437,4 @@ fn confirm(
         }
         None => format!("{verb} {what}{value}."),
     }
-}
-
-/// Whether a class of covers lets people in.
-#[cfg(test)]
-pub(super) fn is_door(class: &str) -> bool {
-    DOORS.contains(&class)
 }

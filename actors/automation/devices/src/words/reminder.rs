@@ -10,7 +10,7 @@ use crate::limits::MAX_SPOKEN_CHARS;
 use crate::text::fold;
 
 /// Longest time that a reminder waits, in milliseconds: a year and a day.
-pub const LONGEST_MS: i64 = 366 * 86_400_000;
+const LONGEST_MS: i64 = 366 * 86_400_000;
 
 /// When a day is named and no time of it.
 const MORNING: (i8, i8) = (9, 0);
