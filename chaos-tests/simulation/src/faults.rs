@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::LEAST_GAIN_EVERY_MS;
 use crate::operator::Order;
 use crate::rng::Rng;
 use crate::world::Size;
@@ -68,14 +69,16 @@ pub enum Fault {
         /// Whether it is so.
         is: bool,
     },
-    /// A wall clock jumps, and runs at another pace from there on.
+    /// A machine's wall clock jumps, and both of its clocks run at another pace from there on.
     Clock {
         /// Which machine.
         machine: usize,
         /// How far ahead it is.
         offset_ms: i64,
-        /// How much too fast it runs.
+        /// How much too fast it runs, in millionths.
         drift_ppm: i64,
+        /// In so many milliseconds the monotonic clock gains one; 0: it does not.
+        gains_every_ms: u64,
     },
     /// The operator does something.
     Order(Order),
@@ -195,6 +198,7 @@ impl Planner {
                     machine,
                     offset_ms: rng.range(0, 20_000) as i64 - 10_000,
                     drift_ppm: rng.range(0, 40_000) as i64 - 20_000,
+                    gains_every_ms: gains_every_ms(rng),
                 },
             )),
             88..93 => {
@@ -239,6 +243,15 @@ fn alone(machine: usize, machines: usize) -> u64 {
     (0..machines)
         .filter(|other| *other != machine)
         .fold(0, |ways, other| ways | way(machine, other) | way(other, machine))
+}
+
+/// In how many milliseconds a monotonic clock gains one; 0, in every other case: it does not.
+pub fn gains_every_ms(rng: &Rng) -> u64 {
+    if rng.coin() {
+        0
+    } else {
+        rng.range(LEAST_GAIN_EVERY_MS, 10 * LEAST_GAIN_EVERY_MS)
+    }
 }
 
 /// How much is there of what a disk was syncing when its power failed: nothing, all, or a part.
@@ -316,7 +329,10 @@ mod tests {
                     Fault::Latency { .. } => "latency",
                     Fault::SlowDisk { .. } => "slow disk",
                     Fault::FullDisk { .. } => "full disk",
-                    Fault::Clock { .. } => "clock",
+                    Fault::Clock {
+                        gains_every_ms: 0, ..
+                    } => "wall clock",
+                    Fault::Clock { .. } => "both clocks",
                     Fault::Order(Order::Add(_)) => "added",
                     Fault::Order(Order::Drain(_)) => "drained",
                     Fault::Order(Order::Undrain(_)) => "undrained",
@@ -336,6 +352,6 @@ mod tests {
         ];
         let missing: Vec<_> = shapes.iter().filter(|shape| !seen.contains(**shape)).collect();
         assert!(missing.is_empty(), "{missing:?}");
-        assert_eq!(seen.len(), shapes.len() + 15, "{seen:?}");
+        assert_eq!(seen.len(), shapes.len() + 16, "{seen:?}");
     }
 }

@@ -15,7 +15,7 @@
 //! The same seed gives the same trace, byte for byte, in a process of its own: the hash of every datagram, fault and applied
 //! entry. A failure therefore prints one command that repeats it.
 //!
-//! - [`system`]: entropy and clocks of the system, overridden. [`rng`]: the seed's own randomness. [`clock`]: wall clocks.
+//! - [`system`]: entropy and clocks of the system, overridden. [`rng`]: the seed's own randomness. [`clock`]: the clocks of machines.
 //! - [`socket`], [`listen`], [`net`]: what nodes have in place of the machine's network.
 //! - [`machine`]: what outlives a node, and how one is started. [`world`]: what a run shares.
 //! - [`talker`], [`teller`], [`operator`], [`readers`], [`chat`]: who uses the cluster.

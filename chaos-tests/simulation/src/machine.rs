@@ -46,7 +46,7 @@ pub struct Machine {
     pub name: String,
     /// Where it is.
     pub ip: IpAddr,
-    /// Its wall clock.
+    /// Its clocks.
     pub clock: Arc<SimClock>,
     /// Its disk.
     pub disk: MemoryDisk,
@@ -180,6 +180,8 @@ impl Machine {
             }
             live.lives
         };
+        let clock = Arc::clone(&self.clock);
+        tokio::task::spawn_local(async move { clock.keep_pace().await });
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(
             world.seed ^ ((self.index as u64 + 1) << 48) ^ (life << 32),
         ));

@@ -10,7 +10,7 @@ use jarvis_types::ClusterId;
 use turmoil::{Builder, Sim};
 
 use crate::bound::{Events, LOOK, Progress, WORK_A_SECOND, WORK_AFTER_A_PANIC, Watch};
-use crate::clock::EPOCH;
+use crate::clock::{EPOCH, TICK};
 use crate::faults::{Fault, kept_ppm, plan, way};
 use crate::laws::{Broken, same};
 use crate::machine::Machine;
@@ -20,8 +20,6 @@ use crate::teller::BEACONS;
 use crate::world::{PEOPLE, Phase, World};
 use crate::{system, talker, teller};
 
-/// Virtual time goes on by this much a step, which is also the least a datagram takes.
-const TICK: Duration = Duration::from_millis(1);
 /// Longest way of a datagram unless a fault makes it longer.
 const LATENCY: Duration = Duration::from_millis(5);
 /// How long things go wrong unless told otherwise, in virtual milliseconds.
@@ -466,10 +464,12 @@ impl Runner {
                 machine,
                 offset_ms,
                 drift_ppm,
+                gains_every_ms,
             } => {
                 let clock = &self.world.machines[machine].clock;
                 clock.set_offset_ms(offset_ms);
                 clock.set_drift_ppm(drift_ppm);
+                clock.set_gains_every_ms(gains_every_ms);
             }
             Fault::Order(order) => self.world.order(order),
         }
@@ -494,9 +494,7 @@ impl Runner {
         self.sim.set_max_message_latency(LATENCY);
         for machine in 0..self.world.machines.len() {
             self.reach(machine, true);
-            let clock = &self.world.machines[machine].clock;
-            clock.set_offset_ms(0);
-            clock.set_drift_ppm(0);
+            self.world.machines[machine].clock.set_right();
             let disk = &self.world.machines[machine].disk;
             disk.slow_down(Duration::ZERO);
             disk.fill(false);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use xxhash_rust::xxh64::{Xxh64, xxh64};
 
+use crate::clock::TICK;
+
 /// The trace of one run.
 pub struct Trace {
     hash: Mutex<(Xxh64, u64)>,
@@ -25,10 +27,11 @@ impl Trace {
         }
     }
 
-    /// Virtual time since the simulation began.
+    /// Virtual time since the simulation began, as one who stands outside sees it: a machine whose clock has just gained is
+    /// ahead of the step it is in.
     pub fn now(&self) -> Duration {
-        turmoil::sim_elapsed()
-            .unwrap_or_else(|| Duration::from_nanos(self.between_ns.load(Ordering::Relaxed)))
+        let between = Duration::from_nanos(self.between_ns.load(Ordering::Relaxed));
+        turmoil::sim_elapsed().map_or(between, |now| now.clamp(between, between + TICK))
     }
 
     /// A step has ended at this time.

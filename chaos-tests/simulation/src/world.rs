@@ -11,6 +11,7 @@ use jarvis_replica::MemoryDisk;
 use jarvis_replica::simulated::Bite;
 
 use crate::clock::SimClock;
+use crate::faults::gains_every_ms;
 use crate::machine::Machine;
 use crate::net::Net;
 use crate::operator::Order;
@@ -119,6 +120,7 @@ impl World {
                 let clock: &SimClock = &machine.clock;
                 clock.set_offset_ms(rng.range(0, 4_000) as i64 - 2_000);
                 clock.set_drift_ppm(rng.range(0, 2_000) as i64 - 1_000);
+                clock.set_gains_every_ms(gains_every_ms(&rng));
             }
         }
         let witness = (size.nodes == 3 && rng.chance_ppm(200_000)).then_some(2);
