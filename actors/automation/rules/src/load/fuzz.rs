@@ -1,0 +1,50 @@
+//! Hostile files of automations.
+
+use jarvis_fuzz::fuzz;
+
+use super::*;
+
+const SEEDS: [&str; 8] = [
+    include_str!("../../tests/corpus/lights.yaml"),
+    include_str!("../../tests/corpus/climate.yaml"),
+    include_str!("../../tests/corpus/control.yaml"),
+    include_str!("../../tests/corpus/time.yaml"),
+    include_str!("../../tests/corpus/old_spelling.yaml"),
+    include_str!("../../tests/corpus/mqtt_and_web.yaml"),
+    include_str!("../../tests/corpus/configuration.yaml"),
+    include_str!("../../tests/refused/values.yaml"),
+];
+
+/// The pieces that a file is made of: its automations by themselves.
+fn pieces(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split("\n\n").map(|piece| piece.to_owned() + "\n")
+}
+
+#[test]
+fn fuzz_load() {
+    let words = [
+        "triggers:", "conditions:", "actions:", "- trigger: ", "- condition: ", "- action: ", "choose:", "repeat:", "if:",
+        "parallel:", "entity_id: light.a", "for: ", "at: ", "{{ ", " }}", "{% if ", " %}", "- ", "  ", "\n", "!secret x", "&a ", "*a",
+        "<<: ", "[", "]", "{", "}", "null", "on", "-1", "99999999999999999999", "1e309", "00:00:00",
+    ];
+    fuzz!()
+        .seeds(SEEDS.iter().flat_map(|seed| pieces(seed)))
+        .words(words)
+        .text()
+        .runs(1_500)
+        .memory(8 * 1024 * 1024, 8 * 1024)
+        .run(|bytes| {
+            let text = std::str::from_utf8(bytes).expect("asked for");
+            let loaded = load(&[("f.yaml", text)]);
+            for problem in &loaded.problems {
+                assert!(!problem.what.is_empty());
+                assert!(!problem.to_string().contains('\n'), "{problem}");
+            }
+            let written = serde_json::to_vec(&loaded.automations).expect("writes");
+            let read: Vec<Automation> = serde_json::from_slice(&written).expect("reads");
+            assert_eq!(read, loaded.automations);
+            // The same text loads as the same.
+            let first = loaded.problems.first().map(|problem| problem.what.clone());
+            (loaded.automations.len(), loaded.problems.len().min(5), first)
+        });
+}

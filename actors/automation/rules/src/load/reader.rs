@@ -81,8 +81,8 @@ impl<'f> Reader<'f> {
             file: self.file.to_owned(),
             position: at,
             path: self.path.concat(),
-            what: what.into(),
-            instead: instead.into(),
+            what: one_line(what.into()),
+            instead: one_line(instead.into()),
             automation: self.automation.clone(),
         });
         Told
@@ -321,14 +321,22 @@ pub(super) fn is_template(text: &str) -> bool {
     ["{{", "{%", "{#"].iter().any(|begin| text.contains(begin))
 }
 
+/// A message stands on one line, whatever it quotes.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) {
+        return text.replace(char::is_control, " ");
+    }
+    text
+}
+
 /// A text for a message.
 pub(super) fn shorten(text: &str) -> String {
     const MOST: usize = 60;
     if text.chars().count() <= MOST {
-        return text.replace(['\n', '\r'], " ");
+        return text.replace(char::is_control, " ");
     }
     let start: String = text.chars().take(MOST).collect();
-    format!("{}…", start.replace(['\n', '\r'], " "))
+    format!("{}…", start.replace(char::is_control, " "))
 }
 
 /// What was meant most likely, or what there is.

@@ -1,7 +1,11 @@
 //! What passes between templates and the rest: JSON, in which times and durations have a shape of their own.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+use super::session::Session;
+use super::time;
 use crate::facts::EntityState;
 
 /// The key of a mapping that stands for a moment, in Unix milliseconds.
@@ -49,5 +53,31 @@ pub fn truthy(value: &Value) -> bool {
             .iter()
             .any(|yes| text.trim().eq_ignore_ascii_case(yes)),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// JSON as templates see it.
+pub(super) fn to_template(value: &Value, session: &Arc<Session>) -> minijinja::Value {
+    match value {
+        Value::Null => minijinja::Value::from(()),
+        Value::Bool(truth) => minijinja::Value::from(*truth),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), _, _) => minijinja::Value::from(number),
+            (_, Some(number), _) => minijinja::Value::from(number),
+            (_, _, number) => minijinja::Value::from(number.unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => minijinja::Value::from(text.as_str()),
+        Value::Array(items) => items.iter().map(|item| to_template(item, session)).collect(),
+        Value::Object(map) => {
+            if let (1, Some((key, inner))) = (map.len(), map.iter().next()) {
+                match (key.as_str(), inner.as_i64()) {
+                    (MOMENT, Some(ms)) => return time::Moment::of_ms(ms, session).into_value(),
+                    (SPAN, Some(ms)) => return time::Span::of_ms(ms).into_value(),
+                    _ => {}
+                }
+            }
+            let pairs = map.iter().map(|(key, value)| (key.as_str(), to_template(value, session)));
+            minijinja::Value::from_pairs(pairs)
+        }
     }
 }

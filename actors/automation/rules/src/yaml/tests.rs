@@ -1,0 +1,154 @@
+//! What YAML means, and what of it is refused.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn value(node: &Node) -> Value {
+    match &node.content {
+        Content::Scalar(scalar) => scalar.value(),
+        Content::List(items) => items.iter().map(value).collect(),
+        Content::Mapping(entries) => Value::Object(
+            entries
+                .iter()
+                .map(|entry| (entry.key.clone(), value(&entry.value)))
+                .collect(),
+        ),
+        Content::Refused { what, .. } => json!({ "refused": what }),
+    }
+}
+
+fn read(text: &str) -> Value {
+    let documents = parse(text).expect("YAML");
+    assert_eq!(documents.len(), 1, "{text:?}");
+    value(&documents[0])
+}
+
+fn refused(text: &str) -> String {
+    let wrong = parse(text).expect_err("refused");
+    let Position { line, column } = wrong.position;
+    format!("{line}:{column}: {}; {}", wrong.what, wrong.instead)
+}
+
+#[test]
+fn scalars_mean_what_home_assistant_takes_them_for() {
+    for (text, wanted) in [
+        ("on", json!(true)),
+        ("Off", json!(false)),
+        ("yes", json!(true)),
+        ("NO", json!(false)),
+        ("true", json!(true)),
+        ("'on'", json!("on")),
+        ("\"5\"", json!("5")),
+        ("5", json!(5)),
+        ("-7", json!(-7)),
+        ("+7", json!(7)),
+        ("1_000", json!(1000)),
+        ("0x1F", json!(31)),
+        ("-0x10", json!(-16)),
+        ("0o17", json!(15)),
+        ("2.5", json!(2.5)),
+        (".5", json!(0.5)),
+        ("1e3", json!(1000.0)),
+        ("1.2.3", json!("1.2.3")),
+        ("07:30", json!("07:30")),
+        ("2024-01-05", json!("2024-01-05")),
+        ("--5", json!("--5")),
+        ("e5", json!("e5")),
+        ("5e", json!("5e")),
+        ("~", json!(null)),
+        ("null", json!(null)),
+        ("Null", json!(null)),
+        ("nan", json!("nan")),
+        ("é ✉ 😀", json!("é ✉ 😀")),
+        ("!!str 5", json!("5")),
+        ("!!int 5", json!(5)),
+        ("|\n  a\n  b\n", json!("a\nb\n")),
+        (">-\n  a\n  b\n", json!("a b")),
+        ("\"a\\tb\\u00e9\"", json!("a\tbé")),
+        ("/5", json!("/5")),
+    ] {
+        assert_eq!(read(text), wanted, "{text:?}");
+    }
+}
+
+#[test]
+fn line_ends_and_marks_of_order_make_no_difference() {
+    let wanted = json!({ "a": [1, "two"], "b": { "c": "x" } });
+    let text = "a:\n  - 1\n  - two\nb:\n  c: x\n";
+    assert_eq!(read(text), wanted);
+    assert_eq!(read(&text.replace('\n', "\r\n")), wanted);
+    assert_eq!(read(&format!("\u{feff}{text}")), wanted);
+    assert_eq!(read(&format!("---\n{text}...\n")), wanted);
+    assert_eq!(read("a: [1, two]\nb: {c: x} # a comment"), wanted);
+}
+
+#[test]
+fn places_are_of_lines_and_characters() {
+    let documents = parse("# é\nkéy: {a: 1,\n  b: [x]}\n").expect("YAML");
+    let entries = documents[0].mapping().expect("a mapping");
+    assert_eq!(entries[0].position, Position { line: 2, column: 1 });
+    assert_eq!(entries[0].value.position, Position { line: 2, column: 6 });
+    let inner = entries[0].value.mapping().expect("a mapping");
+    assert_eq!(inner[1].position, Position { line: 3, column: 3 });
+}
+
+#[test]
+fn aliases_and_merges_are_written_out() {
+    let text = "base: &b {x: 1, y: 2}\nmore: &m {y: 3, z: 4}\none: {<<: *b, x: 9}\nboth: {<<: [*b, *m], w: 0}\nsame: *b\n";
+    let read = read(text);
+    assert_eq!(read["one"], json!({ "x": 9, "y": 2 }));
+    assert_eq!(read["both"], json!({ "w": 0, "x": 1, "y": 2, "z": 4 }));
+    assert_eq!(read["same"], json!({ "x": 1, "y": 2 }));
+}
+
+#[test]
+fn tags_are_refused_where_they_stand_and_nowhere_else() {
+    let read = read("a: !secret x\nb: !include y.yaml\nc: !mine [1]\nd: fine\n");
+    assert_eq!(read["a"], json!({ "refused": "the tag `!secret` is not supported" }));
+    assert_eq!(read["c"], json!({ "refused": "the tag `!mine` is not supported" }));
+    assert_eq!(read["d"], json!("fine"));
+}
+
+#[test]
+fn what_is_no_yaml_is_refused_with_its_place() {
+    for (text, wanted) in [
+        ("a: 1\na: 2\n", "2:1: the key `a` stands twice; first in line 1; keep one of them"),
+        ("a:\n  b: 1\n  b: 2\n", "3:3: the key `b` stands twice"),
+        ("{{ x }}: 1\n", "1:"),
+        ("a: [1, 2\n", "this is not YAML"),
+        ("a: \"x\n", "this is not YAML"),
+        ("a: *nobody\n", "this is not YAML"),
+        ("a: b: c\n", "1:"),
+        ("<<: 5\n", "`<<` takes a mapping"),
+        ("a: \u{7}\n", "1:4: a control character stands in the text"),
+        ("a: @x\n", "this is not YAML"),
+        ("a: &a [*a]\n", "1:8: this alias stands for something that it stands in itself"),
+    ] {
+        let told = refused(text);
+        assert!(told.contains(wanted), "{text:?}: {told}");
+    }
+}
+
+#[test]
+fn bounds_hold() {
+    let deep = "[".repeat(100_000);
+    assert!(refused(&deep).contains("deeper in one another than 64"));
+    let deep = "a: ".repeat(2_000);
+    assert!(parse(&deep).is_err());
+    let deep: String = (0..200).map(|depth| format!("{}- \n", " ".repeat(depth))).collect();
+    assert!(refused(&deep).contains("deeper"));
+    let wide = "- a\n".repeat(300_000);
+    assert!(refused(&wide).contains("more than 200000 values"));
+    let long = format!("a: {}", "x".repeat(100_000));
+    assert!(refused(&long).contains("a text has 100000 bytes"));
+    let large = " ".repeat(5 * 1024 * 1024);
+    assert!(refused(&large).contains("the file has"));
+    let documents = "---\na\n".repeat(100);
+    assert!(refused(&documents).contains("more than 64 documents"));
+    // What stands in anchors within anchors is counted as often as it is kept.
+    let nested: String = (0..60).map(|n| format!("&a{n} [")).collect::<String>() + &"x,".repeat(10_000);
+    assert!(parse(&nested).is_err());
+    let quadratic = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(1_000), "*a,".repeat(1_000));
+    assert!(refused(&quadratic).contains("more than 200000 values"));
+}
