@@ -34,10 +34,11 @@ fix: ## format and apply the lints' suggestions
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-bench: ## throughput, latency, idle cost, sockets, failover with 3,000 sessions, over three real processes
+bench: ## throughput, latency, idle cost, memory, sockets, failover with 3,000 sessions, over three real processes
 	@.ci/setup run
 	cargo build --release --locked --bin jarvis --bin jarvis-load
 	$(LOAD) all --report reports/bench
+	$(LOAD) memory --report reports/bench
 	$(LOAD) failover --rounds $(ROUNDS) --report reports/bench
 	$(LOAD) takeover --report reports/bench
 

@@ -21,7 +21,7 @@ async fn a_witness_stays_small_under_load() -> Result<()> {
         machines: false,
     };
     let plan = Plan {
-        exchanges: 3_000,
+        exchanges: 2_000,
         clients: 32,
         looks: 2,
         calm: false,
