@@ -238,8 +238,7 @@ impl<'f> Reader<'f> {
         match self.templates.check(&scalar.text) {
             Ok(()) => Ok(()),
             Err(TemplateError { line, what }) => {
-                // The text of a block begins on the line after its `|` or `>`.
-                let extra = if scalar.block { line } else { line.saturating_sub(1) };
+                let extra = line.saturating_sub(1);
                 let at = Position {
                     line: node.position.line.saturating_add(extra),
                     column: if extra == 0 { node.position.column } else { 1 },

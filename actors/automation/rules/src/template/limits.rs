@@ -16,7 +16,7 @@ pub(super) const FUEL: u64 = 100_000;
 pub(super) const RECURSION: usize = 50;
 
 /// Bytes and items that one rendering may read and make: bounds time and memory alike.
-pub(super) const WORK: u64 = 16 * 1024 * 1024;
+pub(super) const WORK: u64 = 4 * 1024 * 1024;
 
 /// Longest text that a rendering makes, its output too, in bytes.
 pub(super) const TEXT: usize = 256 * 1024;

@@ -10,7 +10,7 @@ use super::limits;
 use super::numbers::{number, whole};
 use super::session::{Session, wrong};
 use super::text;
-use super::time::{Moment, Shape, Span};
+use super::time::{Moment, Span};
 
 /// The names that operators are called by in the rewritten template.
 pub(super) const NAMES: [&str; 21] = [
@@ -111,11 +111,11 @@ fn binary(name: &str, a: &Value, b: &Value, session: &Session) -> Result<Value, 
     );
     match (name, times) {
         ("__sub", (Some(a), Some(b), ..)) => {
-            if (a.shape == Shape::Aware) != (b.shape == Shape::Aware) {
-                let what = "a time with and one without time zone cannot be subtracted: use `as_local`";
+            if a.shape != b.shape {
+                let what = "a time with and one without date or time zone cannot be subtracted: use `as_local`";
                 return Err(wrong(what));
             }
-            let micros = a.zoned.timestamp().as_microsecond() - b.zoned.timestamp().as_microsecond();
+            let micros = a.micros() - b.micros();
             return Ok(Span { micros }.into_value());
         }
         ("__add", (Some(moment), _, _, Some(span)) | (_, Some(moment), Some(span), _)) => {

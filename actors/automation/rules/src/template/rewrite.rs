@@ -441,7 +441,8 @@ impl<'s> Writer<'s> {
             CallType::Function(name) => {
                 let own = ["loop", "caller", "states"];
                 if !self.macros.contains(name) && !own.contains(&name) {
-                    known(name, span, "function", FUNCTIONS.iter().map(|(name, _)| *name))?;
+                    let all = FUNCTIONS.iter().map(|(name, _)| *name).chain(["states"]);
+                    known(name, span, "function", all)?;
                 }
                 self.at(span);
                 self.name(name, span)?;

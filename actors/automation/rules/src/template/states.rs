@@ -68,7 +68,7 @@ impl Object for All {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let key = key.as_str()?;
         if key.contains('.') {
-            return one(&self.0, key);
+            return Some(one(&self.0, key).unwrap_or(Value::from(())));
         }
         Some(Value::from_object(Domain {
             session: Arc::clone(&self.0),
@@ -115,7 +115,9 @@ impl Object for Domain {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let key = key.as_str()?;
-        one(&self.session, &format!("{}.{key}", self.domain))
+        // Of one that is not known there is nothing, and nothing has no attributes: `states.light.nobody.state` is not defined.
+        let state = one(&self.session, &format!("{}.{key}", self.domain));
+        Some(state.unwrap_or(Value::from(())))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

@@ -58,9 +58,15 @@ impl Moment {
         self.zoned.timestamp().as_microsecond() as f64 / 1e6
     }
 
-    fn micros(&self) -> i64 {
+    /// What it is compared and subtracted by.
+    pub(super) fn micros(&self) -> i64 {
         match self.shape {
             Shape::Time => time_micros(&self.zoned),
+            Shape::Date => {
+                let epoch = Date::constant(1970, 1, 1);
+                let days = self.zoned.date().since(epoch).map_or(0, |span| i64::from(span.get_days()));
+                days * MS_A_DAY * 1_000
+            }
             _ => self.zoned.timestamp().as_microsecond(),
         }
     }

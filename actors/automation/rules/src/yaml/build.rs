@@ -70,6 +70,8 @@ fn explain(info: &str) -> (String, &'static str) {
         "indent with spaces"
     } else if info.contains("did not find expected") || info.contains("block") || info.contains("simple key") {
         "check that the lines of a list or mapping are indented alike, and that brackets and quotes are closed"
+    } else if info.contains("recursion limit") {
+        "lists and mappings stand too deep in one another"
     } else if info.contains("unknown anchor") || info.contains("alias") {
         "define it before, as `&name`"
     } else if info.contains("cannot start any token") {
@@ -172,7 +174,6 @@ impl Builder {
         let mut scalar = Scalar {
             text: text.to_owned(),
             quoted: style != ScalarStyle::Plain,
-            block: matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
         };
         let content = match tag {
             Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => {

@@ -36,8 +36,6 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     /// Whether it stood in quotes, or as a block: then it is text, whatever it looks like.
     pub(crate) quoted: bool,
-    /// The column where its text begins to count lines from: a block's text begins on the line after.
-    pub(crate) block: bool,
 }
 
 /// One key of a mapping.

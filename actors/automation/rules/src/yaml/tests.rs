@@ -133,12 +133,14 @@ fn what_is_no_yaml_is_refused_with_its_place() {
 #[test]
 fn bounds_hold() {
     let deep = "[".repeat(100_000);
+    assert!(refused(&deep).contains("too deep in one another"));
+    let deep = "[".repeat(100);
     assert!(refused(&deep).contains("deeper in one another than 64"));
     let deep = "a: ".repeat(2_000);
     assert!(parse(&deep).is_err());
     let deep: String = (0..200).map(|depth| format!("{}- \n", " ".repeat(depth))).collect();
     assert!(refused(&deep).contains("deeper"));
-    let wide = "- a\n".repeat(300_000);
+    let wide = format!("a: &a [{}]\nb: [*a, *a, *a, *a]\n", "x,".repeat(50_000));
     assert!(refused(&wide).contains("more than 200000 values"));
     let long = format!("a: {}", "x".repeat(100_000));
     assert!(refused(&long).contains("a text has 100000 bytes"));

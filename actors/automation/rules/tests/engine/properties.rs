@@ -159,7 +159,7 @@ fn intents(effects: &[Effect]) -> Vec<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_is_the_same_wherever_and_in_whatever_pieces_it_goes_on(actions in actions(), luck in luck(), steps in 1u64..20) {
