@@ -352,3 +352,56 @@ fn reset_begins_anew_and_another_port_is_refused() {
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     assert!(child.wait().expect("it ends").success());
 }
+
+#[test]
+fn what_is_left_of_a_cluster_lets_a_lost_node_in_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, port) = (folder.path().join("up"), free_port());
+    let dir = data.to_str().expect("text");
+    let mut up = Up::start(&data, port, 2);
+    let said = json(&jarvis_with(
+        &["chat", "--json", "--data", dir],
+        "what is 6 times 7?\n",
+    ));
+    let session = said["session"].as_str().expect("a session").to_owned();
+    let (url, token) = (up.ready["nodes"][1]["url"].clone(), up.ready["token"].clone());
+    let (url, token) = (url.as_str().expect("a url"), token.as_str().expect("a token"));
+    eventually("the other has it", || {
+        let there = [
+            "chat",
+            "--json",
+            "--server",
+            url,
+            "--token",
+            token,
+            "--session",
+            &session,
+        ];
+        let output = jarvis_with(&there, "");
+        let read: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (read["messages"].as_array()?.len() == 2).then_some(())
+    });
+    up.signal(Signal::INT);
+    up.wait();
+
+    // The disk of the one that voted is gone.
+    std::fs::remove_dir_all(data.join("node1")).expect("removed");
+    let left = data.join("node2");
+    let left = left.to_str().expect("text");
+    json(&jarvis(&["recover", "--yes", "--json", "--data", left]));
+    let up = Up::start(&data, port, 2);
+    let ids: Vec<_> = up.ready["nodes"].as_array().expect("nodes").iter().collect();
+    assert_eq!(ids.len(), 2);
+    assert_eq!((&ids[0]["name"], &ids[0]["id"]), (&"node1".into(), &3.into()));
+    let again = json(&jarvis_with(
+        &["chat", "--json", "--data", dir, "--session", &session],
+        "what is 2 plus 3?\n",
+    ));
+    let seqs: Vec<_> = again["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .map(|m| m["seq"].as_u64())
+        .collect();
+    assert_eq!(seqs, [Some(1), Some(2), Some(3), Some(4)], "{again}");
+}

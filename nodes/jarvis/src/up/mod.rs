@@ -201,7 +201,7 @@ async fn start(
     progress: &Progress,
 ) -> Result<login::Login, Failure> {
     let what = "the cluster did not start";
-    let [first, others @ ..] = plan.specs.as_slice() else {
+    let [first, ..] = plan.specs.as_slice() else {
         return Err(Failure::new(what, "there must be at least one node").usage());
     };
     let made = made_nodes(fleet.folder());
@@ -220,29 +220,41 @@ async fn start(
         spec.check_address(fleet.earlier())?;
         spec.check_port()?;
     }
-    if DataFolder::new(&first.data)
-        .identity()
-        .map_err(|error| error.failure(what))?
-        .is_none()
-    {
-        make_first_node(&first.data, &node_args(first), &made_with(first, settings))?;
-    }
+    let is_made = |spec: &Spec| {
+        let identity = DataFolder::new(&spec.data).identity();
+        identity
+            .map(|found| found.is_some())
+            .map_err(|error| error.failure(what))
+    };
+    let mut made = Vec::new();
     let mut strangers = Vec::new();
-    for spec in others {
-        match DataFolder::new(&spec.data)
-            .identity()
-            .map_err(|error| error.failure(what))?
-        {
-            Some(_) => fleet.start(spec)?,
-            None => strangers.push(spec.clone()),
+    for spec in &plan.specs {
+        if is_made(spec)? {
+            made.push(spec);
+        } else {
+            strangers.push(spec.clone());
         }
     }
-    fleet.start(first)?;
+    // Whoever is there lets the others in, whichever it is: nothing is begun anew beside what is left of a cluster.
+    let host = match made.split_first() {
+        Some((host, members)) => {
+            for spec in members {
+                fleet.start(spec)?;
+            }
+            *host
+        }
+        None => {
+            strangers.remove(0);
+            make_first_node(&first.data, &node_args(first), &made_with(first, settings))?;
+            first
+        }
+    };
+    fleet.start(host)?;
     let deadline = Instant::now() + READY_TIMEOUT;
-    let api = first.api()?;
-    progress.say(&format!("waiting until {} serves", first.name));
+    let api = host.api()?;
+    progress.say(&format!("waiting until {} serves", host.name));
     // A majority may have to come up before anyone can be invited.
-    ready::until_ready(&api, fleet, &first.name, deadline).await?;
+    ready::until_ready(&api, fleet, &host.name, deadline).await?;
     // One after the other, so that ids follow names; each starts while the next is invited.
     for spec in &strangers {
         progress.say(&format!("{} joins", spec.name));

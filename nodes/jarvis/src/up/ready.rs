@@ -69,7 +69,14 @@ async fn wait(fleet: &Fleet, name: &str, deadline: Instant, last: &str) -> Resul
     }
     if Instant::now() >= deadline {
         let why = format!("{name} was not ready in time: {last}");
-        return Err(Failure::new("the cluster did not start", why).next(format!("see {}", log.display())));
+        let mut next = format!("see {}", log.display());
+        if last.contains("no majority") {
+            next.push_str(&format!(
+                "; only if the data of the nodes that voted is gone for good: jarvis recover --data {}",
+                fleet.folder().join(name).display()
+            ));
+        }
+        return Err(Failure::new("the cluster did not start", why).next(next));
     }
     sleep(ASK_INTERVAL).await;
     Ok(())
