@@ -161,13 +161,15 @@ impl Beacon {
     async fn carry_out(&self, acting: &Acting, cx: &Cx<()>, order: &Order) -> u16 {
         let mut done = 0;
         for i in 0..order.flashes {
-            let permit = if i == 0 {
-                acting.wait(FLASH_TAKES, PATIENCE).await
+            let mut waited = None;
+            if i == 0 {
+                waited = acting.wait(FLASH_TAKES, PATIENCE).await;
+                if waited.is_none() {
+                    return done;
+                }
             } else {
                 tokio::time::sleep(Duration::from_millis(u64::from(order.every_ms))).await;
-                acting.permit(FLASH_TAKES)
-            };
-            let Some(permit) = permit else { return done };
+            }
             let flash = Flash {
                 key: self.key.clone(),
                 partition: cx.partition,
@@ -177,8 +179,13 @@ impl Beacon {
                 i,
                 sent_at_ms: self.clock.now_ms(),
             };
-            let sent = self.lamp.flash(order.recorder, &flash.encode());
-            drop(permit);
+            let datagram = flash.encode();
+            // Last of all: a process that stands still after it was permitted acts late by so much.
+            let Some(permit) = acting.permit(FLASH_TAKES) else {
+                return done;
+            };
+            let sent = self.lamp.flash(order.recorder, &datagram);
+            drop((permit, waited));
             if let Err(error) = sent {
                 tracing::warn!(recorder = %order.recorder, %error, "a beacon's flash was not sent");
                 return done;

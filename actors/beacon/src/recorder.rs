@@ -31,7 +31,7 @@ pub struct Flash {
     pub n: u64,
     /// The order's how-manieth, from 0.
     pub i: u16,
-    /// By the node's clock.
+    /// When it was made ready, by the node's clock; permission was asked for afterwards.
     pub sent_at_ms: u64,
 }
 
@@ -101,6 +101,9 @@ pub struct Mixed {
     pub one: (NodeId, Epoch),
     /// The other, which acted between two acts of the first.
     pub other: (NodeId, Epoch),
+    /// When the first one's last act was begun, by its node's clock. Long before it came: that node stood still in the middle
+    /// of it, which no lease can help; else it acted when it must not.
+    pub last_begun_at_ms: u64,
 }
 
 impl fmt::Display for Mixed {
@@ -108,8 +111,9 @@ impl fmt::Display for Mixed {
         let (one, other) = (self.one, self.other);
         write!(
             f,
-            "partition {}: node {} in epoch {} acted between acts of node {} in epoch {}",
-            self.partition, other.0, other.1, one.0, one.1
+            "partition {}: node {} in epoch {} acted between acts of node {} in epoch {}, of which the last was begun at {} ms \
+             by that node's clock",
+            self.partition, other.0, other.1, one.0, one.1, self.last_begun_at_ms
         )
     }
 }
@@ -119,8 +123,9 @@ type Spans = BTreeMap<(NodeId, Epoch), (usize, usize)>;
 
 /// Every pair of ownerships whose acts are mixed, for flashes in the order in which they came.
 pub fn judge<'a>(flashes: impl IntoIterator<Item = &'a Flash>) -> Vec<Mixed> {
+    let flashes: Vec<&Flash> = flashes.into_iter().collect();
     let mut spans: BTreeMap<PartitionIndex, Spans> = BTreeMap::new();
-    for (at, flash) in flashes.into_iter().enumerate() {
+    for (at, flash) in flashes.iter().enumerate() {
         let owner = (flash.node, flash.epoch);
         let span = spans.entry(flash.partition).or_default().entry(owner);
         span.and_modify(|span| span.1 = at).or_insert((at, at));
@@ -136,6 +141,7 @@ pub fn judge<'a>(flashes: impl IntoIterator<Item = &'a Flash>) -> Vec<Mixed> {
                 partition,
                 one: *one,
                 other: *other,
+                last_begun_at_ms: flashes.get(*end).map_or(0, |last| last.sent_at_ms),
             }));
         }
     }

@@ -222,8 +222,9 @@ impl Leases {
         let Some(tenure) = tenure.filter(|tenure| tenure.epoch == epoch) else {
             return false;
         };
-        let now = inner.now();
+        // The time last: whatever comes between looking at it and acting makes an act that much later.
         let holder = inner.holder();
+        let now = inner.now();
         match inner.replica.bite() {
             Some(Bite::LeaseNotWaitedOut) => holder.runs(now, takes),
             Some(Bite::LeaseNotAsked) => tenure.since <= holder.past(),
