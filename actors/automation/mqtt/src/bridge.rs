@@ -117,6 +117,7 @@ impl Bridge {
             state: State::Connecting,
             connections: 0,
             epoch: 0,
+            subscribed: false,
             refused_topics: Default::default(),
         });
         let letters = Arc::clone(&parts.letters);
@@ -265,7 +266,10 @@ impl Owner {
     }
 
     fn set_state(&self, state: State) {
-        self.status.send_modify(|status| status.state = state);
+        self.status.send_modify(|status| {
+            status.subscribed = false;
+            status.state = state;
+        });
     }
 
     /// Reads what was decided on, however long it takes; none when given up meanwhile.
@@ -410,9 +414,11 @@ impl Owner {
 
     fn tell_of_subscriptions(&self) {
         let refused = self.books.subscriptions.refused();
+        let settled = self.books.subscriptions.is_settled();
         self.status.send_if_modified(|status| {
-            let differs = status.refused_topics != *refused;
+            let differs = status.subscribed != settled || status.refused_topics != *refused;
             if differs {
+                status.subscribed = settled;
                 status.refused_topics.clone_from(refused);
             }
             differs

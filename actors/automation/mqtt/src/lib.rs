@@ -12,8 +12,10 @@
 //! - [`Sink`], [`Memory`], [`DeadLetters`]: what the cluster keeps; this crate knows no replica.
 //! - [`Publisher`]: messages to the broker, confirmed by it.
 //! - [`Options`], [`Status`], [`Trouble`]: what it is told, how it stands, what is wrong.
+//! - [`broker`]: a broker for a home that has none.
 //! - `session`, `outbox`, `link/wire`, `link/subscriptions`, `pause`: what decides, PURE; `link/serve`, `pipeline`: what acts.
 mod bridge;
+pub mod broker;
 mod link;
 mod message;
 mod metrics;

@@ -260,8 +260,8 @@ mod tests {
         (id, duplicate, intent.to_owned())
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn no_more_is_under_way_than_the_broker_takes() {
+    #[test]
+    fn no_more_is_under_way_than_the_broker_takes() {
         let now = Instant::now();
         let mut outbox = Outbox::new();
         outbox.reconnected(false, 2);
@@ -276,8 +276,8 @@ mod tests {
         assert_eq!(outbox.confirmed(2, 0, now), Confirmed::Unknown);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn after_a_reconnect_it_is_sent_again_in_order() {
+    #[test]
+    fn after_a_reconnect_it_is_sent_again_in_order() {
         let now = Instant::now();
         let mut outbox = Outbox::new();
         outbox.reconnected(true, 10);
@@ -294,8 +294,8 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_passing_refusal_is_tried_again_and_a_lasting_one_told() {
+    #[test]
+    fn a_passing_refusal_is_tried_again_and_a_lasting_one_told() {
         let mut now = Instant::now();
         let mut outbox = Outbox::new();
         outbox.reconnected(true, 10);
@@ -315,8 +315,8 @@ mod tests {
         assert_eq!(answer.try_recv(), Ok(Err(PublishError::Refused { code: 0x87 })));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn ids_in_use_are_not_given_out_again() {
+    #[test]
+    fn ids_in_use_are_not_given_out_again() {
         let now = Instant::now();
         let mut outbox = Outbox::new();
         outbox.reconnected(true, 10);

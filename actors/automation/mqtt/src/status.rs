@@ -17,6 +17,8 @@ pub struct Status {
     pub connections: u64,
     /// Sessions so far, over all owners: each more than one is a time at which the broker had forgotten what it kept for us.
     pub epoch: u64,
+    /// Whether the broker has answered for every topic that is wanted: what comes from here on is not missed.
+    pub subscribed: bool,
     /// Topics that the broker does not allow, with its codes.
     pub refused_topics: BTreeMap<String, u8>,
 }

@@ -86,7 +86,9 @@ pub enum Trouble {
     #[error("the broker breaks the protocol: {0}")]
     Protocol(String),
     /// It closed.
-    #[error("the broker closed the connection")]
+    #[error(
+        "the broker closed the connection; again and again? then another client may use the same [mqtt] client_id"
+    )]
     Closed,
     /// It closed and said why.
     #[error("the broker ended the connection with code {code:#04x}")]

@@ -17,6 +17,11 @@ const FIRST_READ_BYTES: usize = 4_096;
 /// The largest answer to a connection: a handful of numbers and texts.
 const MAX_ANSWER_BYTES: usize = 16 * 1_024;
 
+/// Messages that the broker may send before we acknowledge. We hold it back by not reading, at `receive_maximum`: Mosquitto
+/// before 2.0.13 miscounts what it may send, after which a part of what it queued stays with it until the next connection, and
+/// what comes later overtakes it. With nothing to count it queues nothing while we are connected.
+const ANNOUNCED_RECEIVE_MAXIMUM: u16 = u16::MAX;
+
 /// A connection that stands.
 pub(crate) struct Link {
     pub(crate) stream: Box<dyn Stream>,
@@ -71,7 +76,7 @@ async fn shake_hands(dial: &dyn Dial, options: &Options, version: Version) -> Re
     }
     let broken = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => Trouble::ClosedInHandshake,
-        _ => Trouble::Broken(error.to_string()),
+        _ => tls::told_by_tls(&options.host, &error).unwrap_or_else(|| Trouble::Broken(error.to_string())),
     };
     let mut out = BytesMut::new();
     wire::connect(version, &hello(options), &mut out);
@@ -79,6 +84,11 @@ async fn shake_hands(dial: &dyn Dial, options: &Options, version: Version) -> Re
     stream.flush().await.map_err(broken)?;
     let mut read = BytesMut::with_capacity(FIRST_READ_BYTES);
     loop {
+        // Anything else may take its time to become a packet.
+        if read.first().is_some_and(|first| !matches!(first >> 4, 2 | 14)) {
+            let what = "what answers is no MQTT broker; check the port in [mqtt] url";
+            return Err(Trouble::Protocol(what.to_owned()));
+        }
         match wire::read(version, &mut read, MAX_ANSWER_BYTES)? {
             Some(Incoming::ConnAck(answer)) => {
                 if answer.code >= FIRST_FAILURE {
@@ -118,7 +128,7 @@ fn hello(options: &Options) -> Hello<'_> {
         password: options.password.as_ref().map(|password| password.expose()),
         keep_alive_s: u16::try_from(seconds(options.patience.keep_alive).max(1)).unwrap_or(u16::MAX),
         session_expiry_s: u32::try_from(seconds(options.session_expiry)).unwrap_or(u32::MAX),
-        receive_maximum: options.receive_maximum.max(1),
+        receive_maximum: ANNOUNCED_RECEIVE_MAXIMUM,
         max_packet_bytes: u32::try_from(options.max_packet_bytes).unwrap_or(u32::MAX),
     }
 }

@@ -166,9 +166,10 @@ impl Serving {
             request = books.requests.recv(), if may_take => if let Some(request) = request {
                 books.outbox.push(request);
             },
-            changed = books.wanted.changed() => if changed.is_err() {
+            changed = books.wanted.changed() => match changed {
+                Ok(()) => books.subscriptions.stir(),
                 // Whoever could want something else is gone, and with him soon this.
-                std::future::pending::<()>().await;
+                Err(_) => std::future::pending().await,
             },
             _ = room.acquire(), if is_parked => self.heard_at = Instant::now(),
             () = sleep_until(wake_at) => {}
@@ -334,7 +335,7 @@ impl Serving {
     }
 
     fn fill_subscriptions(&mut self, books: &mut Books) {
-        if self.draining {
+        if self.draining || !books.subscriptions.is_stirred() {
             return;
         }
         let version = self.version;

@@ -15,6 +15,8 @@ pub(crate) struct Subscriptions {
     confirmed: BTreeSet<String>,
     refused: BTreeMap<String, u8>,
     asked: BTreeMap<u16, Asked>,
+    /// Something has changed since all was found to be asked for.
+    stirred: bool,
 }
 
 #[derive(Debug)]
@@ -33,11 +35,27 @@ pub(crate) enum Ask {
 impl Subscriptions {
     /// A connection stands. What was confirmed holds as long as the session does.
     pub(crate) fn connected(&mut self, session_present: bool) {
+        self.stirred = true;
         self.asked.clear();
         self.refused.clear();
         if !session_present {
             self.confirmed.clear();
         }
+    }
+
+    /// Whether there may be something to ask for.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.stirred
+    }
+
+    /// Something else is wanted.
+    pub(crate) fn stir(&mut self) {
+        self.stirred = true;
+    }
+
+    /// Whether all that is wanted is answered for.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.stirred && self.asked.is_empty()
     }
 
     /// What the broker does not allow, with its code.
@@ -46,7 +64,7 @@ impl Subscriptions {
     }
 
     /// The next request on the way to `wanted`; none when all is asked for.
-    pub(crate) fn next(&self, wanted: &BTreeSet<String>) -> Option<Ask> {
+    pub(crate) fn next(&mut self, wanted: &BTreeSet<String>) -> Option<Ask> {
         let asked: BTreeSet<&String> = self
             .asked
             .values()
@@ -66,7 +84,8 @@ impl Subscriptions {
             .iter()
             .filter(|f| !wanted.contains(*f) && !asked.contains(f));
         let surplus = some_of(surplus);
-        (!surplus.is_empty()).then_some(Ask::Unsubscribe(surplus))
+        self.stirred = !surplus.is_empty();
+        self.stirred.then_some(Ask::Unsubscribe(surplus))
     }
 
     pub(crate) fn asked(&mut self, packet_id: u16, ask: Ask) {
@@ -79,6 +98,7 @@ impl Subscriptions {
 
     /// The broker answered with a code for each filter; those it does not allow. None: it was not asked, or miscounts.
     pub(crate) fn subscribed(&mut self, packet_id: u16, codes: &[u8]) -> Option<Vec<(String, u8)>> {
+        self.stirred = true;
         let Some(Asked::Subscribe(filters)) = self.asked.remove(&packet_id) else {
             return None;
         };
@@ -99,6 +119,7 @@ impl Subscriptions {
 
     /// The broker answered; false: it was not asked.
     pub(crate) fn unsubscribed(&mut self, packet_id: u16) -> bool {
+        self.stirred = true;
         let Some(Asked::Unsubscribe(filters)) = self.asked.remove(&packet_id) else {
             return false;
         };
@@ -141,7 +162,8 @@ mod tests {
         let wanted = set(&["a", "b", "c"]);
         subscriptions.connected(false);
         assert_eq!(subscriptions.next(&wanted), ask(&["a", "b", "c"]));
-        subscriptions.asked(1, subscriptions.next(&wanted).expect("all"));
+        let all = subscriptions.next(&wanted).expect("all");
+        subscriptions.asked(1, all);
         assert_eq!(subscriptions.next(&wanted), None);
         let refused = subscriptions.subscribed(1, &[1, 0x87, 0]).expect("was asked");
         assert_eq!(refused, [("b".to_owned(), 0x87)]);

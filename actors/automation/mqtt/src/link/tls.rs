@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jarvis_config::MqttSettings;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use crate::link::dial::Stream;
@@ -77,6 +77,13 @@ pub(crate) async fn speak(
     }
 }
 
+/// What TLS itself says of a broken connection, if it does.
+pub(crate) fn told_by_tls(host: &str, error: &std::io::Error) -> Option<Trouble> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<rustls::Error>()?;
+    Some(trouble(host, error))
+}
+
 fn trouble(host: &str, error: &std::io::Error) -> Trouble {
     let cause = error
         .get_ref()
@@ -88,17 +95,34 @@ fn trouble(host: &str, error: &std::io::Error) -> Trouble {
                     host: host.to_owned(),
                 }
             }
-            CertificateError::UnknownIssuer => Trouble::TlsUntrusted,
+            // Signed by another authority of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Trouble::TlsUntrusted,
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Trouble::TlsExpired,
             other => Trouble::Tls(other.to_string()),
         },
+        Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert) => Trouble::Tls(format!(
+            "it does not take this cluster's certificate ({alert:?}); check [mqtt] certificate_file and key_file"
+        )),
         Some(other) => Trouble::Tls(other.to_string()),
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             Trouble::Tls("the broker closed the connection; is TLS spoken on that port?".to_owned())
         }
         None => Trouble::Tls(error.to_string()),
     }
+}
+
+/// Whether an alert says that our certificate is missing or wrong.
+fn is_about_us(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::HandshakeFailure
+    )
 }

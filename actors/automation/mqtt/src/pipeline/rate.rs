@@ -39,8 +39,8 @@ impl Rate {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_second_is_paid_in_advance_and_then_each_waits() {
+    #[test]
+    fn a_second_is_paid_in_advance_and_then_each_waits() {
         let now = Instant::now();
         let mut rate = Rate::new(10);
         for _ in 0..10 {
