@@ -32,7 +32,7 @@ fn fuzz_load() {
         .words(words)
         .text()
         .runs(1_500)
-        .memory(8 * 1024 * 1024, 8 * 1024)
+        .memory(4 * 1024 * 1024, 4 * 1024)
         .run(|bytes| {
             let text = std::str::from_utf8(bytes).expect("asked for");
             let loaded = load(&[("f.yaml", text)]);

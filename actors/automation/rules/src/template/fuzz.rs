@@ -33,7 +33,7 @@ fn fuzz_templates() {
         .words(words)
         .text()
         .runs(1_500)
-        .memory(64 * 1024 * 1024, 16 * 1024)
+        .memory(16 * 1024 * 1024, 8 * 1024)
         .run(|bytes| {
             let source = std::str::from_utf8(bytes).expect("asked for");
             let rendered = templates.render(source, Arc::clone(&facts), &variables);

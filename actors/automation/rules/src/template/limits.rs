@@ -34,4 +34,4 @@ pub(super) const PATTERN: usize = 512;
 pub(super) const PATTERN_COMPILED: usize = 256 * 1024;
 
 /// Compiled templates that are kept at least; at most twice as many.
-pub(super) const KEPT: usize = 16_384;
+pub(super) const KEPT: usize = 8_192;

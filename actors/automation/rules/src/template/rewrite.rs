@@ -532,12 +532,29 @@ fn operator(op: BinOpKind) -> &'static str {
     }
 }
 
+/// What Home Assistant has and this does not, and why.
+const UNSUPPORTED: [(&[&str], &str); 4] = [
+    (
+        &["area_name", "area_id", "areas", "area_devices", "floor_name", "floor_id", "floors", "floor_areas", "floor_entities"],
+        "write the names out, or ask for an area's entities with `area_entities`",
+    ),
+    (
+        &["device_id", "device_attr", "is_device_attr", "device_name", "config_entry_id", "integration_entities", "labels"],
+        "write the ids out, or ask with `device_entities` and `label_entities`",
+    ),
+    (&["distance", "closest"], "use a `zone` trigger or condition"),
+    (&["random", "shuffle"], "an answer that hangs on chance would differ from node to node"),
+];
+
 /// Refuses what is called and not known, with what was meant most likely.
 fn known(name: &str, span: Span, kind: &str, all: impl Iterator<Item = &'static str>) -> Done {
     const LIKE: f64 = 0.8;
     let all: Vec<_> = all.filter(|known| !known.starts_with("__")).collect();
     if all.contains(&name) {
         return Ok(());
+    }
+    if let Some((_, why)) = UNSUPPORTED.iter().find(|(names, _)| names.contains(&name)) {
+        return refuse(span, format!("`{name}` is not supported: {why}"));
     }
     let like = |known: &&str| strsim::jaro_winkler(name, known);
     let best = all.into_iter().max_by(|a, b| like(a).total_cmp(&like(b)));

@@ -100,6 +100,7 @@ fn variables() -> Map<String, Value> {
             "for": span(90_000),
         },
         "this": state_of("light.hall"),
+        "far": span(i64::MIN),
     }) else {
         unreachable!("a mapping");
     };
@@ -214,6 +215,7 @@ fn times_are_worked_with() {
         ("{{ time_since(today_at('10:58'), 2) }} {{ time_until(today_at('13:00')) }}", "1 hour 2 minutes 1 hour"),
         ("{{ trigger.for }} {{ trigger.for.total_seconds() }}", "0:01:30 90.0"),
         ("{{ as_timedelta('01:30:00') }}", "1:30:00"),
+        ("{{ far < timedelta(0) }} {{ typeof(far) }}", "True timedelta"),
         ("{{ now() is datetime }} {{ 5 is datetime }}", "True False"),
         ("{{ [now(), today_at('09:00')] | min }}", "2024-07-01 09:00:00+02:00"),
     ]);
@@ -369,6 +371,10 @@ fn mistakes_are_told_in_plain_words() {
         ("{{ x.y.z }}", "not defined"),
         ("{{ states(5) }}", "an entity's id was asked for"),
         ("{{ timedelta(fortnights=1) }}", "knows no `fortnights`"),
+        ("{{ area_name('x') }}", "`area_name` is not supported: write the names out"),
+        ("{{ list | random }}", "hangs on chance"),
+        ("{{ as_datetime('aéééééééééé') }}", "`as_datetime` makes no time of a text"),
+        ("{{ now().strftime('%255d' * 99) }}", "a pattern has more than 256 bytes"),
     ]);
 }
 

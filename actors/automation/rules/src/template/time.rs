@@ -118,6 +118,11 @@ impl Moment {
 
     /// By a pattern of `strftime`.
     pub(super) fn format(&self, pattern: &str) -> Result<String, Error> {
+        // Directives may ask for padding, so that what comes out is longer.
+        const LONGEST: usize = 256;
+        if pattern.len() > LONGEST {
+            return Err(wrong(format!("a pattern has more than {LONGEST} bytes")));
+        }
         jiff::fmt::strtime::format(pattern, &self.zoned)
             .map_err(|error| wrong(format!("the pattern {pattern:?} cannot be used: {error}")))
     }
@@ -237,8 +242,9 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn of_ms(ms: i64) -> Self {
+        const MOST_MS: i64 = 320_000_000_000_000;
         Self {
-            micros: ms.saturating_mul(1_000),
+            micros: ms.clamp(-MOST_MS, MOST_MS) * 1_000,
         }
     }
 
@@ -337,7 +343,9 @@ pub(super) fn moment_of(value: &Value, session: &Session) -> Option<Moment> {
     if let Ok(zoned) = text.parse::<Zoned>() {
         return Some(Moment::aware(zoned));
     }
-    let with_offset = text.len() > 10 && (text.ends_with(['Z', 'z']) || text[text.len().min(10)..].contains(['+', '-']));
+    // After the date, whose own dashes are no signs.
+    let rest = text.get(10..).unwrap_or_default();
+    let with_offset = rest.ends_with(['Z', 'z']) || rest.contains(['+', '-']);
     if with_offset && let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text) {
         let offset = pieces.to_numeric_offset()?;
         let civil = pieces.date().to_datetime(pieces.time()?);

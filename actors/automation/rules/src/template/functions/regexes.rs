@@ -10,13 +10,15 @@ use super::super::arguments::Arguments;
 use super::super::session::{Session, wrong};
 use super::super::{limits, text};
 
-/// A text and the pattern that looks at it. Work is counted as if every byte met every byte of the pattern.
+/// A text and the pattern that looks at it. Work is counted as if every byte of the one met every part of the other.
 fn both(session: &Session, args: &Arguments<'_>, case: usize) -> Result<(String, Regex), Error> {
     let pattern = args.text("find", 1)?;
     let ignore_case = args.is("ignorecase", case);
     let given = text::text(args.first("value")?, session)?;
     let regex = compile(session, pattern, ignore_case)?;
-    session.spend(given.len().saturating_mul(pattern.len().max(8) / 4))?;
+    // Counted repetitions and classes stand for far more than their own length.
+    let factor = if pattern.contains(['{', '\\']) { 64 } else { pattern.len().max(16) };
+    session.spend(given.len().saturating_mul(factor))?;
     Ok((given, regex))
 }
 
