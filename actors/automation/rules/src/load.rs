@@ -64,7 +64,11 @@ fn load_file(file: &str, text: &str, templates: &Templates) -> (Vec<Automation>,
         .flat_map(|document| reader.automations(document))
         .collect();
     if let Some(node) = nodes.get(limits::AUTOMATIONS) {
-        let what = format!("there are {} automations, and {} are taken", nodes.len(), limits::AUTOMATIONS);
+        let what = format!(
+            "there are {} automations, and {} are taken",
+            nodes.len(),
+            limits::AUTOMATIONS
+        );
         let _ = reader.wrong(node.position, what, "split the file");
     }
     let automations = nodes
@@ -89,7 +93,10 @@ fn refuse_twins(loaded: &mut Loaded) {
             file: automation.file.clone(),
             position: automation.position,
             path: "id".to_owned(),
-            what: format!("the id `{}` is that of the automation in {file}:{}", automation.id, first.line),
+            what: format!(
+                "the id `{}` is that of the automation in {file}:{}",
+                automation.id, first.line
+            ),
             instead: "write another `id`; where there is none, it is made of the alias".to_owned(),
             automation: Some(automation.alias.clone()),
         });

@@ -26,7 +26,10 @@ fn ordinary_automations_load_whole() {
         .iter()
         .map(|path| (name(path), fs::read_to_string(path).expect("a text")))
         .collect();
-    let texts: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let texts: Vec<_> = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
     let loaded = load(&texts);
     let told: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
     assert_eq!(told, Vec::<String>::new());
@@ -46,7 +49,12 @@ fn wrong_ones_are_refused_and_the_others_load() {
         let mut told: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
         told.push(format!(
             "loaded: {}",
-            loaded.automations.iter().map(|automation| automation.id.as_str()).collect::<Vec<_>>().join(" ")
+            loaded
+                .automations
+                .iter()
+                .map(|automation| automation.id.as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
         ));
         let told = told.join("\n") + "\n";
         let expected = path.with_extension("txt");

@@ -83,7 +83,10 @@ impl Reader<'_> {
         let (fields, kind) = if has("delay") {
             let fields = self.of_action(node, "a `delay`", &["delay"])?;
             let delay = fields.must(self, "delay", "\"00:00:30\"")?;
-            (fields, ActionKind::Delay(self.below("delay", |reader| reader.span(delay))?))
+            (
+                fields,
+                ActionKind::Delay(self.below("delay", |reader| reader.span(delay))?),
+            )
         } else if has("wait_template") {
             self.wait_template(node)?
         } else if has("wait_for_trigger") {
@@ -120,7 +123,9 @@ impl Reader<'_> {
         Ok(Action {
             alias: fields.read(self, "alias", Self::alias)?,
             enabled: fields.read(self, "enabled", Self::truth)?.unwrap_or(true),
-            continue_on_error: fields.read(self, "continue_on_error", Self::truth)?.unwrap_or(false),
+            continue_on_error: fields
+                .read(self, "continue_on_error", Self::truth)?
+                .unwrap_or(false),
             position: node.position,
             kind,
         })
@@ -138,7 +143,11 @@ impl Reader<'_> {
                 "`set_conversation_response` is not supported",
                 "write `action: jarvis.say` with a `message`",
             ),
-            ("type", "device actions are not supported", "write a call: `action: light.turn_on`"),
+            (
+                "type",
+                "device actions are not supported",
+                "write a call: `action: light.turn_on`",
+            ),
         ] {
             if let Some(found) = node.get(key) {
                 return self.wrong(found.position, what, instead);
@@ -154,7 +163,11 @@ impl Reader<'_> {
                 let what = format!("there is no action `{}`", shorten(&entry.key));
                 self.wrong(entry.position, what, nearest(&entry.key, KEYS.into_iter()))
             }
-            None => self.wrong(node.position, "nothing is to be done here", "write `action: light.turn_on`"),
+            None => self.wrong(
+                node.position,
+                "nothing is to be done here",
+                "write `action: light.turn_on`",
+            ),
         }
     }
 
@@ -180,13 +193,20 @@ impl Reader<'_> {
             "metadata",
         ];
         let fields = self.of_action(node, "a call", &own)?;
-        let names: Vec<_> = own[..4].iter().filter_map(|key| Some((*key, fields.get(key)?))).collect();
+        let names: Vec<_> = own[..4]
+            .iter()
+            .filter_map(|key| Some((*key, fields.get(key)?)))
+            .collect();
         if let [_, (key, twice), ..] = names.as_slice() {
             let what = format!("`{key}` stands here a second time under another name");
             return Err(self.wrong(twice.position, what, "keep `action`"));
         }
         let [(key, name)] = names.as_slice() else {
-            return Err(self.wrong(node.position, "`action` is missing", "write `action: light.turn_on`"));
+            return Err(self.wrong(
+                node.position,
+                "`action` is missing",
+                "write `action: light.turn_on`",
+            ));
         };
         let service = self.below(key, |reader| reader.service(name))?;
         let mut data = match (fields.get("data"), fields.get("data_template")) {
@@ -312,9 +332,11 @@ impl Reader<'_> {
     fn joined(&mut self, at: &Node, first: Data, second: Data) -> Read<Data> {
         let pairs = |data| match data {
             Data::Mapping(pairs) => Some(pairs),
-            Data::Plain(Value::Object(map)) => {
-                Some(map.into_iter().map(|(key, value)| (key, Data::Plain(value))).collect())
-            }
+            Data::Plain(Value::Object(map)) => Some(
+                map.into_iter()
+                    .map(|(key, value)| (key, Data::Plain(value)))
+                    .collect(),
+            ),
             _ => None,
         };
         match (pairs(first), pairs(second)) {
@@ -323,7 +345,11 @@ impl Reader<'_> {
                 all.extend(more);
                 Ok(plain_mapping(all))
             }
-            _ => Err(self.wrong(at.position, "`data` and `data_template` cannot be joined", "keep `data`")),
+            _ => Err(self.wrong(
+                at.position,
+                "`data` and `data_template` cannot be joined",
+                "keep `data`",
+            )),
         }
     }
 
@@ -347,7 +373,9 @@ impl Reader<'_> {
         let kind = ActionKind::WaitTemplate {
             template: self.below("wait_template", |reader| reader.template(template))?,
             timeout: fields.read(self, "timeout", Self::span)?,
-            continue_on_timeout: fields.read(self, "continue_on_timeout", Self::truth)?.unwrap_or(true),
+            continue_on_timeout: fields
+                .read(self, "continue_on_timeout", Self::truth)?
+                .unwrap_or(true),
         };
         Ok((fields, kind))
     }
@@ -363,7 +391,9 @@ impl Reader<'_> {
         let kind = ActionKind::WaitForTrigger {
             triggers,
             timeout: fields.read(self, "timeout", Self::span)?,
-            continue_on_timeout: fields.read(self, "continue_on_timeout", Self::truth)?.unwrap_or(true),
+            continue_on_timeout: fields
+                .read(self, "continue_on_timeout", Self::truth)?
+                .unwrap_or(true),
         };
         Ok((fields, kind))
     }
@@ -412,7 +442,11 @@ impl Reader<'_> {
         let conditions = fields.must(self, "if", "\"{{ … }}\"")?;
         let conditions = self.below("if", |reader| reader.conditions(conditions))?;
         let Some(then) = fields.get("then") else {
-            return Err(self.wrong(node.position, "`then` is missing", "write what is done then: `then:`"));
+            return Err(self.wrong(
+                node.position,
+                "`then` is missing",
+                "write what is done then: `then:`",
+            ));
         };
         let then = self.below("then", |reader| reader.actions(then))?;
         let otherwise = fields.read(self, "else", Self::actions)?.unwrap_or_default();
@@ -433,8 +467,15 @@ impl Reader<'_> {
 
     fn repeated(&mut self, node: &Node) -> Read<Repeat> {
         const WAYS: [&str; 4] = ["count", "while", "until", "for_each"];
-        let fields = self.fields(node, "a `repeat`", &["count", "while", "until", "for_each", "sequence"])?;
-        let ways: Vec<_> = WAYS.iter().filter_map(|key| Some((*key, fields.get(key)?))).collect();
+        let fields = self.fields(
+            node,
+            "a `repeat`",
+            &["count", "while", "until", "for_each", "sequence"],
+        )?;
+        let ways: Vec<_> = WAYS
+            .iter()
+            .filter_map(|key| Some((*key, fields.get(key)?)))
+            .collect();
         let (key, way) = match ways.as_slice() {
             [one] => *one,
             [] => {
@@ -453,7 +494,11 @@ impl Reader<'_> {
             _ => reader.items(way).map(Until::ForEach),
         })?;
         let Some(sequence) = fields.get("sequence") else {
-            return Err(self.wrong(node.position, "`sequence` is missing", "write what is repeated: `sequence:`"));
+            return Err(self.wrong(
+                node.position,
+                "`sequence` is missing",
+                "write what is repeated: `sequence:`",
+            ));
         };
         Ok(Repeat {
             until,
@@ -463,7 +508,9 @@ impl Reader<'_> {
 
     fn count(&mut self, node: &Node) -> Read<Data> {
         let data = self.data(node)?;
-        let Data::Plain(value) = &data else { return Ok(data) };
+        let Data::Plain(value) = &data else {
+            return Ok(data);
+        };
         let count = match value {
             Value::String(text) => text.trim().parse::<u64>().ok(),
             value => value.as_u64(),

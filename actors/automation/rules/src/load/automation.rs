@@ -63,7 +63,10 @@ impl Reader<'_> {
                 }
                 if !any {
                     let unknown = entries.first().map_or("", |entry| entry.key.as_str());
-                    let what = format!("no automation stands here; the file begins with `{}`", shorten(unknown));
+                    let what = format!(
+                        "no automation stands here; the file begins with `{}`",
+                        shorten(unknown)
+                    );
                     let _ = self.wrong(
                         document.position,
                         what,
@@ -79,7 +82,11 @@ impl Reader<'_> {
             Content::Scalar(_) if document.is_null() => Vec::new(),
             Content::Scalar(_) => {
                 let instead = "write a list of automations, each with `alias`, `triggers` and `actions`";
-                let _ = self.wrong(document.position, "the file holds a text and no automation", instead);
+                let _ = self.wrong(
+                    document.position,
+                    "the file holds a text and no automation",
+                    instead,
+                );
                 Vec::new()
             }
         }
@@ -95,14 +102,23 @@ impl Reader<'_> {
         }
         if let Some(blueprint) = node.get("blueprint") {
             let instead = "write the automation out, with the inputs put in";
-            return Err(self.wrong(blueprint.position, "this is a blueprint, not an automation", instead));
+            return Err(self.wrong(
+                blueprint.position,
+                "this is a blueprint, not an automation",
+                instead,
+            ));
         }
         let fields = self.fields(node, "an automation", &KNOWN)?;
         let alias = fields.read(self, "alias", Self::alias);
         let id = self.id(&fields);
         let description = fields.read(self, "description", |reader, node| {
             let text = reader.text(node, "a text")?;
-            reader.most(node.position, text.len(), limits::DESCRIPTION, "bytes of description")?;
+            reader.most(
+                node.position,
+                text.len(),
+                limits::DESCRIPTION,
+                "bytes of description",
+            )?;
             Ok(text)
         });
         let mode = fields.read(self, "mode", |reader, node| {
@@ -116,7 +132,9 @@ impl Reader<'_> {
         });
         let max = fields.read(self, "max", Self::max);
         let max_exceeded = fields.read(self, "max_exceeded", |reader, node| {
-            let words = ["silent", "critical", "fatal", "error", "warning", "warn", "info", "debug", "notset"];
+            let words = [
+                "silent", "critical", "fatal", "error", "warning", "warn", "info", "debug", "notset",
+            ];
             reader.word(&lower(node), &words.map(|word| (word, ())))
         });
         let initial_state = fields.read(self, "initial_state", Self::truth);
@@ -141,7 +159,11 @@ impl Reader<'_> {
         let mode = mode?.unwrap_or_default();
         let max = max?;
         if let (Some(_), Mode::Single | Mode::Restart, Some(at)) = (max, mode, fields.get("max")) {
-            return Err(self.wrong(at.position, "`max` is for `mode: queued` and `mode: parallel`", "leave it out"));
+            return Err(self.wrong(
+                at.position,
+                "`max` is for `mode: queued` and `mode: parallel`",
+                "leave it out",
+            ));
         }
         Ok(Automation {
             alias: alias.unwrap_or_else(|| id.clone()),
@@ -182,7 +204,9 @@ impl Reader<'_> {
         const WANTED: &str = "an id of letters, digits, `_` and `-`";
         if let Some(id) = fields.read(self, "id", |reader, node| {
             let id = reader.plain(node, WANTED)?;
-            let fine = id.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '/');
+            let fine = id
+                .chars()
+                .all(|c| !c.is_control() && !c.is_whitespace() && c != '/');
             if fine && !id.is_empty() && id.len() <= limits::NAME {
                 return Ok(id);
             }
@@ -246,7 +270,15 @@ impl Reader<'_> {
 
 /// Whether a mapping is an automation, rather than a configuration that holds some.
 fn is_automation(node: &Node) -> bool {
-    let own = ["triggers", "trigger", "actions", "action", "use_blueprint", "blueprint", "alias"];
+    let own = [
+        "triggers",
+        "trigger",
+        "actions",
+        "action",
+        "use_blueprint",
+        "blueprint",
+        "alias",
+    ];
     own.iter().any(|key| node.get(key).is_some())
 }
 

@@ -54,7 +54,9 @@ impl Reader<'_> {
                 let instead = "write a template, `\"{{ … }}\"`, or `condition: state` and its fields";
                 return Err(self.wrong(node.position, what, instead));
             }
-            return self.template(node).map(|template| plain(ConditionKind::Template(template)));
+            return self
+                .template(node)
+                .map(|template| plain(ConditionKind::Template(template)));
         }
         let entries = self.entries(node, "a condition")?;
         let Some(named) = node.get("condition") else {
@@ -68,7 +70,9 @@ impl Reader<'_> {
             }
             let known = ["condition", "and", "or", "not"];
             let instead = match entries.first() {
-                Some(entry) if !COMMON.contains(&entry.key.as_str()) => nearest(&entry.key, known.into_iter()),
+                Some(entry) if !COMMON.contains(&entry.key.as_str()) => {
+                    nearest(&entry.key, known.into_iter())
+                }
                 _ => "write what is looked at: `condition: state`".to_owned(),
             };
             return Err(self.wrong(node.position, "`condition` is missing", instead));

@@ -67,7 +67,11 @@ impl Reader<'_> {
             _ if node.is_null() => Ok(no_data()),
             _ => {
                 let what = format!("this is {}", node.kind());
-                Err(self.wrong(node.position, what, "write `key: value` lines, or a template that makes a mapping"))
+                Err(self.wrong(
+                    node.position,
+                    what,
+                    "write `key: value` lines, or a template that makes a mapping",
+                ))
             }
         }
     }
@@ -79,7 +83,11 @@ impl Reader<'_> {
         for entry in entries {
             if !is_name(&entry.key) {
                 let what = format!("`{}` cannot be the name of a variable", shorten(&entry.key));
-                return Err(self.wrong(entry.position, what, "write letters, digits and `_`, a letter first"));
+                return Err(self.wrong(
+                    entry.position,
+                    what,
+                    "write letters, digits and `_`, a letter first",
+                ));
             }
         }
         self.pairs(entries)
@@ -111,7 +119,11 @@ impl Reader<'_> {
             let Some(scalar) = item.scalar().filter(|scalar| scalar.text.contains(',')) else {
                 return reader.entity(item).map(|id| vec![id]);
             };
-            let parts = scalar.text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let parts = scalar
+                .text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty());
             let mut ids = Vec::new();
             for part in parts {
                 match entity_id(part) {
@@ -126,7 +138,11 @@ impl Reader<'_> {
         })?;
         let ids = lists.concat();
         if ids.is_empty() {
-            return Err(self.wrong(node.position, "no entity stands here", "write at least one entity's id"));
+            return Err(self.wrong(
+                node.position,
+                "no entity stands here",
+                "write at least one entity's id",
+            ));
         }
         self.most(node.position, ids.len(), limits::ITEMS, "entities")?;
         Ok(ids)
@@ -134,7 +150,9 @@ impl Reader<'_> {
 
     /// One or several texts, without templates.
     pub(super) fn texts(&mut self, node: &Node, wanted: &str) -> Read<Vec<String>> {
-        self.each(node, limits::ITEMS, "values", |reader, item| reader.plain(item, wanted))
+        self.each(node, limits::ITEMS, "values", |reader, item| {
+            reader.plain(item, wanted)
+        })
     }
 }
 
@@ -163,7 +181,9 @@ pub(super) fn entity_id(text: &str) -> Option<EntityId> {
         !part.is_empty()
             && !part.starts_with('_')
             && !part.ends_with('_')
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     (well(domain) && well(object) && text.len() <= limits::NAME * 2).then_some(EntityId(text))
 }

@@ -72,7 +72,12 @@ impl<'f> Reader<'f> {
     }
 
     /// Tells of a problem.
-    pub(super) fn wrong(&mut self, at: Position, what: impl Into<String>, instead: impl Into<String>) -> Told {
+    pub(super) fn wrong(
+        &mut self,
+        at: Position,
+        what: impl Into<String>,
+        instead: impl Into<String>,
+    ) -> Told {
         if self.problems.len() >= limits::PROBLEMS {
             self.untold += 1;
             return Told;
@@ -127,7 +132,11 @@ impl<'f> Reader<'f> {
     /// Refuses more than so many.
     pub(super) fn most(&mut self, at: Position, have: usize, most: usize, what: &str) -> Read<()> {
         if have > most {
-            return Err(self.wrong(at, format!("there are {have} {what}, and {most} are taken"), "split them"));
+            return Err(self.wrong(
+                at,
+                format!("there are {have} {what}, and {most} are taken"),
+                "split them",
+            ));
         }
         Ok(())
     }
@@ -168,7 +177,9 @@ impl<'f> Reader<'f> {
     /// Tells of what was refused when the text was read.
     pub(super) fn refused(&mut self, node: &Node) -> Read<()> {
         match &node.content {
-            Content::Refused { what, instead } => Err(self.wrong(node.position, what.clone(), instead.clone())),
+            Content::Refused { what, instead } => {
+                Err(self.wrong(node.position, what.clone(), instead.clone()))
+            }
             _ => Ok(()),
         }
     }
@@ -178,7 +189,11 @@ impl<'f> Reader<'f> {
         self.refused(node)?;
         match node.scalar() {
             Some(scalar) if !scalar.is_null() => Ok(scalar),
-            _ => Err(self.wrong(node.position, format!("this is {}", node.kind()), format!("write {wanted}"))),
+            _ => Err(self.wrong(
+                node.position,
+                format!("this is {}", node.kind()),
+                format!("write {wanted}"),
+            )),
         }
     }
 
@@ -192,10 +207,18 @@ impl<'f> Reader<'f> {
     pub(super) fn plain(&mut self, node: &Node, wanted: &str) -> Read<String> {
         let text = self.text(node, wanted)?;
         if is_template(&text) {
-            return Err(self.wrong(node.position, "no template may stand here", format!("write {wanted}")));
+            return Err(self.wrong(
+                node.position,
+                "no template may stand here",
+                format!("write {wanted}"),
+            ));
         }
         if text.len() > limits::NAME * 2 {
-            let what = format!("this has {} bytes, and {} are taken", text.len(), limits::NAME * 2);
+            let what = format!(
+                "this has {} bytes, and {} are taken",
+                text.len(),
+                limits::NAME * 2
+            );
             return Err(self.wrong(node.position, what, format!("write {wanted}")));
         }
         Ok(text)
@@ -230,7 +253,11 @@ impl<'f> Reader<'f> {
             return Ok(*value);
         }
         let what = format!("`{}` is not known here", shorten(&text));
-        Err(self.wrong(node.position, what, nearest(&text, words.iter().map(|(word, _)| *word))))
+        Err(self.wrong(
+            node.position,
+            what,
+            nearest(&text, words.iter().map(|(word, _)| *word)),
+        ))
     }
 
     /// Checks a template where it stands.

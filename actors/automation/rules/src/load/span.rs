@@ -1,7 +1,7 @@
 //! Durations, offsets, times of day, days of the week.
 
-use super::limits;
 use super::data::{entity_id, plain_mapping};
+use super::limits;
 use super::reader::{Read, Reader, is_template, shorten};
 use crate::model::{Data, Moment, Span, TimeOfDay, Weekdays};
 use crate::yaml::{Content, Node};
@@ -29,9 +29,17 @@ impl Reader<'_> {
             Ok(ms) if ms <= limits::SPAN_MS => Ok(Span::Millis(ms)),
             Ok(_) => {
                 let days = limits::SPAN_MS / 86_400_000;
-                Err(self.wrong(node.position, format!("this is longer than {days} days"), "write less"))
+                Err(self.wrong(
+                    node.position,
+                    format!("this is longer than {days} days"),
+                    "write less",
+                ))
             }
-            Err(_) => Err(self.wrong(node.position, "this is less than nothing", format!("write {SPAN}"))),
+            Err(_) => Err(self.wrong(
+                node.position,
+                "this is less than nothing",
+                format!("write {SPAN}"),
+            )),
         }
     }
 
@@ -39,7 +47,11 @@ impl Reader<'_> {
     pub(super) fn fixed_span(&mut self, node: &Node) -> Read<u64> {
         match self.span(node)? {
             Span::Millis(ms) => Ok(ms),
-            Span::Dynamic(_) => Err(self.wrong(node.position, "no template may stand here", format!("write {SPAN}"))),
+            Span::Dynamic(_) => Err(self.wrong(
+                node.position,
+                "no template may stand here",
+                format!("write {SPAN}"),
+            )),
         }
     }
 
@@ -99,7 +111,9 @@ impl Reader<'_> {
             Some(ms) => Ok(ms),
             None => {
                 let what = match node.scalar() {
-                    Some(scalar) if !scalar.is_null() => format!("`{}` is no duration", shorten(&scalar.text)),
+                    Some(scalar) if !scalar.is_null() => {
+                        format!("`{}` is no duration", shorten(&scalar.text))
+                    }
                     _ => format!("{} is no duration", node.kind()),
                 };
                 Err(self.wrong(node.position, what, format!("write {SPAN}")))
@@ -141,7 +155,11 @@ impl Reader<'_> {
         ];
         let days = self.each(node, DAYS.len(), "days", |reader, item| reader.word(item, &DAYS))?;
         if days.is_empty() {
-            return Err(self.wrong(node.position, "no day stands here", "write `[mon, tue]`, or leave `weekday` out"));
+            return Err(self.wrong(
+                node.position,
+                "no day stands here",
+                "write `[mon, tue]`, or leave `weekday` out",
+            ));
         }
         Ok(Weekdays(days.into_iter().fold(0, |all, day| all | day)))
     }
@@ -170,7 +188,11 @@ pub fn span_text(text: &str) -> Option<i64> {
         [seconds] => seconds.parse::<f64>().ok()?,
         [hours, minutes] => whole_number(hours)? * 3_600.0 + whole_number(minutes).filter(below_60)? * 60.0,
         [hours, minutes, seconds] => {
-            let seconds = seconds.parse::<f64>().ok().filter(|s| *s >= 0.0).filter(below_60)?;
+            let seconds = seconds
+                .parse::<f64>()
+                .ok()
+                .filter(|s| *s >= 0.0)
+                .filter(below_60)?;
             whole_number(hours)? * 3_600.0 + whole_number(minutes).filter(below_60)? * 60.0 + seconds
         }
         _ => return None,

@@ -4,19 +4,37 @@ use super::data::entity_id;
 use super::limits;
 use super::reader::{Fields, Read, Reader, is_template, nearest, shorten};
 use crate::model::{
-    At, Bound, EntityId, JarvisEvent, Pattern, Span, SunEvent, Template, Trigger, TriggerKind, Weekdays, ZoneEvent,
+    At, Bound, EntityId, JarvisEvent, Pattern, Span, SunEvent, Template, Trigger, TriggerKind, Weekdays,
+    ZoneEvent,
 };
 use crate::yaml::Node;
 
 /// What every trigger may have.
-const COMMON: [&str; 7] = ["trigger", "platform", "id", "alias", "enabled", "variables", "jarvis"];
+const COMMON: [&str; 7] = [
+    "trigger",
+    "platform",
+    "id",
+    "alias",
+    "enabled",
+    "variables",
+    "jarvis",
+];
 
 /// Triggers that Home Assistant has and this does not, and what to write instead.
 const UNSUPPORTED: [(&str, &str); 8] = [
-    ("device", "write a `state` trigger on the device's entity, or an `mqtt` trigger on its topic"),
-    ("conversation", "write `trigger: jarvis` with `event: intent` and the intent's name"),
+    (
+        "device",
+        "write a `state` trigger on the device's entity, or an `mqtt` trigger on its topic",
+    ),
+    (
+        "conversation",
+        "write `trigger: jarvis` with `event: intent` and the intent's name",
+    ),
     ("tag", "write an `event` trigger of type `tag_scanned`"),
-    ("calendar", "write a `state` trigger on the calendar's entity, or a `time` trigger"),
+    (
+        "calendar",
+        "write a `state` trigger on the calendar's entity, or a `time` trigger",
+    ),
     ("geo_location", "write a `zone` trigger"),
     ("persistent_notification", "write an `event` trigger"),
     ("assist_satellite", "write `trigger: jarvis` with `event: intent`"),
@@ -53,7 +71,11 @@ impl Reader<'_> {
     pub(super) fn triggers(&mut self, node: &Node) -> Read<Vec<Trigger>> {
         let lists = self.each(node, limits::TRIGGERS, "triggers", |reader, item| {
             // `triggers: [{ triggers: [...] }]` is a list within the list.
-            if let Some(inner) = item.mapping().filter(|entries| entries.len() == 1).and(item.get("triggers")) {
+            if let Some(inner) = item
+                .mapping()
+                .filter(|entries| entries.len() == 1)
+                .and(item.get("triggers"))
+            {
                 return reader.below("triggers", |reader| {
                     reader.each(inner, limits::TRIGGERS, "triggers", Self::trigger)
                 });
@@ -107,9 +129,13 @@ impl Reader<'_> {
             }
         }?;
         let fields = self.any(node)?;
-        let id = fields.read(self, "id", |reader, node| reader.plain(node, "a name for this trigger"))?;
+        let id = fields.read(self, "id", |reader, node| {
+            reader.plain(node, "a name for this trigger")
+        })?;
         let enabled = fields.read(self, "enabled", Self::truth)?.unwrap_or(true);
-        let variables = fields.read(self, "variables", Self::variables)?.unwrap_or_default();
+        let variables = fields
+            .read(self, "variables", Self::variables)?
+            .unwrap_or_default();
         let policy = fields.read(self, "jarvis", Self::policy)?;
         Ok(Trigger {
             id: id.unwrap_or_default(),
@@ -162,7 +188,15 @@ impl Reader<'_> {
     }
 
     fn state(&mut self, node: &Node) -> Read<TriggerKind> {
-        let own = ["entity_id", "attribute", "from", "to", "not_from", "not_to", "for"];
+        let own = [
+            "entity_id",
+            "attribute",
+            "from",
+            "to",
+            "not_from",
+            "not_to",
+            "for",
+        ];
         let fields = self.of(node, "a `state` trigger", &own)?;
         let entities = fields.must(self, "entity_id", "light.kitchen")?;
         let entities = self.below("entity_id", |reader| reader.entities(entities))?;
@@ -193,7 +227,14 @@ impl Reader<'_> {
     }
 
     fn numeric_trigger(&mut self, node: &Node) -> Read<TriggerKind> {
-        let own = ["entity_id", "attribute", "value_template", "above", "below", "for"];
+        let own = [
+            "entity_id",
+            "attribute",
+            "value_template",
+            "above",
+            "below",
+            "for",
+        ];
         let fields = self.of(node, "a `numeric_state` trigger", &own)?;
         let Numeric {
             entities,
@@ -225,7 +266,11 @@ impl Reader<'_> {
             }
             (Some(Bound::Number(above)), Some(Bound::Number(below))) if above >= below => {
                 let what = format!("no number is above {above} and below {below}");
-                return Err(self.wrong(fields.node.position, what, "write two triggers or conditions, or an `or`"));
+                return Err(self.wrong(
+                    fields.node.position,
+                    what,
+                    "write two triggers or conditions, or an `or`",
+                ));
             }
             _ => {}
         }
@@ -312,7 +357,8 @@ impl Reader<'_> {
             Some(pattern) => Ok(pattern),
             None => {
                 let what = format!("`{}` is no pattern", shorten(&text));
-                let instead = format!("write a number from 0 to {most}, `\"/5\"` for every fifth, or `\"*\"`");
+                let instead =
+                    format!("write a number from 0 to {most}, `\"/5\"` for every fifth, or `\"*\"`");
                 Err(self.wrong(node.position, what, instead))
             }
         }
@@ -329,7 +375,10 @@ impl Reader<'_> {
 
     /// `sunrise` or `sunset`.
     pub(super) fn sun_event(&mut self, node: &Node) -> Read<SunEvent> {
-        self.word(node, &[("sunrise", SunEvent::Sunrise), ("sunset", SunEvent::Sunset)])
+        self.word(
+            node,
+            &[("sunrise", SunEvent::Sunrise), ("sunset", SunEvent::Sunset)],
+        )
     }
 
     fn event_trigger(&mut self, node: &Node) -> Read<TriggerKind> {
@@ -388,8 +437,11 @@ impl Reader<'_> {
             Err(reader.wrong(id.position, what, format!("write {WANTED}")))
         })?;
         let methods = fields.read(self, "allowed_methods", |reader, node| {
-            const METHODS: [(&str, &str); 4] = [("POST", "POST"), ("PUT", "PUT"), ("GET", "GET"), ("HEAD", "HEAD")];
-            reader.each(node, METHODS.len(), "methods", |reader, item| reader.word(item, &METHODS))
+            const METHODS: [(&str, &str); 4] =
+                [("POST", "POST"), ("PUT", "PUT"), ("GET", "GET"), ("HEAD", "HEAD")];
+            reader.each(node, METHODS.len(), "methods", |reader, item| {
+                reader.word(item, &METHODS)
+            })
         })?;
         let methods = methods.unwrap_or_else(|| vec!["POST", "PUT"]);
         Ok(TriggerKind::Webhook {

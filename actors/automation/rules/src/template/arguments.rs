@@ -32,13 +32,20 @@ impl<'a> Arguments<'a> {
 
     /// One of them, by place or name.
     pub(super) fn get(&self, name: &str, place: usize) -> Option<&Value> {
-        let named = self.named.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let named = self
+            .named
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value);
         named.or_else(|| self.ordered.get(place))
     }
 
     /// One of them by name alone.
     pub(super) fn named(&self, name: &str) -> Option<&Value> {
-        self.named.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        self.named
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
     }
 
     /// All that came by name.
@@ -53,7 +60,8 @@ impl<'a> Arguments<'a> {
 
     /// One that has to be there.
     pub(super) fn must(&self, name: &str, place: usize) -> Result<&Value, Error> {
-        self.get(name, place).ok_or_else(|| wrong(format!("`{name}` is missing from a call")))
+        self.get(name, place)
+            .ok_or_else(|| wrong(format!("`{name}` is missing from a call")))
     }
 
     /// A text that has to be there.
@@ -76,7 +84,12 @@ impl<'a> Arguments<'a> {
             Some(value) => numbers::number(value)
                 .filter(|number| number.abs() < 9e15)
                 .map(|number| number as i64)
-                .ok_or_else(|| wrong(format!("`{name}` has to be a number, and is {}", text::kind(value)))),
+                .ok_or_else(|| {
+                    wrong(format!(
+                        "`{name}` has to be a number, and is {}",
+                        text::kind(value)
+                    ))
+                }),
         }
     }
 

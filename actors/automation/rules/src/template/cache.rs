@@ -22,7 +22,10 @@ pub(super) struct Compiled {
 
 impl Compiled {
     pub(super) fn render(&self, root: Value) -> Result<String, TemplateError> {
-        let template = self.environment.get_template(NAME).map_err(|error| plain(&error))?;
+        let template = self
+            .environment
+            .get_template(NAME)
+            .map_err(|error| plain(&error))?;
         template.render(root).map_err(|error| plain(&error))
     }
 }
@@ -108,7 +111,8 @@ fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Resu
     let session = Session::of(state)?;
     let text = text::text(value, &session)?;
     session.output(text.len())?;
-    out.write_str(&text).map_err(|_| wrong("its output grows too long"))
+    out.write_str(&text)
+        .map_err(|_| wrong("its output grows too long"))
 }
 
 #[cfg(test)]

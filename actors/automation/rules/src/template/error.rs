@@ -41,7 +41,11 @@ pub(super) fn plain(error: &Error) -> TemplateError {
         _ => detail.to_owned(),
     };
     TemplateError {
-        line: error.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1).max(1),
+        line: error
+            .line()
+            .and_then(|line| u32::try_from(line).ok())
+            .unwrap_or(1)
+            .max(1),
         what,
     }
 }

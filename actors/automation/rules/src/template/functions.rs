@@ -168,7 +168,10 @@ pub(super) const TESTS: &[(&str, Work)] = &[
     ("contains", Own(lists::contains)),
     ("datetime", Own(moments::is_datetime)),
     ("defined", Jinja(|| Value::from_function(tests::is_defined))),
-    ("divisibleby", Jinja(|| Value::from_function(tests::is_divisibleby))),
+    (
+        "divisibleby",
+        Jinja(|| Value::from_function(tests::is_divisibleby)),
+    ),
     ("eq", Own(|s, a| compare("__eq", s, a))),
     ("equalto", Own(|s, a| compare("__eq", s, a))),
     ("even", Jinja(|| Value::from_function(tests::is_even))),
@@ -238,7 +241,9 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 
 type Callable = fn(&Arc<Session>, &Arguments<'_>) -> Result<Value, Error>;
 
-fn own(work: Callable) -> impl Fn(&mut State<'_, '_>, Rest<ValueOrKwargs>) -> Result<Value, Error> + Send + Sync + 'static {
+fn own(
+    work: Callable,
+) -> impl Fn(&mut State<'_, '_>, Rest<ValueOrKwargs>) -> Result<Value, Error> + Send + Sync + 'static {
     move |state, args| {
         let session = Session::of(state)?;
         session.spend(1)?;
@@ -248,7 +253,9 @@ fn own(work: Callable) -> impl Fn(&mut State<'_, '_>, Rest<ValueOrKwargs>) -> Re
 }
 
 /// One of minijinja's, with what goes in and comes out counted. What it would make when asked for is made at once.
-fn jinja(work: Value) -> impl Fn(&mut State<'_, '_>, Rest<ValueOrKwargs>) -> Result<Value, Error> + Send + Sync + 'static {
+fn jinja(
+    work: Value,
+) -> impl Fn(&mut State<'_, '_>, Rest<ValueOrKwargs>) -> Result<Value, Error> + Send + Sync + 'static {
     move |state, args| {
         let session = Session::of(state)?;
         session.spend(1)?;

@@ -50,7 +50,10 @@ pub(super) fn check(source: &str) -> Result<(), TemplateError> {
             return Err(wrong(span.start_line, what));
         }
         if elifs > limits::ELIFS {
-            return Err(wrong(span.start_line, format!("there are more than {} `elif`s", limits::ELIFS)));
+            return Err(wrong(
+                span.start_line,
+                format!("there are more than {} `elif`s", limits::ELIFS),
+            ));
         }
     }
     Ok(())

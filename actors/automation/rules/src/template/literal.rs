@@ -89,7 +89,11 @@ impl<'t> Reader<'t> {
         loop {
             self.skip_space();
             if self.take("}").is_some() {
-                return Some(if set.is_empty() { Value::Object(map) } else { Value::Array(set) });
+                return Some(if set.is_empty() {
+                    Value::Object(map)
+                } else {
+                    Value::Array(set)
+                });
             }
             if !comma {
                 return None;
@@ -156,7 +160,9 @@ impl<'t> Reader<'t> {
                 Err(_) => Number::from_f64(plain.parse().ok()?)?,
             }
         } else {
-            let looks = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+            let looks = digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
             Number::from_f64(plain.parse().ok().filter(|_| looks)?)?
         };
         self.rest = rest;

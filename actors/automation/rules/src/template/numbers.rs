@@ -19,8 +19,12 @@ pub(super) fn read(value: &Value) -> Option<f64> {
         let text = value.as_str()?.trim();
         let digits = text.trim_start_matches(['+', '-']);
         let looks = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-        let word = ["inf", "infinity", "nan"].iter().any(|word| digits.eq_ignore_ascii_case(word));
-        (text.len() <= 64 && (looks || word)).then(|| text.replace('_', "").parse().ok()).flatten()
+        let word = ["inf", "infinity", "nan"]
+            .iter()
+            .any(|word| digits.eq_ignore_ascii_case(word));
+        (text.len() <= 64 && (looks || word))
+            .then(|| text.replace('_', "").parse().ok())
+            .flatten()
     })
 }
 

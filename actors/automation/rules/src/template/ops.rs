@@ -14,8 +14,8 @@ use super::time::{Moment, Span};
 
 /// The names that operators are called by in the rewritten template.
 pub(super) const NAMES: [&str; 21] = [
-    "__add", "__sub", "__mul", "__div", "__intdiv", "__rem", "__pow", "__concat", "__eq", "__ne", "__lt", "__le", "__gt",
-    "__ge", "__in", "__neg", "__slice", "__list", "__tuple", "__dict", "__keep",
+    "__add", "__sub", "__mul", "__div", "__intdiv", "__rem", "__pow", "__concat", "__eq", "__ne", "__lt",
+    "__le", "__gt", "__ge", "__in", "__neg", "__slice", "__list", "__tuple", "__dict", "__keep",
 ];
 
 /// Does what an operator does to all of its operands, from the left.
@@ -59,7 +59,11 @@ fn operate(name: &str, args: &[Value], session: &Session) -> Result<Value, Error
         }
         ("__dict", pairs) => {
             pairs.iter().try_for_each(|item| text::weigh(item, session))?;
-            let map = Value::from_pairs(pairs.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+            let map = Value::from_pairs(
+                pairs
+                    .chunks_exact(2)
+                    .map(|pair| (pair[0].clone(), pair[1].clone())),
+            );
             text::weigh(&map, session)?;
             Ok(map)
         }
@@ -112,7 +116,8 @@ fn binary(name: &str, a: &Value, b: &Value, session: &Session) -> Result<Value, 
     match (name, times) {
         ("__sub", (Some(a), Some(b), ..)) => {
             if a.shape != b.shape {
-                let what = "a time with and one without date or time zone cannot be subtracted: use `as_local`";
+                let what =
+                    "a time with and one without date or time zone cannot be subtracted: use `as_local`";
                 return Err(wrong(what));
             }
             let micros = a.micros() - b.micros();
@@ -130,12 +135,17 @@ fn binary(name: &str, a: &Value, b: &Value, session: &Session) -> Result<Value, 
         }
         ("__div" | "__intdiv", (_, _, Some(a), Some(b))) if b.micros != 0 => {
             let times = a.micros as f64 / b.micros as f64;
-            return Ok(if name == "__div" { Value::from(times) } else { whole(times.floor()) });
+            return Ok(if name == "__div" {
+                Value::from(times)
+            } else {
+                whole(times.floor())
+            });
         }
         ("__mul" | "__div", (_, _, Some(span), _)) => {
             if let Some(by) = number(b).filter(|by| name == "__mul" || *by != 0.0) {
                 let micros = span.micros as f64;
-                return Span::of_micros(if name == "__mul" { micros * by } else { micros / by }).map(Span::into_value);
+                return Span::of_micros(if name == "__mul" { micros * by } else { micros / by })
+                    .map(Span::into_value);
             }
         }
         ("__mul", (_, _, _, Some(span))) => {
@@ -181,8 +191,12 @@ fn arithmetic(name: &str, a: &Value, b: &Value) -> Result<Value, Error> {
             "__mul" => x.checked_mul(y),
             "__pow" if y >= 0 => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
             "__intdiv" | "__rem" if y == 0 => return Err(zero()),
-            "__intdiv" => x.checked_div_euclid(y).map(|q| if y < 0 && x.rem_euclid(y) != 0 { q - 1 } else { q }),
-            "__rem" => x.checked_rem_euclid(y).map(|r| if y < 0 && r != 0 { r + y } else { r }),
+            "__intdiv" => x
+                .checked_div_euclid(y)
+                .map(|q| if y < 0 && x.rem_euclid(y) != 0 { q - 1 } else { q }),
+            "__rem" => x
+                .checked_rem_euclid(y)
+                .map(|r| if y < 0 && r != 0 { r + y } else { r }),
             _ => return float(name, x as f64, y as f64).ok_or_else(zero),
         };
         return result
@@ -244,7 +258,10 @@ fn bounded(text: String, session: &Session) -> Result<Value, Error> {
 /// The items of something that has some, counted.
 pub(super) fn list(value: &Value, session: &Session) -> Result<Vec<Value>, Error> {
     if matches!(value.kind(), ValueKind::Undefined | ValueKind::None) {
-        return Err(wrong(format!("a list was asked for, and this is {}", text::kind(value))));
+        return Err(wrong(format!(
+            "a list was asked for, and this is {}",
+            text::kind(value)
+        )));
     }
     let mut items = Vec::new();
     let found = value
@@ -263,7 +280,9 @@ pub(super) fn list(value: &Value, session: &Session) -> Result<Vec<Value>, Error
 /// Counts what is looked through when it is compared.
 fn heavy(value: &Value, session: &Session) -> Result<(), Error> {
     match value.kind() {
-        ValueKind::String | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map if !text::is_store(value) => {
+        ValueKind::String | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map
+            if !text::is_store(value) =>
+        {
             text::weigh(value, session)
         }
         _ => Ok(()),
@@ -285,14 +304,20 @@ fn contains(container: &Value, value: &Value, session: &Session) -> Result<bool,
     match container.kind() {
         ValueKind::String => match value.as_str() {
             Some(part) => Ok(container.as_str().unwrap_or_default().contains(part)),
-            None => Err(wrong(format!("`in` looks for texts in a text, and got {}", text::kind(value)))),
+            None => Err(wrong(format!(
+                "`in` looks for texts in a text, and got {}",
+                text::kind(value)
+            ))),
         },
         ValueKind::Map => Ok(container.get_item(value).is_ok_and(|found| !found.is_undefined())),
         ValueKind::Seq | ValueKind::Iterable => {
             let items = list(container, session)?;
             Ok(items.iter().any(|item| same(item, value)))
         }
-        _ => Err(wrong(format!("`in` looks into lists and texts, and got {}", text::kind(container)))),
+        _ => Err(wrong(format!(
+            "`in` looks into lists and texts, and got {}",
+            text::kind(container)
+        ))),
     }
 }
 
@@ -334,7 +359,11 @@ fn unlike(name: &str, a: &Value, b: &Value) -> Error {
         "ge" => ">=",
         other => other,
     };
-    let mut what = format!("`{sign}` cannot be between {} and {}", text::kind(a), text::kind(b));
+    let mut what = format!(
+        "`{sign}` cannot be between {} and {}",
+        text::kind(a),
+        text::kind(b)
+    );
     let is = |kind| a.kind() == kind || b.kind() == kind;
     if is(ValueKind::String) && is(ValueKind::Number) {
         what.push_str("; a state is a text: make it a number with `| float(0)`");
@@ -366,10 +395,14 @@ fn slice(value: &Value, bounds: [&Value; 3], session: &Session) -> Result<Value,
         None => list(value, session)?,
     };
     let len = items.len() as i64;
-    let clamp = |bound: i64, low: i64, high: i64| (if bound < 0 { bound + len } else { bound }).clamp(low, high);
+    let clamp =
+        |bound: i64, low: i64, high: i64| (if bound < 0 { bound + len } else { bound }).clamp(low, high);
     let mut taken = Vec::new();
     if step > 0 {
-        let (mut at, end) = (clamp(start.unwrap_or(0), 0, len), clamp(stop.unwrap_or(len), 0, len));
+        let (mut at, end) = (
+            clamp(start.unwrap_or(0), 0, len),
+            clamp(stop.unwrap_or(len), 0, len),
+        );
         while at < end {
             taken.push(items[at as usize].clone());
             at += step;

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use minijinja::machinery::ast::{BinOpKind, CallArg, CallType, CompareOpKind, Expr, Filter, Macro, Stmt, UnaryOpKind};
+use minijinja::machinery::ast::{
+    BinOpKind, CallArg, CallType, CompareOpKind, Expr, Filter, Macro, Stmt, UnaryOpKind,
+};
 use minijinja::machinery::{Span, ast, parse};
 use minijinja::value::{Value, ValueKind};
 
@@ -13,7 +15,8 @@ use super::functions::{FILTERS, FUNCTIONS, TESTS};
 
 /// Rewrites a source that was seen to be within bounds.
 pub(super) fn rewrite(source: &str) -> Result<String, TemplateError> {
-    let tree = parse(source, "template", minijinja::syntax::SyntaxConfig::default()).map_err(|error| plain(&error))?;
+    let tree = parse(source, "template", minijinja::syntax::SyntaxConfig::default())
+        .map_err(|error| plain(&error))?;
     let mut writer = Writer {
         out: String::with_capacity(source.len() * 2),
         line: 1,
@@ -85,7 +88,9 @@ impl<'s> Writer<'s> {
     }
 
     fn body(&mut self, statements: &[Stmt<'s>]) -> Done {
-        statements.iter().try_for_each(|statement| self.statement(statement))
+        statements
+            .iter()
+            .try_for_each(|statement| self.statement(statement))
     }
 
     fn statement(&mut self, statement: &Stmt<'s>) -> Done {
@@ -206,7 +211,9 @@ impl<'s> Writer<'s> {
             Stmt::Extends(it) => return refuse(it.span(), "`extends` is not supported"),
             Stmt::Include(it) => return refuse(it.span(), "`include` is not supported: write it out"),
             Stmt::Import(it) => return refuse(it.span(), "`import` is not supported: write the macros out"),
-            Stmt::FromImport(it) => return refuse(it.span(), "`import` is not supported: write the macros out"),
+            Stmt::FromImport(it) => {
+                return refuse(it.span(), "`import` is not supported: write the macros out");
+            }
         }
         Ok(())
     }
@@ -217,7 +224,10 @@ impl<'s> Writer<'s> {
         for (index, arg) in it.args.iter().enumerate() {
             self.put(if index > 0 { ", " } else { "" });
             self.target(arg)?;
-            if let Some(default) = index.checked_sub(without).and_then(|index| it.defaults.get(index)) {
+            if let Some(default) = index
+                .checked_sub(without)
+                .and_then(|index| it.defaults.get(index))
+            {
                 self.put("=");
                 self.operand(default)?;
             }
@@ -257,7 +267,10 @@ impl<'s> Writer<'s> {
 
     fn name(&mut self, name: &str, span: Span) -> Done {
         if name.starts_with("__") {
-            return refuse(span, format!("`{name}` cannot be used: names do not begin with `__`"));
+            return refuse(
+                span,
+                format!("`{name}` cannot be used: names do not begin with `__`"),
+            );
         }
         self.put(name);
         Ok(())
@@ -382,7 +395,11 @@ impl<'s> Writer<'s> {
             Expr::List(it) => self.call("__list", it.items.iter()),
             Expr::Tuple(it) => self.call("__tuple", it.items.iter()),
             Expr::Map(it) => {
-                let pairs = it.keys.iter().zip(&it.values).flat_map(|(key, value)| [key, value]);
+                let pairs = it
+                    .keys
+                    .iter()
+                    .zip(&it.values)
+                    .flat_map(|(key, value)| [key, value]);
                 self.call("__dict", pairs)
             }
         }
@@ -391,10 +408,16 @@ impl<'s> Writer<'s> {
     fn binary(&mut self, it: &ast::BinOp<'s>) -> Done {
         let name = match it.op {
             BinOpKind::ScAnd | BinOpKind::ScOr => {
-                let word = if matches!(it.op, BinOpKind::ScAnd) { " and " } else { " or " };
+                let word = if matches!(it.op, BinOpKind::ScAnd) {
+                    " and "
+                } else {
+                    " or "
+                };
                 // A chain of the same stays a chain, without brackets that grow with it.
                 match &it.left {
-                    Expr::BinOp(left) if std::mem::discriminant(&left.op) == std::mem::discriminant(&it.op) => {
+                    Expr::BinOp(left)
+                        if std::mem::discriminant(&left.op) == std::mem::discriminant(&it.op) =>
+                    {
                         self.expr(&it.left)?;
                     }
                     left => self.operand(left)?,
@@ -471,7 +494,10 @@ impl<'s> Writer<'s> {
                     self.expr(value)?;
                 }
                 CallArg::PosSplat(_) | CallArg::KwargSplat(_) => {
-                    return refuse(span, "`*` and `**` before arguments are not supported: write them out");
+                    return refuse(
+                        span,
+                        "`*` and `**` before arguments are not supported: write them out",
+                    );
                 }
             }
         }
@@ -509,7 +535,10 @@ impl<'s> Writer<'s> {
 
 /// Whether `a ∘ b ∘ c` may be worked out in one call.
 fn chains(op: BinOpKind) -> bool {
-    matches!(op, BinOpKind::Add | BinOpKind::Sub | BinOpKind::Mul | BinOpKind::Concat)
+    matches!(
+        op,
+        BinOpKind::Add | BinOpKind::Sub | BinOpKind::Mul | BinOpKind::Concat
+    )
 }
 
 fn operator(op: BinOpKind) -> &'static str {
@@ -535,15 +564,36 @@ fn operator(op: BinOpKind) -> &'static str {
 /// What Home Assistant has and this does not, and why.
 const UNSUPPORTED: [(&[&str], &str); 4] = [
     (
-        &["area_name", "area_id", "areas", "area_devices", "floor_name", "floor_id", "floors", "floor_areas", "floor_entities"],
+        &[
+            "area_name",
+            "area_id",
+            "areas",
+            "area_devices",
+            "floor_name",
+            "floor_id",
+            "floors",
+            "floor_areas",
+            "floor_entities",
+        ],
         "write the names out, or ask for an area's entities with `area_entities`",
     ),
     (
-        &["device_id", "device_attr", "is_device_attr", "device_name", "config_entry_id", "integration_entities", "labels"],
+        &[
+            "device_id",
+            "device_attr",
+            "is_device_attr",
+            "device_name",
+            "config_entry_id",
+            "integration_entities",
+            "labels",
+        ],
         "write the ids out, or ask with `device_entities` and `label_entities`",
     ),
     (&["distance", "closest"], "use a `zone` trigger or condition"),
-    (&["random", "shuffle"], "an answer that hangs on chance would differ from node to node"),
+    (
+        &["random", "shuffle"],
+        "an answer that hangs on chance would differ from node to node",
+    ),
 ];
 
 /// Refuses what is called and not known, with what was meant most likely.

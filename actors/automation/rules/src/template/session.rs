@@ -37,7 +37,9 @@ impl Session {
 
     /// The session that a function is called in.
     pub(super) fn of(state: &State<'_, '_>) -> Result<Arc<Self>, Error> {
-        let found = state.lookup(NAME).and_then(|value| value.downcast_object::<Handle>());
+        let found = state
+            .lookup(NAME)
+            .and_then(|value| value.downcast_object::<Handle>());
         match found {
             Some(handle) => Ok(Arc::clone(&handle.0)),
             None => Err(wrong("nothing is known here")),
@@ -57,7 +59,10 @@ impl Session {
     pub(super) fn output(&self, bytes: usize) -> Result<(), Error> {
         let before = self.output.fetch_add(bytes as u64, Ordering::Relaxed);
         if before + bytes as u64 > limits::TEXT as u64 {
-            return Err(wrong(format!("its output grows beyond {} KiB", limits::TEXT / 1024)));
+            return Err(wrong(format!(
+                "its output grows beyond {} KiB",
+                limits::TEXT / 1024
+            )));
         }
         Ok(())
     }
@@ -69,7 +74,10 @@ impl Session {
 
     /// What it hung on.
     pub(super) fn depends(&self) -> Depends {
-        self.depends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.depends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

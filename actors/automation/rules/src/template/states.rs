@@ -40,7 +40,9 @@ fn several(session: &Arc<Session>, domain: Option<&str>) -> Enumerator {
     });
     let entities = session.facts.entities(domain);
     if session.spend(entities.len()).is_err() {
-        return Enumerator::Values(vec![Value::from(wrong("it reads and makes more than a template may"))]);
+        return Enumerator::Values(vec![Value::from(wrong(
+            "it reads and makes more than a template may",
+        ))]);
     }
     let one = |(id, state)| {
         Value::from_object(One {
@@ -155,7 +157,12 @@ impl Object for One {
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         let (domain, object) = self.id.split_once('.').unwrap_or(("", &self.id));
-        let attribute = |name: &str| self.state.attributes.get(name).and_then(serde_json::Value::as_str);
+        let attribute = |name: &str| {
+            self.state
+                .attributes
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+        };
         let moment = |ms| Some(Moment::of_ms(ms, &self.session).into_value());
         Some(match key {
             "entity_id" => Value::from(self.id.as_str()),

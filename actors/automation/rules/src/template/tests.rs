@@ -37,12 +37,32 @@ pub(super) fn house() -> Arc<dyn Facts> {
         states.insert(id.to_owned(), Arc::new(state));
     };
     put("light.hall", "off", json!({}));
-    put("light.kitchen", "on", json!({ "friendly_name": "Kitchen light", "brightness": 128, "rgb_color": [1, 2, 3] }));
+    put(
+        "light.kitchen",
+        "on",
+        json!({ "friendly_name": "Kitchen light", "brightness": 128, "rgb_color": [1, 2, 3] }),
+    );
     put("sensor.bad", "unavailable", json!({}));
-    put("sensor.battery", "12", json!({ "device_class": "battery", "unit_of_measurement": "%" }));
-    put("sensor.temperature", "21.46", json!({ "unit_of_measurement": "°C" }));
-    put("group.all", "on", json!({ "entity_id": ["light.kitchen", "light.hall", "group.all"] }));
-    put("sensor.wake", "2024-07-02T05:00:00+00:00", json!({ "device_class": "timestamp" }));
+    put(
+        "sensor.battery",
+        "12",
+        json!({ "device_class": "battery", "unit_of_measurement": "%" }),
+    );
+    put(
+        "sensor.temperature",
+        "21.46",
+        json!({ "unit_of_measurement": "°C" }),
+    );
+    put(
+        "group.all",
+        "on",
+        json!({ "entity_id": ["light.kitchen", "light.hall", "group.all"] }),
+    );
+    put(
+        "sensor.wake",
+        "2024-07-02T05:00:00+00:00",
+        json!({ "device_class": "timestamp" }),
+    );
     Arc::new(House {
         home: Home {
             time_zone: TimeZone::get("Europe/Vienna").expect("a zone"),
@@ -71,14 +91,18 @@ impl Facts for House {
     fn entities(&self, domain: Option<&str>) -> Vec<(String, Arc<EntityState>)> {
         self.states
             .iter()
-            .filter(|(id, _)| domain.is_none_or(|domain| id.split_once('.').is_some_and(|(known, _)| known == domain)))
+            .filter(|(id, _)| {
+                domain.is_none_or(|domain| id.split_once('.').is_some_and(|(known, _)| known == domain))
+            })
             .map(|(id, state)| (id.clone(), Arc::clone(state)))
             .collect()
     }
 
     fn members(&self, of: Group<'_>) -> Vec<String> {
         match of {
-            Group::Area("kitchen") | Group::Label("warm") => vec!["light.kitchen".into(), "sensor.temperature".into()],
+            Group::Area("kitchen") | Group::Label("warm") => {
+                vec!["light.kitchen".into(), "sensor.temperature".into()]
+            }
             Group::Device("d1") => vec!["light.hall".into()],
             _ => vec![],
         }
@@ -148,14 +172,29 @@ fn states_are_asked_for() {
         ("{{ states.light.kitchen.state }}", "on"),
         ("{{ states.light.kitchen.attributes.brightness }}", "128"),
         ("{{ states['light.kitchen'].state }}", "on"),
-        ("{{ states.light.kitchen.name }} {{ states.light.hall.name }}", "Kitchen light hall"),
-        ("{{ states.light.kitchen.entity_id }} {{ states.light.kitchen.domain }}", "light.kitchen light"),
+        (
+            "{{ states.light.kitchen.name }} {{ states.light.hall.name }}",
+            "Kitchen light hall",
+        ),
+        (
+            "{{ states.light.kitchen.entity_id }} {{ states.light.kitchen.domain }}",
+            "light.kitchen light",
+        ),
         ("{{ states.sensor.temperature.state_with_unit }}", "21.46 °C"),
-        ("{{ states.light | map(attribute='entity_id') | list }}", "['light.hall', 'light.kitchen']"),
-        ("{{ states.light | selectattr('state', 'eq', 'on') | map(attribute='name') | join(', ') }}", "Kitchen light"),
+        (
+            "{{ states.light | map(attribute='entity_id') | list }}",
+            "['light.hall', 'light.kitchen']",
+        ),
+        (
+            "{{ states.light | selectattr('state', 'eq', 'on') | map(attribute='name') | join(', ') }}",
+            "Kitchen light",
+        ),
         ("{{ states | count }}", "7"),
         ("{% for s in states.light %}{{ s.state }} {% endfor %}", "off on"),
-        ("{{ states.light.nobody is none }} {{ states.light.nobody.state is defined }} -{{ states.light.nobody.state }}-", "True False --"),
+        (
+            "{{ states.light.nobody is none }} {{ states.light.nobody.state is defined }} -{{ states.light.nobody.state }}-",
+            "True False --",
+        ),
         ("{{ is_state('light.kitchen', 'on') }}", "True"),
         ("{{ is_state('light.kitchen', ['off', 'on']) }}", "True"),
         ("{{ is_state('light.nobody', 'on') }}", "False"),
@@ -165,15 +204,36 @@ fn states_are_asked_for() {
         ("{{ state_attr('light.nobody', 'x') is none }}", "True"),
         ("{{ state_attr('light.kitchen', 'rgb_color')[1] }}", "2"),
         ("{{ is_state_attr('light.kitchen', 'brightness', 128) }}", "True"),
-        ("{{ has_value('sensor.bad') }} {{ has_value('sensor.battery') }} {{ has_value('a.b') }}", "False True False"),
-        ("{{ ['sensor.bad', 'sensor.battery'] | select('has_value') | list }}", "['sensor.battery']"),
-        ("{{ expand('group.all') | map(attribute='entity_id') | join(' ') }}", "light.hall light.kitchen"),
+        (
+            "{{ has_value('sensor.bad') }} {{ has_value('sensor.battery') }} {{ has_value('a.b') }}",
+            "False True False",
+        ),
+        (
+            "{{ ['sensor.bad', 'sensor.battery'] | select('has_value') | list }}",
+            "['sensor.battery']",
+        ),
+        (
+            "{{ expand('group.all') | map(attribute='entity_id') | join(' ') }}",
+            "light.hall light.kitchen",
+        ),
         ("{{ expand(states.light, 'sensor.battery') | count }}", "3"),
-        ("{{ area_entities('kitchen') | count }} {{ label_entities('warm') | first }}", "2 light.kitchen"),
-        ("{{ device_entities('d1') }} {{ area_entities('nowhere') }}", "['light.hall'] []"),
-        ("{{ states(trigger.to_state.entity_id) }} {{ trigger.to_state.attributes.brightness }}", "on 128"),
+        (
+            "{{ area_entities('kitchen') | count }} {{ label_entities('warm') | first }}",
+            "2 light.kitchen",
+        ),
+        (
+            "{{ device_entities('d1') }} {{ area_entities('nowhere') }}",
+            "['light.hall'] []",
+        ),
+        (
+            "{{ states(trigger.to_state.entity_id) }} {{ trigger.to_state.attributes.brightness }}",
+            "on 128",
+        ),
         ("{{ this.state }} {{ this.entity_id }}", "off light.hall"),
-        ("{{ (now() - states.light.kitchen.last_changed).total_seconds() }}", "1800.0"),
+        (
+            "{{ (now() - states.light.kitchen.last_changed).total_seconds() }}",
+            "1800.0",
+        ),
         ("{{ now() - this.last_updated > timedelta(minutes=10) }}", "True"),
     ]);
 }
@@ -184,79 +244,211 @@ fn times_are_worked_with() {
         ("{{ now() }}", "2024-07-01 12:00:00+02:00"),
         ("{{ utcnow() }}", "2024-07-01 10:00:00+00:00"),
         ("{{ now().isoformat() }}", "2024-07-01T12:00:00+02:00"),
-        ("{{ now().hour }}:{{ '%02d' is string }} {{ now().weekday() }} {{ now().isoweekday() }}", "12:True 0 1"),
+        (
+            "{{ now().hour }}:{{ '%02d' is string }} {{ now().weekday() }} {{ now().isoweekday() }}",
+            "12:True 0 1",
+        ),
         ("{{ now().strftime('%H:%M %a %d %B') }}", "12:00 Mon 01 July"),
         ("{{ now().timestamp() | int }}", "1719828000"),
         ("{{ now().date() }} {{ now().time() }}", "2024-07-01 12:00:00"),
         ("{{ now().date() == today_at().date() }}", "True"),
-        ("{{ now() + timedelta(hours=12, minutes=1) }}", "2024-07-02 00:01:00+02:00"),
-        ("{{ now().replace(hour=6, minute=30) }}", "2024-07-01 06:30:00+02:00"),
+        (
+            "{{ now() + timedelta(hours=12, minutes=1) }}",
+            "2024-07-02 00:01:00+02:00",
+        ),
+        (
+            "{{ now().replace(hour=6, minute=30) }}",
+            "2024-07-01 06:30:00+02:00",
+        ),
         ("{{ today_at('07:30') < now() < today_at('18:00') }}", "True"),
         ("{{ (today_at('18:00') - now()).seconds }}", "21600"),
         ("{{ today_at('18:00') - now() }}", "6:00:00"),
         ("{{ now() - today_at('18:00') }}", "-1 day, 18:00:00"),
         ("{{ timedelta(days=2, hours=3) }}", "2 days, 3:00:00"),
-        ("{{ timedelta(minutes=5) * 3 }} {{ timedelta(hours=1) / 2 }} {{ timedelta(hours=3) / timedelta(hours=2) }}", "0:15:00 0:30:00 1.5"),
+        (
+            "{{ timedelta(minutes=5) * 3 }} {{ timedelta(hours=1) / 2 }} {{ timedelta(hours=3) / timedelta(hours=2) }}",
+            "0:15:00 0:30:00 1.5",
+        ),
         ("{{ as_timestamp('2024-07-01T10:00:00Z') }}", "1719828000.0"),
         ("{{ as_timestamp(now()) == as_timestamp(trigger.now) }}", "True"),
         ("{{ as_timestamp('nonsense', 0) }}", "0"),
-        ("{{ as_datetime('2024-07-01T10:00:00+00:00') }}", "2024-07-01 10:00:00+00:00"),
+        (
+            "{{ as_datetime('2024-07-01T10:00:00+00:00') }}",
+            "2024-07-01 10:00:00+00:00",
+        ),
         ("{{ as_datetime('2024-07-01 10:00:00') }}", "2024-07-01 10:00:00"),
         ("{{ as_datetime(1719828000) }}", "2024-07-01 10:00:00+00:00"),
-        ("{{ as_datetime(states('sensor.wake')) | as_local }}", "2024-07-02 07:00:00+02:00"),
-        ("{{ as_datetime(states('sensor.wake')) - now() < timedelta(days=1) }}", "True"),
-        ("{{ strptime('01.02.2024 03:04', '%d.%m.%Y %H:%M') }}", "2024-02-01 03:04:00"),
+        (
+            "{{ as_datetime(states('sensor.wake')) | as_local }}",
+            "2024-07-02 07:00:00+02:00",
+        ),
+        (
+            "{{ as_datetime(states('sensor.wake')) - now() < timedelta(days=1) }}",
+            "True",
+        ),
+        (
+            "{{ strptime('01.02.2024 03:04', '%d.%m.%Y %H:%M') }}",
+            "2024-02-01 03:04:00",
+        ),
         ("{{ strptime('x', '%Y', 'none') }}", "none"),
         ("{{ 1719828000 | timestamp_custom('%H:%M') }}", "12:00"),
         ("{{ 1719828000 | timestamp_custom('%H:%M', false) }}", "10:00"),
         ("{{ 1719828000 | timestamp_local }}", "2024-07-01T12:00:00+02:00"),
         ("{{ 1719828000 | timestamp_utc }}", "2024-07-01T10:00:00+00:00"),
-        ("{{ relative_time(states.light.kitchen.last_changed) }}", "30 minutes"),
-        ("{{ time_since(today_at('10:58'), 2) }} {{ time_until(today_at('13:00')) }}", "1 hour 2 minutes 1 hour"),
-        ("{{ trigger.for }} {{ trigger.for.total_seconds() }}", "0:01:30 90.0"),
+        (
+            "{{ relative_time(states.light.kitchen.last_changed) }}",
+            "30 minutes",
+        ),
+        (
+            "{{ time_since(today_at('10:58'), 2) }} {{ time_until(today_at('13:00')) }}",
+            "1 hour 2 minutes 1 hour",
+        ),
+        (
+            "{{ trigger.for }} {{ trigger.for.total_seconds() }}",
+            "0:01:30 90.0",
+        ),
         ("{{ as_timedelta('01:30:00') }}", "1:30:00"),
         ("{{ far < timedelta(0) }} {{ typeof(far) }}", "True timedelta"),
         ("{{ now() is datetime }} {{ 5 is datetime }}", "True False"),
-        ("{{ [now(), today_at('09:00')] | min }}", "2024-07-01 09:00:00+02:00"),
+        (
+            "{{ [now(), today_at('09:00')] | min }}",
+            "2024-07-01 09:00:00+02:00",
+        ),
     ]);
 }
 
 #[test]
 fn numbers_and_texts_are_worked_with() {
     all(&[
-        ("{{ '21.5' | float + 1 }} {{ float('x', 0) }} {{ 'x' | float(7) }}", "22.5 0 7"),
-        ("{{ '7' | int }} {{ int('7.9') }} {{ 'ff' | int(base=16) }} {{ 'x' | int(0) }}", "7 7 255 0"),
-        ("{{ bool('on') }} {{ 'off' | bool }} {{ bool('x', default=3) }}", "True False 3"),
-        ("{{ is_number('5.5') }} {{ is_number('x') }} {{ 'nan' | is_number }}", "True False False"),
-        ("{{ 21.46 | round }} {{ 21.46 | round(1) }} {{ 2.5 | round }} {{ '3.7' | round(0, 'floor') }}", "21 21.5 2 3"),
-        ("{{ 21.26 | round(1, 'ceil') }} {{ 21.3 | round(1, 'half') }}", "21.3 21.5"),
-        ("{{ min(3, 1, 2) }} {{ list | max }} {{ max(list) }} {{ ['b', 'a'] | min }}", "1 3 3 a"),
-        ("{{ average(1, 2, 6) }} {{ list | average }} {{ median(5, 1, 3, 2) }} {{ list | sum }}", "3.0 2.0 2.5 6"),
-        ("{{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % -3 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2 ** 10 }} {{ 7.5 // 2 }}", "3 -4 -2 2 3.5 1024 3.0"),
-        ("{{ 1 + 2 * 3 - 4 }} {{ (1 + 2) * 3 }} {{ -x }} {{ - 2 ** 2 }}", "3 9 -5 4"),
-        ("{{ 1 == 1.0 }} {{ true == 1 }} {{ '1' == 1 }} {{ 1 != 2 }} {{ 1 < 2 <= 2 }}", "True True False True True"),
-        ("{{ 'a' ~ 1 ~ none ~ true ~ 1.0 ~ [1, 'b'] }}", "a1NoneTrue1.0[1, 'b']"),
-        ("{{ 'ab' + 'cd' }} {{ 'ab' * 3 }} {{ [1] + [2] }} {{ [0] * 3 }}", "abcd ababab [1, 2] [0, 0, 0]"),
-        ("{{ 'b' in 'abc' }} {{ 2 in list }} {{ 'a' in map }} {{ 9 not in list }}", "True True True True"),
-        ("{{ iif(x > 3, 'big', 'small') }} {{ iif(none, 1, 2, 3) }} {{ (x < 3) | iif('a', 'b') }}", "big 3 b"),
-        ("{{ 'Küche & Flur' | slugify }} {{ slugify('a b', '-') }} {{ 22 | ordinal }} {{ 11 | ordinal }}", "kuche_flur a-b 22nd 11th"),
-        ("{{ 'abc' | upper }} {{ 'a-b' | replace('-', '+') }} {{ ' x ' | trim }} {{ 'hello' | title }}", "ABC a+b x Hello"),
-        ("{{ name.upper() }} {{ name.startswith('An') }} {{ 'a,b'.split(',')[1] }} {{ 'x'.join(['a', 'b']) }}", "ANNA True b axb"),
-        ("{{ 'abcdef'[1:3] }} {{ 'abc'[::-1] }} {{ list[-1] }} {{ list[:2] }} {{ 'abc'[0] }}", "bc cba 2 [3, 1] a"),
-        ("{{ map.get('a') }} {{ map.get('z', 9) }} {{ map.items() | list }} {{ map.keys() | list }}", "2 9 [['a', 2], ['b', 1]] ['a', 'b']"),
-        ("{{ 'abc123' | regex_match('[a-z]+') }} {{ 'abc' is match('b') }} {{ 'abc' is search('b') }}", "True False True"),
-        ("{{ 'a1b2' | regex_replace('([a-z])([0-9])', '\\\\2\\\\1') }}", "1a2b"),
-        ("{{ 'a1b22' | regex_findall('[0-9]+') }} {{ 'a1b22' | regex_findall_index('[0-9]+', 1) }}", "['1', '22'] 22"),
-        ("{{ '{\"a\": [1, null, true]}' | from_json }}", "{'a': [1, None, True]}"),
-        ("{{ {'a': [1, none, true], 'b': 'x'} | to_json }}", "{\"a\":[1,null,true],\"b\":\"x\"}"),
-        ("{{ [3, 1, 2] | sort }} {{ [1, 1, 2] | unique | list }} {{ [[1], [2, [3]]] | flatten }}", "[1, 2, 3] [1, 2] [1, 2, 3]"),
-        ("{{ range(3) | list }} {{ range(1, 10, 4) | list }} {{ range(3, 0, -1) | list }}", "[0, 1, 2] [1, 5, 9] [3, 2, 1]"),
-        ("{{ [1, 2, 3, 4] | select('gt', 2) | list }} {{ ['1', '2'] | map('int') | sum }}", "[3, 4] 3"),
-        ("{{ undefined_thing | default('d') }}{{ undefined_thing }} {{ undefined_thing is defined }}", "d False"),
+        (
+            "{{ '21.5' | float + 1 }} {{ float('x', 0) }} {{ 'x' | float(7) }}",
+            "22.5 0 7",
+        ),
+        (
+            "{{ '7' | int }} {{ int('7.9') }} {{ 'ff' | int(base=16) }} {{ 'x' | int(0) }}",
+            "7 7 255 0",
+        ),
+        (
+            "{{ bool('on') }} {{ 'off' | bool }} {{ bool('x', default=3) }}",
+            "True False 3",
+        ),
+        (
+            "{{ is_number('5.5') }} {{ is_number('x') }} {{ 'nan' | is_number }}",
+            "True False False",
+        ),
+        (
+            "{{ 21.46 | round }} {{ 21.46 | round(1) }} {{ 2.5 | round }} {{ '3.7' | round(0, 'floor') }}",
+            "21 21.5 2 3",
+        ),
+        (
+            "{{ 21.26 | round(1, 'ceil') }} {{ 21.3 | round(1, 'half') }}",
+            "21.3 21.5",
+        ),
+        (
+            "{{ min(3, 1, 2) }} {{ list | max }} {{ max(list) }} {{ ['b', 'a'] | min }}",
+            "1 3 3 a",
+        ),
+        (
+            "{{ average(1, 2, 6) }} {{ list | average }} {{ median(5, 1, 3, 2) }} {{ list | sum }}",
+            "3.0 2.0 2.5 6",
+        ),
+        (
+            "{{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % -3 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2 ** 10 }} {{ 7.5 // 2 }}",
+            "3 -4 -2 2 3.5 1024 3.0",
+        ),
+        (
+            "{{ 1 + 2 * 3 - 4 }} {{ (1 + 2) * 3 }} {{ -x }} {{ - 2 ** 2 }}",
+            "3 9 -5 4",
+        ),
+        (
+            "{{ 1 == 1.0 }} {{ true == 1 }} {{ '1' == 1 }} {{ 1 != 2 }} {{ 1 < 2 <= 2 }}",
+            "True True False True True",
+        ),
+        (
+            "{{ 'a' ~ 1 ~ none ~ true ~ 1.0 ~ [1, 'b'] }}",
+            "a1NoneTrue1.0[1, 'b']",
+        ),
+        (
+            "{{ 'ab' + 'cd' }} {{ 'ab' * 3 }} {{ [1] + [2] }} {{ [0] * 3 }}",
+            "abcd ababab [1, 2] [0, 0, 0]",
+        ),
+        (
+            "{{ 'b' in 'abc' }} {{ 2 in list }} {{ 'a' in map }} {{ 9 not in list }}",
+            "True True True True",
+        ),
+        (
+            "{{ iif(x > 3, 'big', 'small') }} {{ iif(none, 1, 2, 3) }} {{ (x < 3) | iif('a', 'b') }}",
+            "big 3 b",
+        ),
+        (
+            "{{ 'Küche & Flur' | slugify }} {{ slugify('a b', '-') }} {{ 22 | ordinal }} {{ 11 | ordinal }}",
+            "kuche_flur a-b 22nd 11th",
+        ),
+        (
+            "{{ 'abc' | upper }} {{ 'a-b' | replace('-', '+') }} {{ ' x ' | trim }} {{ 'hello' | title }}",
+            "ABC a+b x Hello",
+        ),
+        (
+            "{{ name.upper() }} {{ name.startswith('An') }} {{ 'a,b'.split(',')[1] }} {{ 'x'.join(['a', 'b']) }}",
+            "ANNA True b axb",
+        ),
+        (
+            "{{ 'abcdef'[1:3] }} {{ 'abc'[::-1] }} {{ list[-1] }} {{ list[:2] }} {{ 'abc'[0] }}",
+            "bc cba 2 [3, 1] a",
+        ),
+        (
+            "{{ map.get('a') }} {{ map.get('z', 9) }} {{ map.items() | list }} {{ map.keys() | list }}",
+            "2 9 [['a', 2], ['b', 1]] ['a', 'b']",
+        ),
+        (
+            "{{ 'abc123' | regex_match('[a-z]+') }} {{ 'abc' is match('b') }} {{ 'abc' is search('b') }}",
+            "True False True",
+        ),
+        (
+            "{{ 'a1b2' | regex_replace('([a-z])([0-9])', '\\\\2\\\\1') }}",
+            "1a2b",
+        ),
+        (
+            "{{ 'a1b22' | regex_findall('[0-9]+') }} {{ 'a1b22' | regex_findall_index('[0-9]+', 1) }}",
+            "['1', '22'] 22",
+        ),
+        (
+            "{{ '{\"a\": [1, null, true]}' | from_json }}",
+            "{'a': [1, None, True]}",
+        ),
+        (
+            "{{ {'a': [1, none, true], 'b': 'x'} | to_json }}",
+            "{\"a\":[1,null,true],\"b\":\"x\"}",
+        ),
+        (
+            "{{ [3, 1, 2] | sort }} {{ [1, 1, 2] | unique | list }} {{ [[1], [2, [3]]] | flatten }}",
+            "[1, 2, 3] [1, 2] [1, 2, 3]",
+        ),
+        (
+            "{{ range(3) | list }} {{ range(1, 10, 4) | list }} {{ range(3, 0, -1) | list }}",
+            "[0, 1, 2] [1, 5, 9] [3, 2, 1]",
+        ),
+        (
+            "{{ [1, 2, 3, 4] | select('gt', 2) | list }} {{ ['1', '2'] | map('int') | sum }}",
+            "[3, 4] 3",
+        ),
+        (
+            "{{ undefined_thing | default('d') }}{{ undefined_thing }} {{ undefined_thing is defined }}",
+            "d False",
+        ),
         ("{{ 'yes' if x == 5 else 'no' }} {{ 'yes' if x == 6 }}", "yes"),
-        ("{{ (0.1 + 0.2) | round(2) }} {{ pi | round(2) }} {{ sqrt(16) }} {{ log(8, 2) | round }}", "0.3 3.14 4.0 3"),
-        ("{{ 5 | bitwise_and(4) }} {{ '5' | multiply(2) }} {{ 1 | add(2) }} {{ typeof(now()) }}", "4 10.0 3.0 datetime"),
-        ("{{ \"it's\" }} {{ [\"it's\"] }} {{ ['\"'] }}", "it's [\"it's\"] ['\"']"),
+        (
+            "{{ (0.1 + 0.2) | round(2) }} {{ pi | round(2) }} {{ sqrt(16) }} {{ log(8, 2) | round }}",
+            "0.3 3.14 4.0 3",
+        ),
+        (
+            "{{ 5 | bitwise_and(4) }} {{ '5' | multiply(2) }} {{ 1 | add(2) }} {{ typeof(now()) }}",
+            "4 10.0 3.0 datetime",
+        ),
+        (
+            "{{ \"it's\" }} {{ [\"it's\"] }} {{ ['\"'] }}",
+            "it's [\"it's\"] ['\"']",
+        ),
     ]);
 }
 
@@ -264,12 +456,27 @@ fn numbers_and_texts_are_worked_with() {
 fn statements_do_what_jinja_says() {
     all(&[
         ("{% set a = 1 %}{% set b, c = 2, 3 %}{{ a + b + c }}", "6"),
-        ("{% set n = namespace(s=0) %}{% for i in [1, 2, 3] %}{% set n.s = n.s + i %}{% endfor %}{{ n.s }}", "6"),
-        ("{% for k, v in map.items() %}{{ k }}={{ v }};{% endfor %}", "a=2;b=1;"),
+        (
+            "{% set n = namespace(s=0) %}{% for i in [1, 2, 3] %}{% set n.s = n.s + i %}{% endfor %}{{ n.s }}",
+            "6",
+        ),
+        (
+            "{% for k, v in map.items() %}{{ k }}={{ v }};{% endfor %}",
+            "a=2;b=1;",
+        ),
         ("{% for i in [] %}x{% else %}none{% endfor %}", "none"),
-        ("{% for i in range(9) if i is odd %}{{ loop.index }}:{{ i }} {% endfor %}", "1:1 2:3 3:5 4:7"),
-        ("{% for i in range(9) %}{% if i == 2 %}{% continue %}{% elif i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}", "013"),
-        ("{% macro m(a, b=2) %}{{ a }}-{{ b }}{% endmacro %}{{ m(1) }} {{ m(1, b=3) }}", "1-2 1-3"),
+        (
+            "{% for i in range(9) if i is odd %}{{ loop.index }}:{{ i }} {% endfor %}",
+            "1:1 2:3 3:5 4:7",
+        ),
+        (
+            "{% for i in range(9) %}{% if i == 2 %}{% continue %}{% elif i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+            "013",
+        ),
+        (
+            "{% macro m(a, b=2) %}{{ a }}-{{ b }}{% endmacro %}{{ m(1) }} {{ m(1, b=3) }}",
+            "1-2 1-3",
+        ),
         ("{% if x > 9 %}a{% elif x > 4 %}b{% else %}c{% endif %}", "b"),
         ("{% set t %}one {{ x }}{% endset %}{{ t | upper }}", "ONE 5"),
         ("{% filter upper %}abc{% endfilter %}", "ABC"),
@@ -328,7 +535,9 @@ fn answers_are_what_they_look_like() {
 #[test]
 fn a_template_tells_what_it_read() {
     let depends = |template: &str| render(template).expect("renders").depends;
-    let read = depends("{{ states('light.kitchen') }} {{ states.sensor.nobody.state is defined or is_state('a.b', 'c') }}");
+    let read = depends(
+        "{{ states('light.kitchen') }} {{ states.sensor.nobody.state is defined or is_state('a.b', 'c') }}",
+    );
     let names: Vec<_> = read.entities.iter().map(String::as_str).collect();
     assert_eq!(names, ["a.b", "light.kitchen", "sensor.nobody"]);
     assert!(!read.now && !read.all && read.domains.is_empty());
@@ -344,16 +553,43 @@ fn a_template_tells_what_it_read() {
 #[test]
 fn mistakes_are_told_in_plain_words() {
     refused(&[
-        ("{{ states('sensor.temperature') > 20 }}", "`>` cannot be between a text and a number; a state is a text: make it a number with `| float(0)`"),
+        (
+            "{{ states('sensor.temperature') > 20 }}",
+            "`>` cannot be between a text and a number; a state is a text: make it a number with `| float(0)`",
+        ),
         ("{{ nothing + 1 }}", "say what to take then with `| default(0)`"),
-        ("{{ nothing.more }}", "an attribute is asked of something that is not defined"),
-        ("{{ states.light.nobody.state.x }}", "an attribute is asked of something that is not defined"),
-        ("{{ nothing.upper() }}", "`.upper()` is asked of something that is not defined"),
-        ("line\n{{ x }}\n{{ 'x' | float }}", "line 3 of the template: `float` makes no number of \"x\""),
-        ("{% if x %}\n{{ 1 // 0 }}{% endif %}", "line 2 of the template: something is divided by 0"),
-        ("{{ stats('x') }}", "there is no function `stats`; did you mean `states`?"),
-        ("{{ x | rond }}", "there is no filter `rond`; did you mean `round`?"),
-        ("{{ x is defind }}", "there is no test `defind`; did you mean `defined`?"),
+        (
+            "{{ nothing.more }}",
+            "an attribute is asked of something that is not defined",
+        ),
+        (
+            "{{ states.light.nobody.state.x }}",
+            "an attribute is asked of something that is not defined",
+        ),
+        (
+            "{{ nothing.upper() }}",
+            "`.upper()` is asked of something that is not defined",
+        ),
+        (
+            "line\n{{ x }}\n{{ 'x' | float }}",
+            "line 3 of the template: `float` makes no number of \"x\"",
+        ),
+        (
+            "{% if x %}\n{{ 1 // 0 }}{% endif %}",
+            "line 2 of the template: something is divided by 0",
+        ),
+        (
+            "{{ stats('x') }}",
+            "there is no function `stats`; did you mean `states`?",
+        ),
+        (
+            "{{ x | rond }}",
+            "there is no filter `rond`; did you mean `round`?",
+        ),
+        (
+            "{{ x is defind }}",
+            "there is no test `defind`; did you mean `defined`?",
+        ),
         ("{{ x", "it cannot be read"),
         ("{% for i in list %}", "it cannot be read"),
         ("{% include 'a' %}", "`include` is not supported"),
@@ -371,41 +607,95 @@ fn mistakes_are_told_in_plain_words() {
         ("{{ x.y.z }}", "not defined"),
         ("{{ states(5) }}", "an entity's id was asked for"),
         ("{{ timedelta(fortnights=1) }}", "knows no `fortnights`"),
-        ("{{ area_name('x') }}", "`area_name` is not supported: write the names out"),
+        (
+            "{{ area_name('x') }}",
+            "`area_name` is not supported: write the names out",
+        ),
         ("{{ list | random }}", "hangs on chance"),
-        ("{{ as_datetime('aéééééééééé') }}", "`as_datetime` makes no time of a text"),
-        ("{{ now().strftime('%255d' * 99) }}", "a pattern has more than 256 bytes"),
+        (
+            "{{ as_datetime('aéééééééééé') }}",
+            "`as_datetime` makes no time of a text",
+        ),
+        (
+            "{{ now().strftime('%255d' * 99) }}",
+            "a pattern has more than 256 bytes",
+        ),
     ]);
 }
 
 #[test]
 fn nothing_grows_or_runs_without_bound() {
     refused(&[
-        ("{% for a in range(20000) %}{% for b in range(20000) %}{% endfor %}{% endfor %}", "more than"),
+        (
+            "{% for a in range(20000) %}{% for b in range(20000) %}{% endfor %}{% endfor %}",
+            "more than",
+        ),
         ("{{ range(1000000) }}", "more than 20000 items"),
         ("{{ 'x' * 100000000 }}", "larger than 262144"),
         ("{{ [0] * 100000000 }}", "larger than 20000"),
         ("{{ 'x' * 200000 * 200000 }}", "larger than 262144"),
-        ("{% set a = 'xxxxxxxxxx' %}{% set n = namespace(a=a) %}{% for i in range(99) %}{% set n.a = n.a ~ n.a %}{% endfor %}", "a text grows beyond 256 KiB"),
-        ("{% set n = namespace(a=[1]) %}{% for i in range(99) %}{% set n.a = n.a + n.a %}{% endfor %}", "a list grows beyond 20000 items"),
-        ("{% set n = namespace(a=[]) %}{% for i in range(99) %}{% set n.a = [n.a] %}{% endfor %}", "deeper than 32"),
-        ("{% set n = namespace(a=[]) %}{% for i in range(99) %}{% set n.a = [n.a, n.a] %}{% endfor %}", "a template may"),
+        (
+            "{% set a = 'xxxxxxxxxx' %}{% set n = namespace(a=a) %}{% for i in range(99) %}{% set n.a = n.a ~ n.a %}{% endfor %}",
+            "a text grows beyond 256 KiB",
+        ),
+        (
+            "{% set n = namespace(a=[1]) %}{% for i in range(99) %}{% set n.a = n.a + n.a %}{% endfor %}",
+            "a list grows beyond 20000 items",
+        ),
+        (
+            "{% set n = namespace(a=[]) %}{% for i in range(99) %}{% set n.a = [n.a] %}{% endfor %}",
+            "deeper than 32",
+        ),
+        (
+            "{% set n = namespace(a=[]) %}{% for i in range(99) %}{% set n.a = [n.a, n.a] %}{% endfor %}",
+            "a template may",
+        ),
         ("{% set n = namespace() %}{% set n.a = n %}", "cannot be kept"),
         ("{% set n = namespace() %}{% set n.a = [n] %}", "cannot be kept"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
-        ("{% set n = namespace() %}{% macro m() %}{{ n.x }}{% endmacro %}{% set n.m = m %}", "cannot be kept"),
-        ("{% for i in range(9999) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' }}{% endfor %}", "its output grows beyond 256 KiB"),
-        ("{% for i in range(9999) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}", "its output grows beyond 256 KiB"),
-        ("{% for i in range(9999) %}{% set t %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endset %}{% endfor %}", "its output grows beyond 256 KiB"),
-        ("{{ ('x' * 200000) | replace('x', 'yyyyyyyyyy') }}", "a text grows beyond 256 KiB"),
-        ("{{ ('x' * 200000) | regex_replace('x', 'yyyyyyyyyy') }}", "a text grows beyond 256 KiB"),
+        (
+            "{% set n = namespace() %}{% macro m() %}{{ n.x }}{% endmacro %}{% set n.m = m %}",
+            "cannot be kept",
+        ),
+        (
+            "{% for i in range(9999) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' }}{% endfor %}",
+            "its output grows beyond 256 KiB",
+        ),
+        (
+            "{% for i in range(9999) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}",
+            "its output grows beyond 256 KiB",
+        ),
+        (
+            "{% for i in range(9999) %}{% set t %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endset %}{% endfor %}",
+            "its output grows beyond 256 KiB",
+        ),
+        (
+            "{{ ('x' * 200000) | replace('x', 'yyyyyyyyyy') }}",
+            "a text grows beyond 256 KiB",
+        ),
+        (
+            "{{ ('x' * 200000) | regex_replace('x', 'yyyyyyyyyy') }}",
+            "a text grows beyond 256 KiB",
+        ),
         ("{{ 'x' | regex_search('(a{1000}){1000}') }}", "cannot be used"),
-        ("{% for i in range(999) %}{{ 'x' | regex_search('a{9}') }}{% endfor %}", "a template may"),
-        ("{% set l = range(20000) | list %}{% for i in l %}{{ l | sort | first }}{% endfor %}", "a template may"),
-        ("{% set l = range(20000) | list %}{% for i in l %}{{ i in l }}{% endfor %}", "a template may"),
+        (
+            "{% for i in range(999) %}{{ 'x' | regex_search('a{9}') }}{% endfor %}",
+            "a template may",
+        ),
+        (
+            "{% set l = range(20000) | list %}{% for i in l %}{{ l | sort | first }}{% endfor %}",
+            "a template may",
+        ),
+        (
+            "{% set l = range(20000) | list %}{% for i in l %}{{ i in l }}{% endfor %}",
+            "a template may",
+        ),
         ("{{ 9 ** 9 ** 9 }}", "too large"),
         ("{{ 'x'.zfill(99999999) | length * 'yyyyyyy' }}", "larger than"),
-        ("{{ (range(20000) | list) | map('string') | join('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') }}", "a text grows beyond 256 KiB"),
+        (
+            "{{ (range(20000) | list) | map('string') | join('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') }}",
+            "a text grows beyond 256 KiB",
+        ),
     ]);
     let long = "x".repeat(20_000);
     assert!(text(&long).contains("it has 20000 bytes"), "{}", text(&long));
@@ -413,11 +703,26 @@ fn nothing_grows_or_runs_without_bound() {
 
 #[test]
 fn sources_that_stand_deep_are_refused_before_they_are_read() {
-    for (part, times) in [("(", 5_000), ("[", 5_000), ("-", 5_000), ("not ", 3_000), ("{", 5_000)] {
+    for (part, times) in [
+        ("(", 5_000),
+        ("[", 5_000),
+        ("-", 5_000),
+        ("not ", 3_000),
+        ("{", 5_000),
+    ] {
         let source = format!("{{{{ {}1 }}}}", part.repeat(times));
         assert!(text(&source).starts_with('!'), "{part}");
     }
-    for part in ["1 + ", "1 ~ ", "x.y + ", "x and ", "1 < ", "2 ** ", "x if y else ", "x and y or "] {
+    for part in [
+        "1 + ",
+        "1 ~ ",
+        "x.y + ",
+        "x and ",
+        "1 < ",
+        "2 ** ",
+        "x if y else ",
+        "x and y or ",
+    ] {
         let source = format!("{{{{ {}1 }}}}", part.repeat(2_000));
         assert!(text(&source).starts_with('!'), "{part}");
         // What is taken is worked out on the small stack that a task has.

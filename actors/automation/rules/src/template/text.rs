@@ -1,7 +1,7 @@
 //! Values as text, in the way that Python writes them; and how large they are.
 
-use minijinja::value::{Value, ValueKind};
 use minijinja::Error;
+use minijinja::value::{Value, ValueKind};
 
 use super::limits;
 use super::session::{Session, wrong};
@@ -74,7 +74,11 @@ fn write(value: &Value, out: &mut String, depth: usize, session: &Session) -> Re
 
 /// A text in quotes, as Python writes it.
 fn quote(text: &str, out: &mut String) {
-    let mark = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mark = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     out.push(mark);
     for c in text.chars() {
         match c {
@@ -118,7 +122,9 @@ fn weigh_at(value: &Value, depth: usize, session: &Session) -> Result<(), Error>
         }
         ValueKind::Seq | ValueKind::Iterable | ValueKind::Map if !is_own(value) => {
             if is_store(value) {
-                return Err(wrong("a namespace, macro or loop cannot be kept in something else"));
+                return Err(wrong(
+                    "a namespace, macro or loop cannot be kept in something else",
+                ));
             }
             let is_map = value.kind() == ValueKind::Map;
             for (index, item) in value.try_iter()?.enumerate() {
@@ -133,7 +139,9 @@ fn weigh_at(value: &Value, depth: usize, session: &Session) -> Result<(), Error>
             }
             Ok(())
         }
-        _ if is_store(value) => Err(wrong("a namespace, macro or loop cannot be kept in something else")),
+        _ if is_store(value) => Err(wrong(
+            "a namespace, macro or loop cannot be kept in something else",
+        )),
         _ => session.spend(1),
     }
 }
@@ -142,12 +150,18 @@ fn weigh_at(value: &Value, depth: usize, session: &Session) -> Result<(), Error>
 pub(super) fn is_store(value: &Value) -> bool {
     value.as_object().is_some_and(|object| {
         let name = object.type_name();
-        name.ends_with("::Namespace") || name.contains("::Macro") || name.ends_with("::Loop") || name.contains("::vm::")
+        name.ends_with("::Namespace")
+            || name.contains("::Macro")
+            || name.ends_with("::Loop")
+            || name.contains("::vm::")
     })
 }
 
 fn too_deep() -> Error {
-    wrong(format!("lists stand in one another deeper than {}", limits::DEPTH))
+    wrong(format!(
+        "lists stand in one another deeper than {}",
+        limits::DEPTH
+    ))
 }
 
 /// What a value is, for messages.

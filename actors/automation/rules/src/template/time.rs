@@ -64,7 +64,11 @@ impl Moment {
             Shape::Time => time_micros(&self.zoned),
             Shape::Date => {
                 let epoch = Date::constant(1970, 1, 1);
-                let days = self.zoned.date().since(epoch).map_or(0, |span| i64::from(span.get_days()));
+                let days = self
+                    .zoned
+                    .date()
+                    .since(epoch)
+                    .map_or(0, |span| i64::from(span.get_days()));
                 days * MS_A_DAY * 1_000
             }
             _ => self.zoned.timestamp().as_microsecond(),
@@ -77,7 +81,12 @@ impl Moment {
         let zoned = match self.shape {
             // A naive time counts by the clock on the wall, as in Python.
             Shape::Aware => {
-                let stamp = self.zoned.timestamp().as_microsecond().checked_add(micros).ok_or_else(far)?;
+                let stamp = self
+                    .zoned
+                    .timestamp()
+                    .as_microsecond()
+                    .checked_add(micros)
+                    .ok_or_else(far)?;
                 let stamp = Timestamp::from_microsecond(stamp).map_err(|_| far())?;
                 stamp.to_zoned(self.zoned.time_zone().clone())
             }
@@ -87,7 +96,9 @@ impl Moment {
                     .datetime()
                     .checked_add(jiff::SignedDuration::from_micros(micros))
                     .map_err(|_| far())?;
-                civil.to_zoned(self.zoned.time_zone().clone()).map_err(|_| far())?
+                civil
+                    .to_zoned(self.zoned.time_zone().clone())
+                    .map_err(|_| far())?
             }
         };
         Ok(Self {
@@ -109,7 +120,11 @@ impl Moment {
         let sign = if offset < 0 { '-' } else { '+' };
         let minutes = offset.abs() / 60;
         match self.shape {
-            Shape::Aware => format!("{date}{between}{time}{sign}{:02}:{:02}", minutes / 60, minutes % 60),
+            Shape::Aware => format!(
+                "{date}{between}{time}{sign}{:02}:{:02}",
+                minutes / 60,
+                minutes % 60
+            ),
             Shape::Naive => format!("{date}{between}{time}"),
             Shape::Date => date,
             Shape::Time => time,
@@ -143,7 +158,9 @@ impl Moment {
             i32::try_from(micros * 1_000).map_err(|_| bad())?,
         )
         .map_err(|_| bad())?;
-        let zoned = civil.to_zoned(self.zoned.time_zone().clone()).map_err(|_| bad())?;
+        let zoned = civil
+            .to_zoned(self.zoned.time_zone().clone())
+            .map_err(|_| bad())?;
         let shape = match args.named("tzinfo") {
             Some(none) if none.is_none() => Shape::Naive,
             _ => self.shape,
@@ -191,7 +208,12 @@ impl Object for Moment {
         Enumerator::NonEnumerable
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         let args = Arguments::of(args)?;
         let shaped = |shape| {
             let zoned = self.zoned.clone();
@@ -217,7 +239,11 @@ impl Object for Moment {
             "replace" => Value::from_object(self.replaced(&args)?),
             "astimezone" => shaped(Shape::Aware),
             "toordinal" => {
-                let days = self.zoned.date().since(Date::constant(1, 1, 1)).map_err(|_| wrong("no ordinal"))?;
+                let days = self
+                    .zoned
+                    .date()
+                    .since(Date::constant(1, 1, 1))
+                    .map_err(|_| wrong("no ordinal"))?;
                 Value::from(i64::from(days.get_days()) + 1)
             }
             _ => return Err(wrong(format!("a time has no method `{method}`"))),
@@ -276,7 +302,13 @@ impl fmt::Display for Span {
             write!(f, "{days} day{}, ", if days.abs() == 1 { "" } else { "s" })?;
         }
         let seconds = rest / 1_000_000;
-        write!(f, "{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)?;
+        write!(
+            f,
+            "{}:{:02}:{:02}",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60
+        )?;
         match rest % 1_000_000 {
             0 => Ok(()),
             micros => write!(f, ".{micros:06}"),
@@ -313,7 +345,12 @@ impl Object for Span {
         self.micros != 0
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, _: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        _: &[Value],
+    ) -> Result<Value, Error> {
         match method {
             "total_seconds" => Ok(Value::from(self.seconds())),
             _ => Err(wrong(format!("a duration has no method `{method}`"))),
@@ -349,11 +386,16 @@ pub(super) fn moment_of(value: &Value, session: &Session) -> Option<Moment> {
     if with_offset && let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text) {
         let offset = pieces.to_numeric_offset()?;
         let civil = pieces.date().to_datetime(pieces.time()?);
-        return Some(Moment::aware(offset.to_timestamp(civil).ok()?.to_zoned(TimeZone::fixed(offset))));
+        return Some(Moment::aware(
+            offset.to_timestamp(civil).ok()?.to_zoned(TimeZone::fixed(offset)),
+        ));
     }
     let civil = text
         .parse::<DateTime>()
-        .or_else(|_| text.parse::<Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight())))
+        .or_else(|_| {
+            text.parse::<Date>()
+                .map(|date| date.to_datetime(jiff::civil::Time::midnight()))
+        })
         .ok()?;
     Some(Moment {
         zoned: civil.to_zoned(zone).ok()?,

@@ -76,7 +76,9 @@ pub(super) fn to_template(value: &Value, session: &Arc<Session>) -> minijinja::V
                     _ => {}
                 }
             }
-            let pairs = map.iter().map(|(key, value)| (key.as_str(), to_template(value, session)));
+            let pairs = map
+                .iter()
+                .map(|(key, value)| (key.as_str(), to_template(value, session)));
             minijinja::Value::from_pairs(pairs)
         }
     }

@@ -28,12 +28,20 @@ pub(crate) mod limits {
 pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Wrong> {
     let start = Position { line: 1, column: 1 };
     if text.len() > limits::BYTES {
-        let what = format!("the file has {} bytes, and {} are taken", text.len(), limits::BYTES);
+        let what = format!(
+            "the file has {} bytes, and {} are taken",
+            text.len(),
+            limits::BYTES
+        );
         return Err(Wrong::new(start, what, "split it into several files"));
     }
     if let Some(position) = find_control(text) {
         let instead = "remove it, or write it as an escape within double quotes";
-        return Err(Wrong::new(position, "a control character stands in the text", instead));
+        return Err(Wrong::new(
+            position,
+            "a control character stands in the text",
+            instead,
+        ));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::default();
@@ -68,7 +76,8 @@ fn explain(info: &str) -> (String, &'static str) {
         "put a text that holds `: ` in quotes, and check that the line is indented as the one before"
     } else if info.contains("tab") {
         "indent with spaces"
-    } else if info.contains("did not find expected") || info.contains("block") || info.contains("simple key") {
+    } else if info.contains("did not find expected") || info.contains("block") || info.contains("simple key")
+    {
         "check that the lines of a list or mapping are indented alike, and that brackets and quotes are closed"
     } else if info.contains("recursion limit") {
         "lists and mappings stand too deep in one another"
@@ -129,7 +138,9 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, marker: Marker) -> Result<(), Wrong> {
         let position = at(marker);
         match event {
-            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag.as_deref(), position),
+            Event::Scalar(text, style, anchor, tag) => {
+                self.scalar(&text, style, anchor, tag.as_deref(), position)
+            }
             Event::SequenceStart(anchor, tag) => {
                 let kind = OpenKind::List(Vec::new());
                 self.open(position, anchor, tag.as_deref(), kind)
@@ -162,7 +173,11 @@ impl Builder {
         position: Position,
     ) -> Result<(), Wrong> {
         if text.len() > limits::SCALAR {
-            let what = format!("a text has {} bytes, and {} are taken", text.len(), limits::SCALAR);
+            let what = format!(
+                "a text has {} bytes, and {} are taken",
+                text.len(),
+                limits::SCALAR
+            );
             return Err(Wrong::new(position, what, "keep long texts elsewhere"));
         }
         let size = Size {
@@ -189,7 +204,13 @@ impl Builder {
         self.put(node, 0)
     }
 
-    fn open(&mut self, position: Position, anchor: usize, tag: Option<&Tag>, kind: OpenKind) -> Result<(), Wrong> {
+    fn open(
+        &mut self,
+        position: Position,
+        anchor: usize,
+        tag: Option<&Tag>,
+        kind: OpenKind,
+    ) -> Result<(), Wrong> {
         if self.open.len() >= limits::DEPTH {
             return Err(too_deep(position));
         }
@@ -199,7 +220,8 @@ impl Builder {
             ..Size::default()
         };
         self.spend(size, position)?;
-        let tag = tag.filter(|tag| !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "map" | "seq")));
+        let tag =
+            tag.filter(|tag| !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "map" | "seq")));
         self.open.push(Open {
             position,
             anchor,
@@ -214,7 +236,11 @@ impl Builder {
     fn close(&mut self, position: Position) -> Result<(), Wrong> {
         // The parser pairs starts and ends; were it wrong, the file is.
         let Some(open) = self.open.pop() else {
-            return Err(Wrong::new(position, "this is not YAML: something ends that did not begin", ""));
+            return Err(Wrong::new(
+                position,
+                "this is not YAML: something ends that did not begin",
+                "",
+            ));
         };
         let content = match open.kind {
             OpenKind::List(items) => Content::List(items),
@@ -327,14 +353,22 @@ fn add(
 ) -> Result<(), Wrong> {
     let Some(scalar) = name.scalar() else {
         let what = format!("a key is {}, and only texts are taken", name.kind());
-        return Err(Wrong::new(name.position, what, "put a template or list that begins a value in quotes"));
+        return Err(Wrong::new(
+            name.position,
+            what,
+            "put a template or list that begins a value in quotes",
+        ));
     };
     if scalar.text == "<<" && !scalar.quoted {
         return merge(merged, value);
     }
     match known.entry(scalar.text.clone()) {
         Slot::Occupied(first) => {
-            let what = format!("the key `{}` stands twice; first in line {}", scalar.text, first.get().line);
+            let what = format!(
+                "the key `{}` stands twice; first in line {}",
+                scalar.text,
+                first.get().line
+            );
             return Err(Wrong::new(name.position, what, "keep one of them"));
         }
         Slot::Vacant(slot) => {
@@ -363,14 +397,25 @@ fn merge(merged: &mut Vec<Entry>, value: Node) -> Result<(), Wrong> {
                 merged.extend(entries);
                 Ok(())
             }
-            _ => Err(Wrong::new(item.position, "`<<` takes mappings", "write an alias of a mapping")),
+            _ => Err(Wrong::new(
+                item.position,
+                "`<<` takes mappings",
+                "write an alias of a mapping",
+            )),
         }),
-        _ => Err(Wrong::new(position, "`<<` takes a mapping", "write an alias of a mapping: `<<: *name`")),
+        _ => Err(Wrong::new(
+            position,
+            "`<<` takes a mapping",
+            "write an alias of a mapping: `<<: *name`",
+        )),
     }
 }
 
 fn too_deep(position: Position) -> Wrong {
-    let what = format!("lists and mappings stand deeper in one another than {}", limits::DEPTH);
+    let what = format!(
+        "lists and mappings stand deeper in one another than {}",
+        limits::DEPTH
+    );
     Wrong::new(position, what, "")
 }
 
@@ -383,12 +428,17 @@ fn refuse(tag: &Tag) -> Content {
 }
 
 fn refuse_named(tag: &str) -> Content {
-    let name = tag.split(['!', ' ']).rfind(|part| !part.is_empty()).unwrap_or_default();
+    let name = tag
+        .split(['!', ' '])
+        .rfind(|part| !part.is_empty())
+        .unwrap_or_default();
     let instead = match name {
         "secret" => "write the value itself, or keep the secret in Jarvis's configuration",
-        "include" | "include_dir_list" | "include_dir_merge_list" | "include_dir_named" | "include_dir_merge_named" => {
-            "write out what it includes, or load that file as well"
-        }
+        "include"
+        | "include_dir_list"
+        | "include_dir_merge_list"
+        | "include_dir_named"
+        | "include_dir_merge_named" => "write out what it includes, or load that file as well",
         "input" => "blueprints are not read: write the automation that it makes",
         "env_var" => "write the value itself",
         _ => "write the value without it",
@@ -398,4 +448,3 @@ fn refuse_named(tag: &str) -> Content {
         instead: instead.to_owned(),
     }
 }
-

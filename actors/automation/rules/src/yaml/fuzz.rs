@@ -21,7 +21,10 @@ fn fuzz_yaml() {
             "---\n? complex\n: [x, {y: z}]\n...\n%YAML 1.2\n---\n- ~\n",
             "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n",
         ])
-        .words(["- ", ": ", "&a ", "*a", "<<: ", "|\n", ">\n", "!x ", "[", "{", "]", "}", "\n  ", "\t", "# ", "---\n", "\u{feff}", "'", "\"", "\r\n"])
+        .words([
+            "- ", ": ", "&a ", "*a", "<<: ", "|\n", ">\n", "!x ", "[", "{", "]", "}", "\n  ", "\t", "# ",
+            "---\n", "\u{feff}", "'", "\"", "\r\n",
+        ])
         .text()
         .runs(3_000)
         .memory(2 * 1024 * 1024, 4 * 1024)
@@ -31,9 +34,16 @@ fn fuzz_yaml() {
                 Ok(documents) => {
                     let nodes: usize = documents.iter().map(count).sum();
                     assert!(nodes <= build::limits::NODES);
-                    let lines = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() as u32 + 2;
+                    let lines = text
+                        .matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+                        .count() as u32
+                        + 2;
                     for document in &documents {
-                        assert!(document.position.line <= lines, "{:?} of {lines}", document.position);
+                        assert!(
+                            document.position.line <= lines,
+                            "{:?} of {lines}",
+                            document.position
+                        );
                     }
                     nodes.ilog2_or_zero()
                 }

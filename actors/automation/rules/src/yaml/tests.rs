@@ -105,15 +105,24 @@ fn aliases_and_merges_are_written_out() {
 #[test]
 fn tags_are_refused_where_they_stand_and_nowhere_else() {
     let read = read("a: !secret x\nb: !include y.yaml\nc: !mine [1]\nd: fine\n");
-    assert_eq!(read["a"], json!({ "refused": "the tag `!secret` is not supported" }));
-    assert_eq!(read["c"], json!({ "refused": "the tag `!mine` is not supported" }));
+    assert_eq!(
+        read["a"],
+        json!({ "refused": "the tag `!secret` is not supported" })
+    );
+    assert_eq!(
+        read["c"],
+        json!({ "refused": "the tag `!mine` is not supported" })
+    );
     assert_eq!(read["d"], json!("fine"));
 }
 
 #[test]
 fn what_is_no_yaml_is_refused_with_its_place() {
     for (text, wanted) in [
-        ("a: 1\na: 2\n", "2:1: the key `a` stands twice; first in line 1; keep one of them"),
+        (
+            "a: 1\na: 2\n",
+            "2:1: the key `a` stands twice; first in line 1; keep one of them",
+        ),
         ("a:\n  b: 1\n  b: 2\n", "3:3: the key `b` stands twice"),
         ("{{ x }}: 1\n", "1:"),
         ("a: [1, 2\n", "this is not YAML"),
@@ -123,7 +132,10 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         ("<<: 5\n", "`<<` takes a mapping"),
         ("a: \u{7}\n", "1:4: a control character stands in the text"),
         ("a: @x\n", "this is not YAML"),
-        ("a: &a [*a]\n", "1:8: this alias stands for something that it stands in itself"),
+        (
+            "a: &a [*a]\n",
+            "1:8: this alias stands for something that it stands in itself",
+        ),
     ] {
         let told = refused(text);
         assert!(told.contains(wanted), "{text:?}: {told}");
@@ -138,7 +150,9 @@ fn bounds_hold() {
     assert!(refused(&deep).contains("deeper in one another than 64"));
     let deep = "a: ".repeat(2_000);
     assert!(parse(&deep).is_err());
-    let deep: String = (0..200).map(|depth| format!("{}- \n", " ".repeat(depth))).collect();
+    let deep: String = (0..200)
+        .map(|depth| format!("{}- \n", " ".repeat(depth)))
+        .collect();
     assert!(refused(&deep).contains("deeper"));
     let wide = format!("a: &a [{}]\nb: [*a, *a, *a, *a]\n", "x,".repeat(50_000));
     assert!(refused(&wide).contains("more than 200000 values"));

@@ -44,7 +44,10 @@ pub(super) fn to_json(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Va
 
 fn json(value: &Value, depth: usize, session: &Session) -> Result<serde_json::Value, Error> {
     if depth > limits::DEPTH {
-        return Err(wrong(format!("lists stand in one another deeper than {}", limits::DEPTH)));
+        return Err(wrong(format!(
+            "lists stand in one another deeper than {}",
+            limits::DEPTH
+        )));
     }
     session.spend(8)?;
     Ok(match value.kind() {

@@ -63,7 +63,9 @@ pub(super) fn join(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value
         Some(between) => text::text(between, session)?,
         None => String::new(),
     };
-    let attribute = args.get("attribute", 2).and_then(|name| name.as_str().map(str::to_owned));
+    let attribute = args
+        .get("attribute", 2)
+        .and_then(|name| name.as_str().map(str::to_owned));
     let mut joined = String::new();
     for (index, item) in ops::list(args.first("value")?, session)?.iter().enumerate() {
         if index > 0 {
@@ -106,7 +108,9 @@ pub(super) fn iif(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error
 
 /// `x | flatten(levels)`.
 pub(super) fn flatten(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
-    let levels = args.get("levels", 1).map_or(limits::DEPTH as i64, |levels| levels.as_i64().unwrap_or(1));
+    let levels = args
+        .get("levels", 1)
+        .map_or(limits::DEPTH as i64, |levels| levels.as_i64().unwrap_or(1));
     let mut items = Vec::new();
     flatten_into(args.first("value")?, levels, &mut items, session)?;
     Ok(Value::from(items))

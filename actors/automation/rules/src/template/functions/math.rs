@@ -24,7 +24,10 @@ pub(super) fn float(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Err
     match read(value) {
         Some(number) => Ok(Value::from(number)),
         None => args.or_default(1, || {
-            format!("`float` makes no number of {}; say what to take then: `float(0)`", shown(value))
+            format!(
+                "`float` makes no number of {}; say what to take then: `float(0)`",
+                shown(value)
+            )
         }),
     }
 }
@@ -52,7 +55,10 @@ pub(super) fn int(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error
         return Ok(whole(number.trunc()));
     }
     args.or_default(1, || {
-        format!("`int` makes no number of {}; say what to take then: `int(0)`", shown(value))
+        format!(
+            "`int` makes no number of {}; say what to take then: `int(0)`",
+            shown(value)
+        )
     })
 }
 
@@ -107,7 +113,11 @@ pub(super) fn round(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Err
         "ceil" => (number * scale).ceil() / scale,
         "floor" => (number * scale).floor() / scale,
         "half" => (number * 2.0).round_ties_even() / 2.0,
-        other => return Err(wrong(format!("`round` has no method {other:?}: take common, ceil, floor or half"))),
+        other => {
+            return Err(wrong(format!(
+                "`round` has no method {other:?}: take common, ceil, floor or half"
+            )));
+        }
     };
     Ok(if precision == 0 && method != "half" {
         whole(rounded)
@@ -129,9 +139,14 @@ pub(super) fn real(_: &Arc<Session>, args: &Arguments<'_>, work: fn(f64) -> f64)
 pub(super) fn log(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let value = args.first("value")?;
     let base = args.get("base", 1).and_then(read).unwrap_or(std::f64::consts::E);
-    match read(value).map(|number| number.log(base)).filter(|number| number.is_finite()) {
+    match read(value)
+        .map(|number| number.log(base))
+        .filter(|number| number.is_finite())
+    {
         Some(number) => Ok(Value::from(number)),
-        None => args.or_default(2, || format!("`log` takes numbers above 0, and got {}", shown(value))),
+        None => args.or_default(2, || {
+            format!("`log` takes numbers above 0, and got {}", shown(value))
+        }),
     }
 }
 
@@ -155,12 +170,16 @@ fn two(args: &Arguments<'_>, work: fn(f64, f64) -> f64) -> Result<Value, Error> 
 
 /// `x | bitwise_and(y)`.
 pub(super) fn bitwise_and(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
-    Ok(Value::from(args.whole("value", 0, 0)? & args.whole("other", 1, 0)?))
+    Ok(Value::from(
+        args.whole("value", 0, 0)? & args.whole("other", 1, 0)?,
+    ))
 }
 
 /// `x | bitwise_or(y)`.
 pub(super) fn bitwise_or(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
-    Ok(Value::from(args.whole("value", 0, 0)? | args.whole("other", 1, 0)?))
+    Ok(Value::from(
+        args.whole("value", 0, 0)? | args.whole("other", 1, 0)?,
+    ))
 }
 
 /// The values that are meant: one list, or several arguments.
@@ -177,7 +196,9 @@ fn numbers(session: &Session, args: &Arguments<'_>) -> Result<Vec<f64>, Error> {
         several => several.to_vec(),
     };
     list.iter()
-        .map(|value| read(value).ok_or_else(|| wrong(format!("a number was asked for, and got {}", shown(value)))))
+        .map(|value| {
+            read(value).ok_or_else(|| wrong(format!("a number was asked for, and got {}", shown(value))))
+        })
         .collect()
 }
 
@@ -215,7 +236,9 @@ pub(super) fn median(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Val
 
 /// The sum; of numbers alone.
 pub(super) fn sum(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
-    let attribute = args.get("attribute", 1).and_then(|name| name.as_str().map(str::to_owned));
+    let attribute = args
+        .get("attribute", 1)
+        .and_then(|name| name.as_str().map(str::to_owned));
     let mut total = 0.0;
     let mut all_whole = true;
     for item in ops::list(args.first("value")?, session)? {
@@ -224,13 +247,20 @@ pub(super) fn sum(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value,
             None => item,
         };
         let Some(number) = number(&item) else {
-            let what = format!("`sum` adds numbers, and got {}; put `| map('float', 0)` before it", shown(&item));
+            let what = format!(
+                "`sum` adds numbers, and got {}; put `| map('float', 0)` before it",
+                shown(&item)
+            );
             return Err(wrong(what));
         };
         all_whole &= item.is_integer() || item.kind() == ValueKind::Bool;
         total += number;
     }
-    Ok(if all_whole { whole(total) } else { Value::from(total) })
+    Ok(if all_whole {
+        whole(total)
+    } else {
+        Value::from(total)
+    })
 }
 
 /// The greatest.
@@ -244,7 +274,9 @@ pub(super) fn min(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value,
 }
 
 fn extreme(session: &Arc<Session>, args: &Arguments<'_>, better: &str) -> Result<Value, Error> {
-    let attribute = args.named("attribute").and_then(|name| name.as_str().map(str::to_owned));
+    let attribute = args
+        .named("attribute")
+        .and_then(|name| name.as_str().map(str::to_owned));
     let mut best: Option<(Value, Value)> = None;
     for value in meant(session, args)? {
         let key = match &attribute {

@@ -40,7 +40,8 @@ pub(super) fn today_at(session: &Arc<Session>, args: &Arguments<'_>) -> Result<V
         Some(_) => args.text("time_str", 0)?,
         None => "00:00",
     };
-    let time = time_of_day(text).ok_or_else(|| wrong(format!("{text:?} is no time of day: write \"07:30\"")))?;
+    let time =
+        time_of_day(text).ok_or_else(|| wrong(format!("{text:?} is no time of day: write \"07:30\"")))?;
     let today = present(session).zoned.date();
     let at = |hour: u8| i8::try_from(hour).unwrap_or(0);
     let civil = today.at(at(time.hour), at(time.minute), at(time.second), 0);
@@ -59,7 +60,9 @@ pub(super) fn as_timestamp(session: &Arc<Session>, args: &Arguments<'_>) -> Resu
     };
     match seconds.or_else(|| moment_of(value, session).map(|moment| moment.seconds())) {
         Some(seconds) => Ok(Value::from(seconds)),
-        None => args.or_default(1, || format!("`as_timestamp` makes no time of {}", text::kind(value))),
+        None => args.or_default(1, || {
+            format!("`as_timestamp` makes no time of {}", text::kind(value))
+        }),
     }
 }
 
@@ -73,7 +76,9 @@ pub(super) fn as_datetime(session: &Arc<Session>, args: &Arguments<'_>) -> Resul
     };
     match moment {
         Some(moment) => Ok(moment.into_value()),
-        None => args.or_default(1, || format!("`as_datetime` makes no time of {}", text::kind(value))),
+        None => args.or_default(1, || {
+            format!("`as_datetime` makes no time of {}", text::kind(value))
+        }),
     }
 }
 
@@ -87,7 +92,9 @@ pub(super) fn as_local(session: &Arc<Session>, args: &Arguments<'_>) -> Result<V
 
 /// `x is datetime`.
 pub(super) fn is_datetime(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
-    Ok(Value::from(args.first("value")?.downcast_object_ref::<Moment>().is_some()))
+    Ok(Value::from(
+        args.first("value")?.downcast_object_ref::<Moment>().is_some(),
+    ))
 }
 
 /// `strptime(text, pattern, default)`.
@@ -102,9 +109,10 @@ pub(super) fn strptime(session: &Arc<Session>, args: &Arguments<'_>) -> Result<V
             return Some(Moment::aware(broken.to_zoned().ok()?));
         }
         // As in Python, what the pattern leaves out is the beginning of 1900.
-        let date = broken
-            .to_date()
-            .unwrap_or(jiff::civil::Date::constant(broken.year().unwrap_or(1900), 1, 1));
+        let date =
+            broken
+                .to_date()
+                .unwrap_or(jiff::civil::Date::constant(broken.year().unwrap_or(1900), 1, 1));
         let time = broken.to_time().unwrap_or(jiff::civil::Time::midnight());
         let zoned = DateTime::from_parts(date, time).to_zoned(zone(session)).ok()?;
         Some(Moment {
@@ -118,10 +126,19 @@ pub(super) fn strptime(session: &Arc<Session>, args: &Arguments<'_>) -> Result<V
     }
 }
 
-fn custom(session: &Arc<Session>, value: &Value, pattern: &str, local: bool) -> Result<Option<String>, Error> {
-    let Some(seconds) = read(value) else { return Ok(None) };
+fn custom(
+    session: &Arc<Session>,
+    value: &Value,
+    pattern: &str,
+    local: bool,
+) -> Result<Option<String>, Error> {
+    let Some(seconds) = read(value) else {
+        return Ok(None);
+    };
     let zone = if local { zone(session) } else { TimeZone::UTC };
-    let text = of_seconds(seconds, zone).map(|moment| moment.format(pattern)).transpose()?;
+    let text = of_seconds(seconds, zone)
+        .map(|moment| moment.format(pattern))
+        .transpose()?;
     if let Some(text) = &text {
         session.spend(text.len())?;
     }
@@ -138,7 +155,9 @@ pub(super) fn timestamp_custom(session: &Arc<Session>, args: &Arguments<'_>) -> 
     let local = args.get("local", 2).is_none_or(Value::is_true);
     match custom(session, value, pattern, local)? {
         Some(text) => Ok(Value::from(text)),
-        None => args.or_default(3, || format!("`timestamp_custom` takes seconds, and got {}", text::kind(value))),
+        None => args.or_default(3, || {
+            format!("`timestamp_custom` takes seconds, and got {}", text::kind(value))
+        }),
     }
 }
 
@@ -156,7 +175,9 @@ fn stamped(_: &Arc<Session>, args: &Arguments<'_>, zone: TimeZone) -> Result<Val
     let value = args.first("value")?;
     match read(value).and_then(|seconds| of_seconds(seconds, zone)) {
         Some(moment) => Ok(Value::from(moment.iso('T'))),
-        None => args.or_default(1, || format!("seconds since 1970 were asked for, and got {}", text::kind(value))),
+        None => args.or_default(1, || {
+            format!("seconds since 1970 were asked for, and got {}", text::kind(value))
+        }),
     }
 }
 
@@ -182,8 +203,12 @@ pub(super) fn timedelta(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value,
     let mut micros = 0.0;
     for (place, (unit, factor)) in UNITS.iter().enumerate() {
         if let Some(value) = args.get(unit, place) {
-            let number = numbers::number(value)
-                .ok_or_else(|| wrong(format!("`{unit}` has to be a number, and is {}", text::kind(value))))?;
+            let number = numbers::number(value).ok_or_else(|| {
+                wrong(format!(
+                    "`{unit}` has to be a number, and is {}",
+                    text::kind(value)
+                ))
+            })?;
             micros += number * factor;
         }
     }
@@ -229,13 +254,19 @@ fn distance(session: &Arc<Session>, args: &Arguments<'_>, sign: f64) -> Result<V
     ];
     let value = args.first("value")?;
     // What is no time comes back as it is, as in Home Assistant.
-    let Some(moment) = value.downcast_object_ref::<Moment>() else { return Ok(value.clone()) };
+    let Some(moment) = value.downcast_object_ref::<Moment>() else {
+        return Ok(value.clone());
+    };
     let apart = (present(session).seconds() - moment.seconds()) * sign;
     if apart < 0.0 {
         return Ok(value.clone());
     }
     let precision = args.whole("precision", 1, 1)?;
-    let precision = if precision == 0 { UNITS.len() } else { precision.clamp(1, 6) as usize };
+    let precision = if precision == 0 {
+        UNITS.len()
+    } else {
+        precision.clamp(1, 6) as usize
+    };
     let mut rest = apart.round() as u64;
     let mut words = Vec::new();
     for (unit, seconds) in UNITS {

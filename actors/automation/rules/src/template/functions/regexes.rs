@@ -17,14 +17,21 @@ fn both(session: &Session, args: &Arguments<'_>, case: usize) -> Result<(String,
     let given = text::text(args.first("value")?, session)?;
     let regex = compile(session, pattern, ignore_case)?;
     // Counted repetitions and classes stand for far more than their own length.
-    let factor = if pattern.contains(['{', '\\']) { 64 } else { pattern.len().max(16) };
+    let factor = if pattern.contains(['{', '\\']) {
+        64
+    } else {
+        pattern.len().max(16)
+    };
     session.spend(given.len().saturating_mul(factor))?;
     Ok((given, regex))
 }
 
 fn compile(session: &Session, pattern: &str, ignore_case: bool) -> Result<Regex, Error> {
     if pattern.len() > limits::PATTERN {
-        return Err(wrong(format!("a pattern has more than {} bytes", limits::PATTERN)));
+        return Err(wrong(format!(
+            "a pattern has more than {} bytes",
+            limits::PATTERN
+        )));
     }
     // To compile one takes far longer than to read it.
     session.spend(20_000 + pattern.len() * 100)?;
@@ -36,7 +43,12 @@ fn compile(session: &Session, pattern: &str, ignore_case: bool) -> Result<Regex,
         .build()
         .map_err(|error| {
             let first = error.to_string();
-            let last = first.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let last = first
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
             wrong(format!("the pattern {pattern:?} cannot be used: {last}"))
         })
 }
@@ -44,7 +56,9 @@ fn compile(session: &Session, pattern: &str, ignore_case: bool) -> Result<Regex,
 /// From the text's beginning.
 pub(super) fn matches(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let (given, regex) = both(session, args, 2)?;
-    Ok(Value::from(regex.find(&given).is_some_and(|found| found.start() == 0)))
+    Ok(Value::from(
+        regex.find(&given).is_some_and(|found| found.start() == 0),
+    ))
 }
 
 /// Anywhere in the text.
@@ -90,7 +104,10 @@ fn put(by: &str, captures: &regex::Captures<'_>, made: &mut String) -> Result<()
                 rest = chars.as_str();
             }
             Some('g') => {
-                let name = chars.as_str().strip_prefix('<').and_then(|name| name.split_once('>'));
+                let name = chars
+                    .as_str()
+                    .strip_prefix('<')
+                    .and_then(|name| name.split_once('>'));
                 let (name, after) = name.ok_or_else(|| wrong("a group is named as `\\g<name>`"))?;
                 let group = match name.parse::<usize>() {
                     Ok(number) => captures.get(number),
@@ -141,6 +158,8 @@ pub(super) fn findall(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Va
 pub(super) fn findall_index(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let index = args.whole("index", 2, 0)?;
     let found = all(session, args, 3)?;
-    let found = usize::try_from(index).ok().and_then(|index| found.get(index).cloned());
+    let found = usize::try_from(index)
+        .ok()
+        .and_then(|index| found.get(index).cloned());
     found.ok_or_else(|| wrong("nothing matches there"))
 }

@@ -14,9 +14,15 @@ use crate::facts::Group;
 fn attribute(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let id = entity_id(args.first("entity_id")?)?;
     let name = args.text("name", 1)?;
-    let attributes = one(session, &id).map(|state| state.get_attr("attributes")).transpose()?;
-    let value = attributes.map(|attributes| attributes.get_attr(name)).transpose()?;
-    Ok(value.filter(|value| !value.is_undefined()).unwrap_or(Value::from(())))
+    let attributes = one(session, &id)
+        .map(|state| state.get_attr("attributes"))
+        .transpose()?;
+    let value = attributes
+        .map(|attributes| attributes.get_attr(name))
+        .transpose()?;
+    Ok(value
+        .filter(|value| !value.is_undefined())
+        .unwrap_or(Value::from(())))
 }
 
 /// `x | states`.
@@ -37,7 +43,9 @@ pub(super) fn state_attr(session: &Arc<Session>, args: &Arguments<'_>) -> Result
 pub(super) fn is_state(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let id = entity_id(args.first("entity_id")?)?;
     let wanted = args.must("value", 1)?;
-    let Some(state) = one(session, &id) else { return Ok(Value::from(false)) };
+    let Some(state) = one(session, &id) else {
+        return Ok(Value::from(false));
+    };
     among(&state.get_attr("state")?, wanted, session)
 }
 
@@ -52,7 +60,9 @@ pub(super) fn is_state_attr(session: &Arc<Session>, args: &Arguments<'_>) -> Res
 
 fn among(have: &Value, wanted: &Value, session: &Session) -> Result<Value, Error> {
     let is = match wanted.kind() {
-        ValueKind::Seq | ValueKind::Iterable => ops::list(wanted, session)?.iter().any(|item| ops::same(have, item)),
+        ValueKind::Seq | ValueKind::Iterable => ops::list(wanted, session)?
+            .iter()
+            .any(|item| ops::same(have, item)),
         _ => ops::same(have, wanted),
     };
     Ok(Value::from(is))
@@ -61,9 +71,14 @@ fn among(have: &Value, wanted: &Value, session: &Session) -> Result<Value, Error
 /// `has_value(x)`: it is neither unknown nor unavailable.
 pub(super) fn has_value(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let id = entity_id(args.first("entity_id")?)?;
-    let Some(state) = one(session, &id) else { return Ok(Value::from(false)) };
+    let Some(state) = one(session, &id) else {
+        return Ok(Value::from(false));
+    };
     let state = state.get_attr("state")?;
-    Ok(Value::from(!matches!(state.as_str(), Some("unknown" | "unavailable"))))
+    Ok(Value::from(!matches!(
+        state.as_str(),
+        Some("unknown" | "unavailable")
+    )))
 }
 
 /// `expand(x, …)`: states of entities, of groups' members and of lists of these, by id, each once.
@@ -74,7 +89,10 @@ pub(super) fn expand(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Val
     while let Some(value) = pending.pop() {
         looked += 1;
         if looked > limits::ITEMS {
-            return Err(wrong(format!("`expand` comes to more than {} entities", limits::ITEMS)));
+            return Err(wrong(format!(
+                "`expand` comes to more than {} entities",
+                limits::ITEMS
+            )));
         }
         session.spend(8)?;
         let is_list = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use minijinja::{Error, ErrorKind};
 use minijinja::value::{Value, ValueKind};
+use minijinja::{Error, ErrorKind};
 
 use super::super::arguments::Arguments;
 use super::super::session::{Session, wrong};
@@ -64,8 +64,15 @@ pub(super) fn slugify(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Va
         }
     }
     session.spend(made.len())?;
-    let made = made.strip_suffix(between).filter(|_| !between.is_empty()).unwrap_or(&made);
-    Ok(Value::from(if made.is_empty() && !given.is_empty() { "unknown" } else { made }))
+    let made = made
+        .strip_suffix(between)
+        .filter(|_| !between.is_empty())
+        .unwrap_or(&made);
+    Ok(Value::from(if made.is_empty() && !given.is_empty() {
+        "unknown"
+    } else {
+        made
+    }))
 }
 
 /// Letters with marks, without them.
@@ -116,7 +123,9 @@ fn replaced(session: &Session, given: &str, old: &str, new: &str, most: i64) -> 
 /// `x | split(between, most)`.
 pub(super) fn split(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let given = args.text("value", 0)?;
-    let between = args.get("sep", 1).and_then(|between| between.as_str().map(str::to_owned));
+    let between = args
+        .get("sep", 1)
+        .and_then(|between| between.as_str().map(str::to_owned));
     let most = args.whole("maxsplit", 2, -1)?;
     split_text(session, given, between.as_deref(), most)
 }
@@ -126,19 +135,32 @@ fn split_text(session: &Session, given: &str, between: Option<&str>, most: i64) 
     let pieces = usize::try_from(most).map_or(usize::MAX, |most| most.saturating_add(1));
     let parts: Vec<Value> = match between {
         Some("") => return Err(wrong("`split` takes no empty text")),
-        Some(between) => given.splitn(pieces, between).take(limits::ITEMS).map(Value::from).collect(),
+        Some(between) => given
+            .splitn(pieces, between)
+            .take(limits::ITEMS)
+            .map(Value::from)
+            .collect(),
         None if most >= 0 => given
             .trim_start()
             .splitn(pieces, char::is_whitespace)
             .map(|part| Value::from(part.trim_start()))
             .collect(),
-        None => given.split_whitespace().take(limits::ITEMS).map(Value::from).collect(),
+        None => given
+            .split_whitespace()
+            .take(limits::ITEMS)
+            .map(Value::from)
+            .collect(),
     };
     Ok(Value::from(parts))
 }
 
 /// A method of something that is not ours: as Python has it, where it is of use.
-pub(super) fn method(session: &Arc<Session>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn method(
+    session: &Arc<Session>,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     session.spend(1)?;
     let args = Arguments::of(args)?;
     if let Some(given) = value.as_str() {
@@ -167,14 +189,24 @@ pub(super) fn method(session: &Arc<Session>, value: &Value, method: &str, args: 
     Err(wrong(what))
 }
 
-fn of_text(session: &Session, given: &str, method: &str, args: &Arguments<'_>) -> Result<Option<Value>, Error> {
+fn of_text(
+    session: &Session,
+    given: &str,
+    method: &str,
+    args: &Arguments<'_>,
+) -> Result<Option<Value>, Error> {
     let argument = |place: usize| args.ordered.get(place).and_then(Value::as_str);
-    let set = |c: char| argument(0).is_none_or(|set| set.contains(c)) && (argument(0).is_some() || c.is_whitespace());
+    let set = |c: char| {
+        argument(0).is_none_or(|set| set.contains(c)) && (argument(0).is_some() || c.is_whitespace())
+    };
     let starts = |is: &dyn Fn(&str) -> bool| -> Result<bool, Error> {
         let wanted = args.must("prefix", 0)?;
         Ok(match wanted.as_str() {
             Some(text) => is(text),
-            None => ops::list(wanted, session)?.iter().filter_map(Value::as_str).any(is),
+            None => ops::list(wanted, session)?
+                .iter()
+                .filter_map(Value::as_str)
+                .any(is),
         })
     };
     Ok(Some(match method {
@@ -209,8 +241,12 @@ fn of_text(session: &Session, given: &str, method: &str, args: &Arguments<'_>) -
         }
         "isalpha" => Value::from(!given.is_empty() && given.chars().all(char::is_alphabetic)),
         "isalnum" => Value::from(!given.is_empty() && given.chars().all(char::is_alphanumeric)),
-        "islower" => Value::from(given.chars().any(char::is_lowercase) && !given.chars().any(char::is_uppercase)),
-        "isupper" => Value::from(given.chars().any(char::is_uppercase) && !given.chars().any(char::is_lowercase)),
+        "islower" => {
+            Value::from(given.chars().any(char::is_lowercase) && !given.chars().any(char::is_uppercase))
+        }
+        "isupper" => {
+            Value::from(given.chars().any(char::is_uppercase) && !given.chars().any(char::is_lowercase))
+        }
         "join" => {
             let parts = ops::list(args.must("items", 0)?, session)?;
             let mut joined = String::new();
@@ -225,8 +261,14 @@ fn of_text(session: &Session, given: &str, method: &str, args: &Arguments<'_>) -
             Value::from(joined)
         }
         "zfill" | "rjust" | "ljust" => {
-            let width = usize::try_from(args.whole("width", 0, 0)?).unwrap_or(0).min(limits::TEXT);
-            let fill = if method == "zfill" { "0" } else { argument(1).unwrap_or(" ") };
+            let width = usize::try_from(args.whole("width", 0, 0)?)
+                .unwrap_or(0)
+                .min(limits::TEXT);
+            let fill = if method == "zfill" {
+                "0"
+            } else {
+                argument(1).unwrap_or(" ")
+            };
             let missing = width.saturating_sub(given.chars().count());
             session.spend(missing)?;
             let padding = fill.chars().next().unwrap_or(' ').to_string().repeat(missing);
@@ -254,7 +296,12 @@ fn title(given: &str) -> String {
     made
 }
 
-fn of_mapping(session: &Session, value: &Value, method: &str, args: &Arguments<'_>) -> Result<Option<Value>, Error> {
+fn of_mapping(
+    session: &Session,
+    value: &Value,
+    method: &str,
+    args: &Arguments<'_>,
+) -> Result<Option<Value>, Error> {
     Ok(Some(match method {
         "get" => {
             let found = value.get_item(args.first("key")?)?;
@@ -267,7 +314,11 @@ fn of_mapping(session: &Session, value: &Value, method: &str, args: &Arguments<'
         "keys" => Value::from(ops::list(value, session)?),
         "values" => {
             let keys = ops::list(value, session)?;
-            Value::from(keys.iter().map(|key| value.get_item(key)).collect::<Result<Vec<_>, _>>()?)
+            Value::from(
+                keys.iter()
+                    .map(|key| value.get_item(key))
+                    .collect::<Result<Vec<_>, _>>()?,
+            )
         }
         "items" => {
             let keys = ops::list(value, session)?;
@@ -278,19 +329,33 @@ fn of_mapping(session: &Session, value: &Value, method: &str, args: &Arguments<'
     }))
 }
 
-fn of_list(session: &Session, value: &Value, method: &str, args: &Arguments<'_>) -> Result<Option<Value>, Error> {
+fn of_list(
+    session: &Session,
+    value: &Value,
+    method: &str,
+    args: &Arguments<'_>,
+) -> Result<Option<Value>, Error> {
     Ok(Some(match method {
         "index" => {
             let wanted = args.first("value")?;
-            let at = ops::list(value, session)?.iter().position(|item| ops::same(item, wanted));
+            let at = ops::list(value, session)?
+                .iter()
+                .position(|item| ops::same(item, wanted));
             Value::from(at.ok_or_else(|| wrong("`index` looks for something that is not in the list"))?)
         }
         "count" => {
             let wanted = args.first("value")?;
-            Value::from(ops::list(value, session)?.iter().filter(|item| ops::same(item, wanted)).count())
+            Value::from(
+                ops::list(value, session)?
+                    .iter()
+                    .filter(|item| ops::same(item, wanted))
+                    .count(),
+            )
         }
         "append" | "extend" | "insert" | "pop" | "remove" | "sort" => {
-            return Err(wrong(format!("`{method}` changes a list, which templates cannot: make a new one with `+`")));
+            return Err(wrong(format!(
+                "`{method}` changes a list, which templates cannot: make a new one with `+`"
+            )));
         }
         _ => return Ok(None),
     }))
