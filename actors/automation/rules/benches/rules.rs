@@ -8,8 +8,8 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jarvis_rules::facts::{EntityState, Facts, Group, Home};
 use jarvis_rules::model::{
-    Action, ActionKind, Automation, Bound, Condition, ConditionKind, Data, EntityId, Mode, Policy, Position, Template,
-    Trigger, TriggerKind,
+    Action, ActionKind, Automation, Bound, Condition, ConditionKind, Data, EntityId, Mode, Policy, Position,
+    Template, Trigger, TriggerKind,
 };
 use jarvis_rules::program::Program;
 use jarvis_rules::run::{Context, Env, Input, Limits, Run, RunId};
@@ -51,7 +51,10 @@ impl Facts for World {
 fn state(text: &str) -> Arc<EntityState> {
     Arc::new(EntityState {
         state: text.into(),
-        attributes: BTreeMap::from([("friendly_name".into(), json!("A thing")), ("battery".into(), json!(80))]),
+        attributes: BTreeMap::from([
+            ("friendly_name".into(), json!("A thing")),
+            ("battery".into(), json!(80)),
+        ]),
         last_changed_ms: NOW_MS,
         last_updated_ms: NOW_MS,
     })
@@ -191,8 +194,9 @@ fn bench(criterion: &mut Criterion) {
     let (low, high) = (world(false), world(true));
     let templates = Templates::new();
     let limits = Limits::default();
-    let programs: BTreeMap<String, Program> =
-        (0..RULES).map(|index| (format!("a{index}"), Program::compile(automation(index)))).collect();
+    let programs: BTreeMap<String, Program> = (0..RULES)
+        .map(|index| (format!("a{index}"), Program::compile(automation(index))))
+        .collect();
     let fresh = || {
         let mut watch = Watch::new();
         let look = Look {
@@ -234,7 +238,9 @@ fn bench(criterion: &mut Criterion) {
             for event in events {
                 for change in watch.happen(event, &look) {
                     let Change::Fire(firing) = change else { continue };
-                    let Subscriber::Automation(id) = &firing.slot.subscriber else { continue };
+                    let Subscriber::Automation(id) = &firing.slot.subscriber else {
+                        continue;
+                    };
                     let Some(program) = programs.get(id) else { continue };
                     let Ok(begun) = Run::decide(program, firing.data, json!({}), None, false, &env) else {
                         continue;
@@ -268,7 +274,9 @@ fn bench(criterion: &mut Criterion) {
             }
         });
     });
-    group.bench_function("insertion, 10,000 automations", |bencher| bencher.iter(|| black_box(fresh().len())));
+    group.bench_function("insertion, 10,000 automations", |bencher| {
+        bencher.iter(|| black_box(fresh().len()))
+    });
     group.finish();
 }
 

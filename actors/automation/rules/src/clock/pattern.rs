@@ -32,7 +32,13 @@ impl Pattern {
 }
 
 /// The next moment after an instant at which the home's clock fits.
-pub fn next_pattern(zone: &TimeZone, hours: Pattern, minutes: Pattern, seconds: Pattern, after_ms: i64) -> Option<i64> {
+pub fn next_pattern(
+    zone: &TimeZone,
+    hours: Pattern,
+    minutes: Pattern,
+    seconds: Pattern,
+    after_ms: i64,
+) -> Option<i64> {
     let minutes = minutes.unless_coarser(hours);
     let seconds = seconds.unless_coarser(minutes);
     match hours {
@@ -43,7 +49,10 @@ pub fn next_pattern(zone: &TimeZone, hours: Pattern, minutes: Pattern, seconds: 
 
 /// No hour is named: every real minute is looked at.
 fn next_in_real_time(zone: &TimeZone, minutes: Pattern, seconds: Pattern, after_ms: i64) -> Option<i64> {
-    let mut at_ms = after_ms.checked_div_euclid(SECOND_MS)?.checked_add(1)?.checked_mul(SECOND_MS)?;
+    let mut at_ms = after_ms
+        .checked_div_euclid(SECOND_MS)?
+        .checked_add(1)?
+        .checked_mul(SECOND_MS)?;
     for _ in 0..MINUTES_AHEAD {
         let shown = zoned(zone, at_ms);
         let second = u8::try_from(shown.second()).ok()?;
@@ -59,7 +68,13 @@ fn next_in_real_time(zone: &TimeZone, minutes: Pattern, seconds: Pattern, after_
 
 /// An hour is named: wall times are looked at in order. Their instants never go backwards, so whole hours and minutes that lie
 /// behind are left out.
-fn next_by_wall(zone: &TimeZone, hours: Pattern, minutes: Pattern, seconds: Pattern, after_ms: i64) -> Option<i64> {
+fn next_by_wall(
+    zone: &TimeZone,
+    hours: Pattern,
+    minutes: Pattern,
+    seconds: Pattern,
+    after_ms: i64,
+) -> Option<i64> {
     let mut date = zoned(zone, after_ms).date().yesterday().ok()?;
     // Yesterday for a gap over midnight; then today, tomorrow, and a day more should a whole day be left out.
     for _ in 0..4 {

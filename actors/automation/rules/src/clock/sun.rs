@@ -29,10 +29,17 @@ const ROUNDS: u8 = 4;
 
 /// When the sun rises or sets on a local date: before or after the noon of that date. None: it does not.
 pub fn on_date(home: &Home, event: SunEvent, date: Date) -> Option<i64> {
-    let midnight = |date: Date| date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp().as_millisecond());
+    let midnight = |date: Date| {
+        date.to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+            .map(|day| day.timestamp().as_millisecond())
+    };
     let mut base_ms = midnight(date)?;
     // East of the date line but west of it by the clock: the noon that was computed may be the next or the last day's.
-    let noon = zoned(&home.time_zone, base_ms + ms(noon_minutes(base_ms + DAY_MS / 2, home.longitude)));
+    let noon = zoned(
+        &home.time_zone,
+        base_ms + ms(noon_minutes(base_ms + DAY_MS / 2, home.longitude)),
+    );
     base_ms -= i64::from(date.until(noon.date()).ok()?.get_days()) * DAY_MS;
 
     let mut at_ms = base_ms + ms(noon_minutes(base_ms + DAY_MS / 2, home.longitude));
@@ -51,7 +58,10 @@ pub fn on_date(home: &Home, event: SunEvent, date: Date) -> Option<i64> {
 
 /// The next moment after an instant that comes so many milliseconds after the sun rises or sets.
 pub fn next(home: &Home, event: SunEvent, offset_ms: i64, after_ms: i64) -> Option<i64> {
-    let mut date = zoned(&home.time_zone, after_ms.checked_sub(offset_ms)?).date().yesterday().ok()?;
+    let mut date = zoned(&home.time_zone, after_ms.checked_sub(offset_ms)?)
+        .date()
+        .yesterday()
+        .ok()?;
     for _ in 0..DAYS_AHEAD {
         if let Some(at_ms) = on_date(home, event, date) {
             let due_ms = at_ms.checked_add(offset_ms)?;
@@ -86,7 +96,9 @@ impl Sun {
         let julian_day = at_ms as f64 / DAY_MS as f64 + 2_440_587.5;
         let t = (julian_day - 2_451_545.0) / 36_525.0;
 
-        let mean_longitude = (280.466_46 + t * (36_000.769_83 + t * 0.000_303_2)).rem_euclid(360.0).to_radians();
+        let mean_longitude = (280.466_46 + t * (36_000.769_83 + t * 0.000_303_2))
+            .rem_euclid(360.0)
+            .to_radians();
         let mean_anomaly = (357.529_11 + t * (35_999.050_29 - 0.000_153_7 * t)).to_radians();
         let eccentricity = 0.016_708_634 - t * (0.000_042_037 + 0.000_000_126_7 * t);
         let centre = mean_anomaly.sin() * (1.914_602 - t * (0.004_817 + 0.000_014 * t))
@@ -114,6 +126,8 @@ impl Sun {
         let latitude = latitude.to_radians();
         let cosine = ZENITH_DEGREES.to_radians().cos() / (latitude.cos() * self.declination.cos())
             - latitude.tan() * self.declination.tan();
-        (-1.0..=1.0).contains(&cosine).then(|| 4.0 * cosine.acos().to_degrees())
+        (-1.0..=1.0)
+            .contains(&cosine)
+            .then(|| 4.0 * cosine.acos().to_degrees())
     }
 }

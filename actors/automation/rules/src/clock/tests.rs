@@ -17,7 +17,9 @@ fn ms(text: &str) -> i64 {
 }
 
 fn show(at_ms: Option<i64>) -> String {
-    at_ms.map_or("none".into(), |at| jiff::Timestamp::from_millisecond(at).unwrap().to_string())
+    at_ms.map_or("none".into(), |at| {
+        jiff::Timestamp::from_millisecond(at).unwrap().to_string()
+    })
 }
 
 fn at(text: &str) -> TimeOfDay {
@@ -87,7 +89,11 @@ fn patterns() {
     ];
     for ((hours, minutes, seconds), after, expected) in table {
         let due = next_pattern(&paris(), hours, minutes, seconds, ms(after));
-        assert_eq!(show(due), expected, "{hours:?} {minutes:?} {seconds:?} after {after}");
+        assert_eq!(
+            show(due),
+            expected,
+            "{hours:?} {minutes:?} {seconds:?} after {after}"
+        );
     }
 }
 
@@ -97,7 +103,13 @@ fn zones_that_move_by_half_an_hour() {
     let zone = TimeZone::posix("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0").unwrap();
     let due = next_time_of_day(&zone, at("02:10"), Weekdays::ALL, ms("2026-10-03T12:00:00Z"));
     assert_eq!(show(due), "2026-10-03T15:30:00Z");
-    let due = next_pattern(&zone, Pattern::Unset, Pattern::Exactly(15), Pattern::Unset, ms("2026-10-03T15:20:00Z"));
+    let due = next_pattern(
+        &zone,
+        Pattern::Unset,
+        Pattern::Exactly(15),
+        Pattern::Unset,
+        ms("2026-10-03T15:20:00Z"),
+    );
     assert_eq!(show(due), "2026-10-03T16:15:00Z");
 }
 
@@ -141,7 +153,11 @@ fn the_sun_over_london_is_where_almanacs_say() {
         for (event, published) in [(SunEvent::Sunrise, rises), (SunEvent::Sunset, sets)] {
             let found = sun::on_date(&london(), event, day).unwrap();
             let expected = ms(&format!("{day}T{published}:00Z"));
-            assert!((found - expected).abs() <= 75_000, "{day} {event:?}: {}", show(Some(found)));
+            assert!(
+                (found - expected).abs() <= 75_000,
+                "{day} {event:?}: {}",
+                show(Some(found))
+            );
         }
     }
 }
@@ -168,7 +184,11 @@ fn the_sun_over_other_cities_is_where_almanacs_say() {
             (SunEvent::Sunset, format!("{set_day}T{sets}:00Z")),
         ] {
             let found = sun::on_date(home, event, day).unwrap();
-            assert!((found - ms(&published)).abs() <= 90_000, "{published}: {}", show(Some(found)));
+            assert!(
+                (found - ms(&published)).abs() <= 90_000,
+                "{published}: {}",
+                show(Some(found))
+            );
         }
     }
 }
@@ -180,9 +200,17 @@ fn where_the_sun_does_not_set_the_next_setting_is_in_summer() {
     assert_eq!(sun::on_date(&tromso, SunEvent::Sunset, date(2024, 6, 21)), None);
     assert_eq!(sun::on_date(&tromso, SunEvent::Sunrise, date(2024, 12, 21)), None);
     let sets = sun::next(&tromso, SunEvent::Sunset, 0, ms("2024-06-05T00:00:00Z")).unwrap();
-    assert!((ms("2024-07-24T00:00:00Z")..ms("2024-07-28T00:00:00Z")).contains(&sets), "{}", show(Some(sets)));
+    assert!(
+        (ms("2024-07-24T00:00:00Z")..ms("2024-07-28T00:00:00Z")).contains(&sets),
+        "{}",
+        show(Some(sets))
+    );
     let rises = sun::next(&tromso, SunEvent::Sunrise, 0, ms("2024-12-05T00:00:00Z")).unwrap();
-    assert!((ms("2025-01-13T00:00:00Z")..ms("2025-01-18T00:00:00Z")).contains(&rises), "{}", show(Some(rises)));
+    assert!(
+        (ms("2025-01-13T00:00:00Z")..ms("2025-01-18T00:00:00Z")).contains(&rises),
+        "{}",
+        show(Some(rises))
+    );
     // At the pole there may be none for half a year.
     let pole = home("UTC0", 90.0, 0.0);
     let _ = sun::next(&pole, SunEvent::Sunset, 0, ms("2024-06-05T00:00:00Z"));
@@ -194,7 +222,11 @@ fn the_next_sunset_is_after_and_with_its_offset() {
     let sets = sun::next(&london(), SunEvent::Sunset, 0, after).unwrap();
     assert!((sets - ms("2015-12-01T15:55:00Z")).abs() < 75_000);
     let before = sun::next(&london(), SunEvent::Sunset, -30 * 60_000, after).unwrap();
-    assert!((before - ms("2015-12-02T15:24:00Z")).abs() < 75_000, "{}", show(Some(before)));
+    assert!(
+        (before - ms("2015-12-02T15:24:00Z")).abs() < 75_000,
+        "{}",
+        show(Some(before))
+    );
     let next = sun::next(&london(), SunEvent::Sunset, 0, sets).unwrap();
     assert!((next - ms("2015-12-02T15:54:00Z")).abs() < 75_000);
 }
@@ -204,5 +236,8 @@ fn a_place_whose_calendar_is_a_day_ahead_of_its_sun_has_its_own_days() {
     // Kiritimati: UTC+14 at 157° west.
     let kiritimati = home("<+14>-14", 1.87, -157.4);
     let rises = sun::on_date(&kiritimati, SunEvent::Sunrise, date(2024, 3, 20)).unwrap();
-    assert_eq!(super::zoned(&kiritimati.time_zone, rises).date(), date(2024, 3, 20));
+    assert_eq!(
+        super::zoned(&kiritimati.time_zone, rises).date(),
+        date(2024, 3, 20)
+    );
 }

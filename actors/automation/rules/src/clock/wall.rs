@@ -11,7 +11,8 @@ const DAYS_AHEAD: u8 = 9;
 
 /// What the home's clock shows at an instant. One beyond what calendars know is taken as the last they do.
 pub fn zoned(zone: &TimeZone, at_ms: i64) -> Zoned {
-    let timestamp = Timestamp::from_millisecond(at_ms).unwrap_or(if at_ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
+    let timestamp =
+        Timestamp::from_millisecond(at_ms).unwrap_or(if at_ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
     timestamp.to_zoned(zone.clone())
 }
 

@@ -33,7 +33,9 @@ impl Compiler {
     /// Sets where a step that was pushed before goes, which is known only now.
     fn aim(&mut self, step: usize, place: Place) {
         match &mut self.steps[step].op {
-            Op::Enter { end } | Op::Guard { end } | Op::Repeat { end, .. } | Op::Round { end, .. } => *end = place,
+            Op::Enter { end } | Op::Guard { end } | Op::Repeat { end, .. } | Op::Round { end, .. } => {
+                *end = place
+            }
             Op::Jump { to } => *to = place,
             Op::Branch { otherwise, .. } => *otherwise = place,
             Op::Fork { join, .. } => *join = place,

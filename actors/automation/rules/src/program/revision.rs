@@ -63,7 +63,9 @@ fn strip_action(action: &mut Action) {
         }
         ActionKind::Repeat(repeat) => {
             match &mut repeat.until {
-                Until::While(conditions) | Until::Until(conditions) => conditions.iter_mut().for_each(strip_condition),
+                Until::While(conditions) | Until::Until(conditions) => {
+                    conditions.iter_mut().for_each(strip_condition)
+                }
                 Until::Count(_) | Until::ForEach(_) => {}
             }
             repeat.sequence.iter_mut().for_each(strip_action);

@@ -43,7 +43,10 @@ pub fn admit(mode: Mode, max: u16, runs: &[RunSeen]) -> Admission {
         Mode::Restart => (runs.iter().map(|run| run.id.clone()).collect(), Admitted::Begin),
         Mode::Queued | Mode::Parallel if runs.len() >= usize::from(max) => (
             Vec::new(),
-            Admitted::PassOver(format!("{} runs are under way or waiting, and its max is {max}", runs.len())),
+            Admitted::PassOver(format!(
+                "{} runs are under way or waiting, and its max is {max}",
+                runs.len()
+            )),
         ),
         Mode::Queued if runs.is_empty() => (Vec::new(), Admitted::Begin),
         Mode::Queued => (Vec::new(), Admitted::Queue),
@@ -98,7 +101,10 @@ mod tests {
                 Admitted::Begin => "begin",
                 Admitted::Queue => "queue",
                 Admitted::PassOver(why) => {
-                    assert!(why.contains("mode is single") || why.contains("its max is"), "{why}");
+                    assert!(
+                        why.contains("mode is single") || why.contains("its max is"),
+                        "{why}"
+                    );
                     "pass over"
                 }
             };
@@ -112,6 +118,9 @@ mod tests {
     fn the_oldest_that_waits_is_next_when_none_runs() {
         assert_eq!(next_queued(&[]), None);
         assert_eq!(next_queued(&runs(&[("a", false), ("b", true)])), None);
-        assert_eq!(next_queued(&runs(&[("b", true), ("c", true)])), Some(&RunId("b".into())));
+        assert_eq!(
+            next_queued(&runs(&[("b", true), ("c", true)])),
+            Some(&RunId("b".into()))
+        );
     }
 }

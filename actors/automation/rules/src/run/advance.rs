@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::limits::weight_of_map;
 use super::{
-    Advanced, Effect, Ended, Env, Frame, Halt, Input, Level, Outcome, Run, RunState, Thread, TraceStep, WaitKind, What,
+    Advanced, Effect, Ended, Env, Frame, Halt, Input, Level, Outcome, Run, RunState, Thread, TraceStep,
+    WaitKind, What,
 };
 use crate::model::CatchUp;
 use crate::program::{Op, Place, Program};
@@ -130,13 +131,19 @@ impl Machine<'_> {
                 limits.steps_without_wait
             ));
         }
-        (self.run.steps > limits.steps_per_run)
-            .then(|| format!("it took {} steps, and a run may take no more", limits.steps_per_run))
+        (self.run.steps > limits.steps_per_run).then(|| {
+            format!(
+                "it took {} steps, and a run may take no more",
+                limits.steps_per_run
+            )
+        })
     }
 
     /// Looks whether what a thread waits for has come, or its time.
     fn look(&mut self, id: u32) {
-        let Some(thread) = self.run.threads.get(&id) else { return };
+        let Some(thread) = self.run.threads.get(&id) else {
+            return;
+        };
         let Some(wait) = &thread.wait else { return };
         let due = wait.until_ms.filter(|until_ms| *until_ms <= self.env.now_ms());
         let place = thread.place;
@@ -171,11 +178,13 @@ impl Machine<'_> {
         let Some(Op::WaitTemplate { template, .. }) = self.program.step(place).map(|step| &step.op) else {
             return Err(broken("it waits for a template where there is none"));
         };
-        let rendered = self
-            .env
-            .templates
-            .render(&template.0, Arc::clone(self.env.facts), &self.run.seen_by(id));
-        Ok(truthy(&rendered.map_err(|error| broken(error.to_string()))?.value))
+        let rendered =
+            self.env
+                .templates
+                .render(&template.0, Arc::clone(self.env.facts), &self.run.seen_by(id));
+        Ok(truthy(
+            &rendered.map_err(|error| broken(error.to_string()))?.value,
+        ))
     }
 
     fn triggered(&mut self, wait: u32, trigger: Value) {
@@ -248,10 +257,16 @@ impl Machine<'_> {
         }
         match policy.catch_up {
             CatchUp::CatchUp => Ok(()),
-            CatchUp::Skip => missed(format!("its wait was over {by_ms} ms ago, unseen, and its policy is skip")),
+            CatchUp::Skip => missed(format!(
+                "its wait was over {by_ms} ms ago, unseen, and its policy is skip"
+            )),
             CatchUp::Recheck => {
                 let variables = self.run.seen_by(id);
-                match self.env.check(&variables).all(&self.program.automation().conditions) {
+                match self
+                    .env
+                    .check(&variables)
+                    .all(&self.program.automation().conditions)
+                {
                     Ok(true) => Ok(()),
                     Ok(false) => missed(String::from(
                         "its wait was over unseen, its policy is recheck, and its conditions do not hold any more",
@@ -267,9 +282,16 @@ impl Machine<'_> {
             return;
         };
         let Some(id) = known.thread else { return };
-        let Some(thread) = self.run.threads.get_mut(&id) else { return };
+        let Some(thread) = self.run.threads.get_mut(&id) else {
+            return;
+        };
         let place = thread.place;
-        let Some(WaitKind::Calls { open, failed, response }) = thread.wait.as_mut().map(|wait| &mut wait.kind) else {
+        let Some(WaitKind::Calls {
+            open,
+            failed,
+            response,
+        }) = thread.wait.as_mut().map(|wait| &mut wait.kind)
+        else {
             return;
         };
         if !open.remove(&intent) {
@@ -295,7 +317,14 @@ impl Machine<'_> {
         match failed {
             Some(error) => {
                 self.awake(id);
-                self.halt_at(id, place, Halt::Fail { error, pardonable: true });
+                self.halt_at(
+                    id,
+                    place,
+                    Halt::Fail {
+                        error,
+                        pardonable: true,
+                    },
+                );
             }
             None => {
                 if let Some(Op::Call {
@@ -328,7 +357,9 @@ impl Machine<'_> {
             return;
         };
         self.run.threads.remove(&id);
-        let Some(waiting) = self.run.threads.get_mut(&parent) else { return };
+        let Some(waiting) = self.run.threads.get_mut(&parent) else {
+            return;
+        };
         let place = waiting.place;
         let Some(WaitKind::Join { open, halts }) = waiting.wait.as_mut().map(|wait| &mut wait.kind) else {
             return;
@@ -396,7 +427,9 @@ impl Machine<'_> {
             });
         }
         let frames = &mut self.run.threads.get_mut(&id)?.frames;
-        let guard = frames.iter().rposition(|frame| matches!(frame, Frame::Guard { .. }))?;
+        let guard = frames
+            .iter()
+            .rposition(|frame| matches!(frame, Frame::Guard { .. }))?;
         frames.truncate(guard + 1);
         match frames.last() {
             Some(Frame::Guard { end }) => Some(*end),
@@ -420,7 +453,10 @@ impl Machine<'_> {
         let place = self.run.threads.values().next().map_or(0, |thread| thread.place);
         self.note(place, What::Ended { how });
         self.run.threads.clear();
-        self.run.intents.values_mut().for_each(|intent| intent.thread = None);
+        self.run
+            .intents
+            .values_mut()
+            .for_each(|intent| intent.thread = None);
         self.run.state = RunState::Ended(ended);
     }
 
@@ -446,11 +482,17 @@ impl Machine<'_> {
 
     /// Sets `wait`, as templates see it. In a sequence of a `parallel` it is that sequence's own.
     pub(super) fn set_waited(&mut self, id: u32, completed: bool, trigger: Option<Value>) {
-        let Some(thread) = self.run.threads.get_mut(&id) else { return };
-        let remaining = thread.wait.as_ref().and_then(|wait| wait.until_ms).map(|until_ms| {
-            let left_ms = until_ms.saturating_sub(self.env.now_ms()).max(0);
-            if completed { left_ms as f64 / 1_000.0 } else { 0.0 }
-        });
+        let Some(thread) = self.run.threads.get_mut(&id) else {
+            return;
+        };
+        let remaining = thread
+            .wait
+            .as_ref()
+            .and_then(|wait| wait.until_ms)
+            .map(|until_ms| {
+                let left_ms = until_ms.saturating_sub(self.env.now_ms()).max(0);
+                if completed { left_ms as f64 / 1_000.0 } else { 0.0 }
+            });
         let mut waited = Map::new();
         waited.insert("completed".into(), completed.into());
         waited.insert("remaining".into(), remaining.into());
@@ -468,7 +510,9 @@ impl Machine<'_> {
         let limit = self.env.limits.variables_bytes;
         if weight_of_map(&self.run.variables) > limit {
             self.run.variables.remove(&name);
-            return Err(broken(format!("with {name} its variables would be larger than {limit} bytes")));
+            return Err(broken(format!(
+                "with {name} its variables would be larger than {limit} bytes"
+            )));
         }
         Ok(())
     }

@@ -41,9 +41,12 @@ pub(super) fn resolve(
     check: &Check<'_>,
     limits: &Limits,
 ) -> Result<Resolved, String> {
-    let rendered = |data: &Data| render(data, check.templates, check.facts, check.variables).map_err(|e| e.to_string());
+    let rendered =
+        |data: &Data| render(data, check.templates, check.facts, check.variables).map_err(|e| e.to_string());
     let service = text_of(&rendered(service)?).trim().to_owned();
-    let Some((domain, verb)) = service.split_once('.').filter(|(domain, verb)| !domain.is_empty() && !verb.is_empty())
+    let Some((domain, verb)) = service
+        .split_once('.')
+        .filter(|(domain, verb)| !domain.is_empty() && !verb.is_empty())
     else {
         return Err(format!("{service:?} is not a service: write domain.service"));
     };
@@ -56,7 +59,10 @@ pub(super) fn resolve(
         }
     }
     if weight_of_map(&data) + weight_of_map(&target) > limits.data_bytes {
-        return Err(format!("the data of {service} is larger than {} bytes", limits.data_bytes));
+        return Err(format!(
+            "the data of {service} is larger than {} bytes",
+            limits.data_bytes
+        ));
     }
 
     let entities = entities(&target, domain, &**check.facts)?;
@@ -104,7 +110,8 @@ fn entities(target: &Map<String, Value>, domain: &str, facts: &dyn Facts) -> Res
             found.push(id);
         }
     };
-    let is_for = |id: &str| domain == "homeassistant" || id.split_once('.').is_some_and(|(own, _)| own == domain);
+    let is_for =
+        |id: &str| domain == "homeassistant" || id.split_once('.').is_some_and(|(own, _)| own == domain);
     for key in TARGET_KEYS {
         let Some(value) = target.get(key) else { continue };
         for name in names(value) {
@@ -119,7 +126,10 @@ fn entities(target: &Map<String, Value>, domain: &str, facts: &dyn Facts) -> Res
                             let of = (domain != "homeassistant").then_some(domain);
                             facts.entities(of).into_iter().for_each(|(id, _)| add(id));
                         }
-                        id if id.split_once('.').is_some_and(|(own, object)| !own.is_empty() && !object.is_empty()) => {
+                        id if id
+                            .split_once('.')
+                            .is_some_and(|(own, object)| !own.is_empty() && !object.is_empty()) =>
+                        {
                             add(id.to_owned());
                         }
                         other => return Err(format!("{other:?} is not an entity: write domain.object")),
@@ -127,7 +137,11 @@ fn entities(target: &Map<String, Value>, domain: &str, facts: &dyn Facts) -> Res
                     continue;
                 }
             };
-            facts.members(group).into_iter().filter(|id| is_for(id)).for_each(&mut add);
+            facts
+                .members(group)
+                .into_iter()
+                .filter(|id| is_for(id))
+                .for_each(&mut add);
         }
     }
     Ok(found)

@@ -97,11 +97,18 @@ impl Check<'_> {
             ConditionKind::Sun { after, before } => Ok(sky::holds(&**self.facts, *after, *before)),
             ConditionKind::Zone { entities, zones } => self.zone(entities, zones),
             ConditionKind::Template(template) => {
-                let rendered = self.templates.render(&template.0, Arc::clone(self.facts), self.variables);
-                Ok(truthy(&rendered.map_err(|error| ConditionError(error.to_string()))?.value))
+                let rendered = self
+                    .templates
+                    .render(&template.0, Arc::clone(self.facts), self.variables);
+                Ok(truthy(
+                    &rendered.map_err(|error| ConditionError(error.to_string()))?.value,
+                ))
             }
             ConditionKind::Trigger(ids) => {
-                let id = self.variables.get("trigger").and_then(|trigger| trigger.get("id"));
+                let id = self
+                    .variables
+                    .get("trigger")
+                    .and_then(|trigger| trigger.get("id"));
                 Ok(id.is_some_and(|id| ids.iter().any(|wanted| same(id, wanted))))
             }
         }
@@ -140,14 +147,20 @@ impl Check<'_> {
         let one = |id: &EntityId| {
             let entity = self.known(&id.0)?;
             let is = match attribute {
-                None => states.iter().any(|wanted| self.is_state(&Value::from(entity.state.as_str()), wanted)),
+                None => states
+                    .iter()
+                    .any(|wanted| self.is_state(&Value::from(entity.state.as_str()), wanted)),
                 Some(name) => match entity.attributes.get(name) {
                     None => return Ok(false),
                     Some(value) => states.iter().any(|wanted| self.is_state(value, wanted)),
                 },
             };
             let held = held_ms.is_none_or(|held_ms| {
-                let since_ms = if attribute.is_none() { entity.last_changed_ms } else { entity.last_updated_ms };
+                let since_ms = if attribute.is_none() {
+                    entity.last_changed_ms
+                } else {
+                    entity.last_updated_ms
+                };
                 let so_far_ms = self.facts.now_ms().saturating_sub(since_ms);
                 u64::try_from(so_far_ms).is_ok_and(|so_far_ms| so_far_ms >= held_ms)
             });
@@ -170,10 +183,19 @@ impl Check<'_> {
         if same(value, wanted) {
             return true;
         }
-        wanted.starts_with("input_") && self.facts.entity(wanted).is_some_and(|kept| same(value, &kept.state))
+        wanted.starts_with("input_")
+            && self
+                .facts
+                .entity(wanted)
+                .is_some_and(|kept| same(value, &kept.state))
     }
 
-    fn time(&self, after: Option<&Moment>, before: Option<&Moment>, weekdays: Weekdays) -> Result<bool, ConditionError> {
+    fn time(
+        &self,
+        after: Option<&Moment>,
+        before: Option<&Moment>,
+        weekdays: Weekdays,
+    ) -> Result<bool, ConditionError> {
         let now = zoned(&self.facts.home().time_zone, self.facts.now_ms());
         if !weekdays.has(days_after_monday(now.date())) {
             return Ok(false);
@@ -208,7 +230,9 @@ impl Check<'_> {
                 match in_zone(&*self.known(&zone.0)?, &entity) {
                     InZone::Yes => inside = true,
                     InZone::No => {}
-                    InZone::Unknown(what) => return Err(ConditionError(format!("{} or {}: {what}", id.0, zone.0))),
+                    InZone::Unknown(what) => {
+                        return Err(ConditionError(format!("{} or {}: {what}", id.0, zone.0)));
+                    }
                 }
             }
             if !inside {

@@ -53,7 +53,12 @@ pub(super) fn weight(value: &serde_json::Value) -> usize {
         Value::Number(_) => 12,
         Value::String(text) => text.len() + 3,
         Value::Array(items) => 2 + items.iter().map(weight).sum::<usize>(),
-        Value::Object(map) => 2 + map.iter().map(|(key, value)| key.len() + 4 + weight(value)).sum::<usize>(),
+        Value::Object(map) => {
+            2 + map
+                .iter()
+                .map(|(key, value)| key.len() + 4 + weight(value))
+                .sum::<usize>()
+        }
     }
 }
 

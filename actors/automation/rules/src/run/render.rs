@@ -50,7 +50,8 @@ pub fn span_ms(
         Span::Millis(ms) => Ok(*ms),
         Span::Dynamic(data) => {
             let value = render(data, templates, facts, variables).map_err(|error| error.to_string())?;
-            millis_of(&value).ok_or_else(|| format!("{value} does not say how long: write seconds, or HH:MM:SS"))
+            millis_of(&value)
+                .ok_or_else(|| format!("{value} does not say how long: write seconds, or HH:MM:SS"))
         }
     }
 }
@@ -116,9 +117,11 @@ pub(crate) fn text_of(value: &Value) -> String {
 pub(crate) fn same(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) => text == wanted,
-        Value::Number(number) => wanted.parse::<f64>().is_ok_and(|wanted| number.as_f64() == Some(wanted)),
+        Value::Number(number) => wanted
+            .parse::<f64>()
+            .is_ok_and(|wanted| number.as_f64() == Some(wanted)),
         Value::Bool(yes) => wanted.eq_ignore_ascii_case(if *yes { "true" } else { "false" }),
         Value::Null => wanted.eq_ignore_ascii_case("none") || wanted.eq_ignore_ascii_case("null"),
-        other => other.to_string() == wanted,
+        other => text_of(other) == wanted,
     }
 }

@@ -53,7 +53,10 @@ impl Run {
     ) -> Result<Begun, PassedOver> {
         let automation = program.automation();
         let id = trigger.get("id").map(super::render::text_of).unwrap_or_default();
-        let index = trigger.get("idx").map(super::render::text_of).and_then(|index| index.parse::<usize>().ok());
+        let index = trigger
+            .get("idx")
+            .map(super::render::text_of)
+            .and_then(|index| index.parse::<usize>().ok());
         let own = index.and_then(|index| automation.triggers.get(index));
 
         let mut variables = Map::new();
@@ -69,14 +72,19 @@ impl Run {
             if variables.contains_key(name) {
                 continue;
             }
-            let value = render(data, env.templates, env.facts, &variables).map_err(|error| PassedOver::Variables {
-                error: format!("{name}: {error}"),
+            let value = render(data, env.templates, env.facts, &variables).map_err(|error| {
+                PassedOver::Variables {
+                    error: format!("{name}: {error}"),
+                }
             })?;
             variables.insert(name.clone(), value);
         }
         if weight_of_map(&variables) > env.limits.variables_bytes {
             return Err(PassedOver::Variables {
-                error: format!("all together are larger than {} bytes", env.limits.variables_bytes),
+                error: format!(
+                    "all together are larger than {} bytes",
+                    env.limits.variables_bytes
+                ),
             });
         }
 

@@ -44,7 +44,10 @@ impl Machine<'_> {
                 self.note(place, What::Disabled);
                 next
             }
-            Op::Branch { conditions, otherwise } => {
+            Op::Branch {
+                conditions,
+                otherwise,
+            } => {
                 if self.all_hold(id, place, conditions) {
                     next
                 } else {
@@ -83,9 +86,14 @@ impl Machine<'_> {
                 self.wait(id, Some(delay_ms), WaitKind::Delay)?;
                 Ok(Next::Wait)
             }
-            Op::WaitTemplate { template, timeout, .. } => {
+            Op::WaitTemplate {
+                template, timeout, ..
+            } => {
                 let variables = self.run.seen_by(id);
-                let rendered = self.env.templates.render(&template.0, Arc::clone(self.env.facts), &variables);
+                let rendered = self
+                    .env
+                    .templates
+                    .render(&template.0, Arc::clone(self.env.facts), &variables);
                 let holds = truthy(&rendered.map_err(|error| broken(error.to_string()))?.value);
                 self.wait_for(id, place, timeout.as_ref(), WaitKind::Template, holds)
             }
@@ -122,7 +130,8 @@ impl Machine<'_> {
         if let Data::Plain(value) = data {
             return Ok(value.clone());
         }
-        render(data, self.env.templates, self.env.facts, &self.run.seen_by(id)).map_err(|error| broken(error.to_string()))
+        render(data, self.env.templates, self.env.facts, &self.run.seen_by(id))
+            .map_err(|error| broken(error.to_string()))
     }
 
     fn span(&self, id: u32, span: &Span) -> Result<u64, Halt> {
@@ -138,7 +147,10 @@ impl Machine<'_> {
         let (holds, error) = match self.env.check(&variables).all(conditions) {
             Ok(holds) => (holds, None),
             Err(error) => {
-                self.log(Level::Warning, format!("a condition could not be looked at: {error}"));
+                self.log(
+                    Level::Warning,
+                    format!("a condition could not be looked at: {error}"),
+                );
                 (false, Some(error.to_string()))
             }
         };
@@ -151,7 +163,10 @@ impl Machine<'_> {
         let Some(thread) = self.run.threads.get_mut(&id) else {
             return Next::End;
         };
-        let found = thread.frames.iter().rposition(|frame| matches!(frame, Frame::Sequence { .. }));
+        let found = thread
+            .frames
+            .iter()
+            .rposition(|frame| matches!(frame, Frame::Sequence { .. }));
         let Some(found) = found else { return Next::End };
         if found == 0 && thread.parent.is_none() {
             self.end(Ended::Aborted {
@@ -196,7 +211,9 @@ impl Machine<'_> {
         };
         let most = self.env.limits.rounds_per_loop;
         if let Some(count) = count.filter(|count| *count > most) {
-            return Err(broken(format!("{count} rounds are more than the {most} that a loop may have")));
+            return Err(broken(format!(
+                "{count} rounds are more than the {most} that a loop may have"
+            )));
         }
         self.push_frame(
             id,
@@ -210,12 +227,22 @@ impl Machine<'_> {
         Ok(Next::Go(place + 1))
     }
 
-    fn begin_round(&mut self, id: u32, place: Place, conditions: &[Condition], end: Place) -> Result<Next, Halt> {
+    fn begin_round(
+        &mut self,
+        id: u32,
+        place: Place,
+        conditions: &[Condition],
+        end: Place,
+    ) -> Result<Next, Halt> {
         let most = self.env.limits.rounds_per_loop;
-        let round = self.run.threads.get_mut(&id).and_then(|thread| match thread.frames.last_mut() {
-            Some(Frame::Loop(round)) => Some(round),
-            _ => None,
-        });
+        let round = self
+            .run
+            .threads
+            .get_mut(&id)
+            .and_then(|thread| match thread.frames.last_mut() {
+                Some(Frame::Loop(round)) => Some(round),
+                _ => None,
+            });
         let Some(round) = round else {
             return Err(broken("a round of no loop"));
         };
@@ -274,7 +301,9 @@ impl Machine<'_> {
     fn wait(&mut self, id: u32, at_most_ms: Option<u64>, kind: WaitKind) -> Result<(), Halt> {
         let most = self.env.limits.wait_ms;
         if let Some(ms) = at_most_ms.filter(|ms| *ms > most) {
-            return Err(broken(format!("{ms} ms are longer than the {most} ms that a wait may last")));
+            return Err(broken(format!(
+                "{ms} ms are longer than the {most} ms that a wait may last"
+            )));
         }
         let now_ms = self.env.now_ms();
         let until_ms = at_most_ms.map(|ms| now_ms.saturating_add_unsigned(ms));
@@ -343,7 +372,9 @@ impl Machine<'_> {
     fn next_intent(&mut self) -> Result<u64, Halt> {
         let most = self.env.limits.open_intents;
         if self.run.intents.len() >= most {
-            return Err(broken(format!("{most} calls and events of it are open, and no more may be")));
+            return Err(broken(format!(
+                "{most} calls and events of it are open, and no more may be"
+            )));
         }
         let number = self.run.next_intent;
         self.run.next_intent += 1;
@@ -361,14 +392,29 @@ impl Machine<'_> {
         );
     }
 
-    fn call(&mut self, id: u32, place: Place, [service, target, data]: [&Data; 3], answers: bool) -> Result<Next, Halt> {
+    fn call(
+        &mut self,
+        id: u32,
+        place: Place,
+        [service, target, data]: [&Data; 3],
+        answers: bool,
+    ) -> Result<Next, Halt> {
         let variables = self.run.seen_by(id);
-        let resolved =
-            resolve(service, target, data, &self.env.check(&variables), self.env.limits).map_err(broken)?;
+        let resolved = resolve(
+            service,
+            target,
+            data,
+            &self.env.check(&variables),
+            self.env.limits,
+        )
+        .map_err(broken)?;
         if resolved.misses_all {
             self.log(
                 Level::Warning,
-                format!("what was called is for no known entity: {}", Value::Object(resolved.target.clone())),
+                format!(
+                    "what was called is for no known entity: {}",
+                    Value::Object(resolved.target.clone())
+                ),
             );
         }
         if resolved.parts.is_empty() {
@@ -416,7 +462,9 @@ impl Machine<'_> {
         let data = mapping(self.render(id, data)?, "event_data").map_err(broken)?;
         let most = self.env.limits.data_bytes;
         if weight_of_map(&data) > most {
-            return Err(broken(format!("the data of the event {event_type} is larger than {most} bytes")));
+            return Err(broken(format!(
+                "the data of the event {event_type} is larger than {most} bytes"
+            )));
         }
         let intent = self.next_intent()?;
         let event = Event {

@@ -19,8 +19,14 @@ pub fn resolve_toggle(service: &str, entities: &[String], facts: &dyn Facts) -> 
             _ => domain,
         };
         let state = facts.entity(id);
-        let verb = opposite(domain, state.as_deref().map_or("unknown", |state| state.state.as_str()));
-        calls.entry(format!("{domain}.{verb}")).or_default().push(id.clone());
+        let verb = opposite(
+            domain,
+            state.as_deref().map_or("unknown", |state| state.state.as_str()),
+        );
+        calls
+            .entry(format!("{domain}.{verb}"))
+            .or_default()
+            .push(id.clone());
     }
     calls.into_iter().collect()
 }
@@ -36,7 +42,9 @@ fn opposite(domain: &str, state: &str) -> &'static str {
         "lock" if matches!(state, "locked" | "locking") => "unlock",
         "lock" => "lock",
         // Everything but off is a way of being on.
-        "media_player" | "climate" | "water_heater" if unknown || matches!(state, "off" | "standby") => "turn_on",
+        "media_player" | "climate" | "water_heater" if unknown || matches!(state, "off" | "standby") => {
+            "turn_on"
+        }
         "media_player" | "climate" | "water_heater" => "turn_off",
         _ if state == "on" => "turn_off",
         _ => "turn_on",

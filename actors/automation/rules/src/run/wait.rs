@@ -69,7 +69,10 @@ impl Run {
         if self.state != RunState::Active {
             return None;
         }
-        self.threads.values().filter_map(|thread| thread.wait.as_ref()?.until_ms).min()
+        self.threads
+            .values()
+            .filter_map(|thread| thread.wait.as_ref()?.until_ms)
+            .min()
     }
 
     /// Which triggers have to be watched for it. The program must be the one that it runs.

@@ -47,12 +47,15 @@ pub(super) fn states(
     to: Option<&EntityState>,
     held_ms: Option<u64>,
 ) -> Value {
-    let show = |state: Option<&EntityState>| state.map_or(Value::Null, |state| template::state(entity, state));
+    let show =
+        |state: Option<&EntityState>| state.map_or(Value::Null, |state| template::state(entity, state));
     let mut own = Map::new();
     own.insert("entity_id".into(), entity.into());
     own.insert("from_state".into(), show(from));
     own.insert("to_state".into(), show(to));
-    let held = held_ms.map_or(Value::Null, |ms| template::span(i64::try_from(ms).unwrap_or(i64::MAX)));
+    let held = held_ms.map_or(Value::Null, |ms| {
+        template::span(i64::try_from(ms).unwrap_or(i64::MAX))
+    });
     let mut description = format!("state of {entity}");
     match &trigger.kind {
         TriggerKind::State { attribute, .. } => {
@@ -60,7 +63,10 @@ pub(super) fn states(
             own.insert("for".into(), held);
         }
         TriggerKind::NumericState {
-            attribute, above, below, ..
+            attribute,
+            above,
+            below,
+            ..
         } => {
             own.insert("attribute".into(), attribute.clone().into());
             own.insert("above".into(), bound(above.as_ref()));
@@ -109,10 +115,14 @@ pub(super) fn time(trigger: &Trigger, index: usize, now_ms: i64, entity: Option<
             let own = json!({ "event": event, "offset": template::span(*offset_ms), "now": template::moment(now_ms) });
             (format!("sun: {event}"), own)
         }
-        TriggerKind::Time { .. } => {
-            (String::from("time"), json!({ "now": template::moment(now_ms), "entity_id": entity }))
-        }
-        _ => (String::from("time pattern"), json!({ "now": template::moment(now_ms) })),
+        TriggerKind::Time { .. } => (
+            String::from("time"),
+            json!({ "now": template::moment(now_ms), "entity_id": entity }),
+        ),
+        _ => (
+            String::from("time pattern"),
+            json!({ "now": template::moment(now_ms) }),
+        ),
     };
     of(trigger, index, description, own)
 }

@@ -64,7 +64,10 @@ mod tests {
             (Do, 400, 500, 300, Lateness::Late { by_ms: 0, taken: Do }),
         ];
         for (catch_up, due_ms, since_ms, now_ms, expected) in table {
-            let policy = Policy { catch_up, at_most_late_ms: 1_000 };
+            let policy = Policy {
+                catch_up,
+                at_most_late_ms: 1_000,
+            };
             assert_eq!(Lateness::of(policy, due_ms, since_ms, now_ms), expected);
         }
     }

@@ -32,7 +32,9 @@ impl<T> Default for Node<T> {
 
 impl<T> Default for TopicFilters<T> {
     fn default() -> Self {
-        Self { root: Node::default() }
+        Self {
+            root: Node::default(),
+        }
     }
 }
 

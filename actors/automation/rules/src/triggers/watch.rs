@@ -114,18 +114,38 @@ impl Watch {
             }
         }
         let subscriber = Subscriber::Automation(automation.id.clone());
-        problems.extend(self.insert(subscriber, &automation.triggers, variables, automation.policy, since_ms, look));
+        problems.extend(self.insert(
+            subscriber,
+            &automation.triggers,
+            variables,
+            automation.policy,
+            since_ms,
+            look,
+        ));
         problems
     }
 
     /// Watches what a run waits for.
-    pub fn insert_wait(&mut self, run: &RunId, waiting: &Waiting, policy: Policy, look: &Look<'_>) -> Vec<String> {
+    pub fn insert_wait(
+        &mut self,
+        run: &RunId,
+        waiting: &Waiting,
+        policy: Policy,
+        look: &Look<'_>,
+    ) -> Vec<String> {
         let subscriber = Subscriber::Wait {
             run: run.clone(),
             wait: waiting.wait,
         };
         let variables = waiting.variables.clone();
-        self.insert(subscriber, &waiting.triggers, variables, policy, waiting.since_ms, look)
+        self.insert(
+            subscriber,
+            &waiting.triggers,
+            variables,
+            policy,
+            waiting.since_ms,
+            look,
+        )
     }
 
     /// Watches triggers, in the place of those that the subscriber had.
@@ -176,7 +196,9 @@ impl Watch {
     /// Watches a subscriber's triggers no more. Its holds are forgotten here; those that were kept are the caller's to remove.
     pub fn remove(&mut self, subscriber: &Subscriber) {
         for id in self.subscribers.remove(subscriber).unwrap_or_default() {
-            let Some(rule) = self.rules.remove(&id) else { continue };
+            let Some(rule) = self.rules.remove(&id) else {
+                continue;
+            };
             self.unindex(id, &rule);
             self.unread(id, &rule.depends);
             for (which, due_ms) in &rule.due {
@@ -197,7 +219,10 @@ impl Watch {
     /// Goes on with a hold that was kept. False: its trigger is not watched, so that it can be kept no more.
     pub fn restore(&mut self, hold: Hold) -> bool {
         let slot = &hold.id.slot;
-        let rules = self.subscribers.get(&slot.subscriber).map_or(&[][..], Vec::as_slice);
+        let rules = self
+            .subscribers
+            .get(&slot.subscriber)
+            .map_or(&[][..], Vec::as_slice);
         let found = rules
             .iter()
             .find(|id| self.rules.get(id).is_some_and(|rule| rule.slot == *slot))
@@ -269,7 +294,10 @@ impl Watch {
             Lateness::Skipped { by_ms } => (by_ms, String::from("its policy is skip")),
             Lateness::TooLate { by_ms } => {
                 let most = rule.policy.at_most_late_ms;
-                (by_ms, format!("it would be {by_ms} ms late, and at most {most} ms are allowed"))
+                (
+                    by_ms,
+                    format!("it would be {by_ms} ms late, and at most {most} ms are allowed"),
+                )
             }
         };
         changes.push(Change::Missed(Missed {
@@ -298,8 +326,12 @@ impl Fixed {
             if !template.0.contains('{') {
                 return Ok(template.0.clone());
             }
-            let rendered = look.templates.render(&template.0, Arc::clone(look.facts), variables);
-            rendered.map(|rendered| rendered.text).map_err(|error| error.to_string())
+            let rendered = look
+                .templates
+                .render(&template.0, Arc::clone(look.facts), variables);
+            rendered
+                .map(|rendered| rendered.text)
+                .map_err(|error| error.to_string())
         };
         let mut fixed = Self::default();
         match kind {
@@ -315,7 +347,9 @@ impl Fixed {
                 for (name, data) in data {
                     let value = match data {
                         Data::Plain(value) => value.clone(),
-                        other => render(other, look.templates, look.facts, variables).map_err(|e| e.to_string())?,
+                        other => {
+                            render(other, look.templates, look.facts, variables).map_err(|e| e.to_string())?
+                        }
                     };
                     fixed.data.insert(name.clone(), value);
                 }
@@ -378,7 +412,9 @@ fn remove(map: &mut HashMap<String, BTreeSet<RuleId>>, name: &str, id: RuleId) {
 }
 
 fn found(map: &HashMap<String, BTreeSet<RuleId>>, name: &str) -> Vec<RuleId> {
-    map.get(name).map(|set| set.iter().copied().collect()).unwrap_or_default()
+    map.get(name)
+        .map(|set| set.iter().copied().collect())
+        .unwrap_or_default()
 }
 
 /// How a hold is named.

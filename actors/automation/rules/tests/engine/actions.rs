@@ -26,19 +26,36 @@ fn a_call_is_asked_for_once_and_waited_for() {
 fn targets_come_to_entities() {
     let table = [
         (json!({ "entity_id": "light.a" }), "light.a"),
-        (json!({ "entity_id": ["light.b", "light.a", "light.b"] }), "light.b,light.a"),
+        (
+            json!({ "entity_id": ["light.b", "light.a", "light.b"] }),
+            "light.b,light.a",
+        ),
         (json!({ "entity_id": "light.a, light.b" }), "light.a,light.b"),
         (json!({ "entity_id": "all" }), "light.a,light.b,light.c"),
         // Of a group, what the service is for.
         (json!({ "area_id": "kitchen" }), "light.b"),
-        (json!({ "device_id": ["d1"], "entity_id": "light.c" }), "light.c,light.a"),
+        (
+            json!({ "device_id": ["d1"], "entity_id": "light.c" }),
+            "light.c,light.a",
+        ),
         (json!({ "label_id": "night" }), "light.a,light.c"),
-        (json!({ "area_id": "kitchen", "label_id": "night" }), "light.b,light.a,light.c"),
+        (
+            json!({ "area_id": "kitchen", "label_id": "night" }),
+            "light.b,light.a,light.c",
+        ),
     ];
     for (target, expected) in table {
         let house = furnished();
-        let running = house.run(vec![action(call_kind("light.turn_on", target.clone(), json!({ "brightness": 3 })))]);
-        assert_eq!(running.said, [format!("#1 light.turn_on {expected} {{\"brightness\":3}}")], "{target}");
+        let running = house.run(vec![action(call_kind(
+            "light.turn_on",
+            target.clone(),
+            json!({ "brightness": 3 }),
+        ))]);
+        assert_eq!(
+            running.said,
+            [format!("#1 light.turn_on {expected} {{\"brightness\":3}}")],
+            "{target}"
+        );
     }
 }
 
@@ -58,7 +75,11 @@ fn furnished() -> House {
 #[test]
 fn what_is_for_no_entity_is_told_and_not_called() {
     let running = furnished().run(vec![
-        action(call_kind("light.turn_on", json!({ "area_id": "cellar" }), json!({}))),
+        action(call_kind(
+            "light.turn_on",
+            json!({ "area_id": "cellar" }),
+            json!({}),
+        )),
         action(call_kind("light.toggle", json!({}), json!({}))),
         say("test.next"),
     ]);
@@ -83,8 +104,11 @@ fn homeassistant_services_are_for_all_domains() {
 
 #[test]
 fn a_target_in_the_data_of_older_files_is_a_target() {
-    let running =
-        furnished().run(vec![action(call_kind("light.turn_on", json!({}), json!({ "entity_id": "light.a", "x": 1 })))]);
+    let running = furnished().run(vec![action(call_kind(
+        "light.turn_on",
+        json!({}),
+        json!({ "entity_id": "light.a", "x": 1 }),
+    ))]);
     assert_eq!(running.said, ["#1 light.turn_on light.a {\"x\":1}"]);
 }
 
@@ -109,8 +133,16 @@ fn a_toggle_is_what_it_comes_to_when_it_is_decided() {
     for (service, entity, state, expected) in table {
         let mut house = House::new();
         house.set(entity, state);
-        let running = house.run(vec![action(call_kind(service, json!({ "entity_id": entity }), json!({})))]);
-        assert_eq!(running.said, [format!("#1 {expected} {entity}")], "{service} {state}");
+        let running = house.run(vec![action(call_kind(
+            service,
+            json!({ "entity_id": entity }),
+            json!({}),
+        ))]);
+        assert_eq!(
+            running.said,
+            [format!("#1 {expected} {entity}")],
+            "{service} {state}"
+        );
     }
 }
 
@@ -121,7 +153,10 @@ fn a_toggle_of_several_goes_each_its_way_and_is_waited_for_together() {
     house.set("light.b", "off");
     let target = json!({ "entity_id": ["light.a", "light.b"] });
     let data = json!({ "brightness": 9, "transition": 2 });
-    let mut running = house.run(vec![action(call_kind("light.toggle", target, data)), say("test.next")]);
+    let mut running = house.run(vec![
+        action(call_kind("light.toggle", target, data)),
+        say("test.next"),
+    ]);
     assert_eq!(
         running.said,
         [
@@ -154,7 +189,14 @@ fn variables_are_set_in_order_and_seen_by_what_follows() {
         action(ActionKind::Variables(vec![
             ("a".into(), plain(json!(2))),
             ("b".into(), tpl("{{ a + 1 }}")),
-            ("c".into(), Data::List(vec![tpl("{{ b }}"), plain(json!("x")), Data::Mapping(vec![("k".into(), tpl("{{ a }}"))])])),
+            (
+                "c".into(),
+                Data::List(vec![
+                    tpl("{{ b }}"),
+                    plain(json!("x")),
+                    Data::Mapping(vec![("k".into(), tpl("{{ a }}"))]),
+                ]),
+            ),
         ])),
         delay(10),
         set("a", tpl("{{ a * b }}")),
@@ -239,10 +281,23 @@ fn the_trace_tells_where_when_and_on_which_node() {
     let mut running = House::new().run(vec![delay(500), say("test.one")]);
     running.pass(500);
     running.settle();
-    let steps: Vec<_> = running.run.trace.steps.iter().map(|step| (step.path.as_str(), step.at_ms - super::house::NOON_MS)).collect();
+    let steps: Vec<_> = running
+        .run
+        .trace
+        .steps
+        .iter()
+        .map(|step| (step.path.as_str(), step.at_ms - super::house::NOON_MS))
+        .collect();
     assert_eq!(
         steps,
-        [("trigger/0", 0), ("action/0", 0), ("action/0", 500), ("action/1", 500), ("action/1", 500), ("action", 500)]
+        [
+            ("trigger/0", 0),
+            ("action/0", 0),
+            ("action/0", 500),
+            ("action/1", 500),
+            ("action/1", 500),
+            ("action", 500)
+        ]
     );
     assert!(running.run.trace.steps.iter().all(|step| step.node == "n1"));
 }

@@ -93,7 +93,11 @@ fn a_condition_ends_the_sequence_that_it_stands_in() {
     assert_eq!(said, Vec::<String>::new());
     assert_eq!(state, "aborted: the condition at action/0 does not hold");
     // One within: what comes after it goes on.
-    let inner = action(ActionKind::Sequence(vec![say("test.one"), require(), say("test.never")]));
+    let inner = action(ActionKind::Sequence(vec![
+        say("test.one"),
+        require(),
+        say("test.never"),
+    ]));
     let (said, state) = check(&off, vec![inner, say("test.after")]);
     assert_eq!(said, ["#1 test.one", "#2 test.after"]);
     assert_eq!(state, "finished");
@@ -108,7 +112,10 @@ fn a_condition_ends_the_sequence_that_it_stands_in() {
     });
     assert_eq!(check(&off, vec![choose, say("test.after")]).0, ["#1 test.after"]);
     // And it holds.
-    assert_eq!(check(&[("switch.a", "on")], vec![require(), say("test.one")]).0, ["#1 test.one"]);
+    assert_eq!(
+        check(&[("switch.a", "on")], vec![require(), say("test.one")]).0,
+        ["#1 test.one"]
+    );
 }
 
 #[test]

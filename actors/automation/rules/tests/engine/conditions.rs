@@ -27,7 +27,11 @@ fn house() -> House {
     house.set("light.on", "on");
     house.set("light.off", "off");
     house.set("input_text.wanted", "on");
-    house.set_with("climate.a", "heat", json!({ "temperature": 21.5, "preset": "eco", "away": false }));
+    house.set_with(
+        "climate.a",
+        "heat",
+        json!({ "temperature": 21.5, "preset": "eco", "away": false }),
+    );
     house.set("sensor.warm", "21.5");
     house.set("sensor.limit", "20");
     house.set("sensor.gone", "unavailable");
@@ -46,7 +50,11 @@ fn state(entities: &[&str], any: bool, attribute: Option<&str>, states: &[&str])
 
 #[test]
 fn and_or_not() {
-    let (yes, no, unknown) = (is("light.on", "on"), is("light.off", "on"), is("light.none", "on"));
+    let (yes, no, unknown) = (
+        is("light.on", "on"),
+        is("light.off", "on"),
+        is("light.none", "on"),
+    );
     let error = "the entity light.none is not known";
     #[rustfmt::skip]
     let table = [
@@ -110,7 +118,11 @@ fn states_held_for_a_while() {
 
 #[test]
 fn numbers() {
-    let numeric = |entity: &str, attribute: Option<&str>, template: Option<&str>, above: Option<Bound>, below: Option<Bound>| {
+    let numeric = |entity: &str,
+                   attribute: Option<&str>,
+                   template: Option<&str>,
+                   above: Option<Bound>,
+                   below: Option<Bound>| {
         ConditionKind::NumericState {
             entities: vec![id(entity)],
             attribute: attribute.map(Into::into),
@@ -141,7 +153,11 @@ fn numbers() {
 }
 
 fn at(hour: u8, minute: u8) -> Option<Moment> {
-    Some(Moment::TimeOfDay(TimeOfDay { hour, minute, second: 0 }))
+    Some(Moment::TimeOfDay(TimeOfDay {
+        hour,
+        minute,
+        second: 0,
+    }))
 }
 
 #[test]
@@ -173,7 +189,11 @@ fn times_of_day_over_midnight_and_on_weekdays() {
     house.set("input_datetime.then", "2026-03-01 14:00:00");
     house.set("sensor.alarm", "2026-01-11T12:30:00+00:00");
     for (after, before, weekdays, expected) in table {
-        let kind = ConditionKind::Time { after, before, weekdays };
+        let kind = ConditionKind::Time {
+            after,
+            before,
+            weekdays,
+        };
         assert_eq!(check(&house, kind.clone()), expected, "{kind:?}");
     }
 }
@@ -211,18 +231,41 @@ fn where_the_sun_does_not_rise_nothing_is_after_it() {
     let mut house = house();
     house.world.home.latitude = 78.22;
     house.world.home.longitude = 15.65;
-    let night = ConditionKind::Sun { after: Some((SunEvent::Sunrise, 0)), before: None };
+    let night = ConditionKind::Sun {
+        after: Some((SunEvent::Sunrise, 0)),
+        before: None,
+    };
     assert_eq!(check(&house, night), "no");
 }
 
 #[test]
 fn zones() {
     let mut house = house();
-    house.set_with("zone.home", "0", json!({ "latitude": 48.8566, "longitude": 2.3522, "radius": 100 }));
-    house.set_with("zone.work", "0", json!({ "latitude": 48.86, "longitude": 2.36, "radius": 250 }));
-    house.set_with("person.in", "home", json!({ "latitude": 48.8570, "longitude": 2.3525 }));
-    house.set_with("person.near", "x", json!({ "latitude": 48.8580, "longitude": 2.3522, "gps_accuracy": 100 }));
-    house.set_with("person.out", "x", json!({ "latitude": 48.8600, "longitude": 2.3599 }));
+    house.set_with(
+        "zone.home",
+        "0",
+        json!({ "latitude": 48.8566, "longitude": 2.3522, "radius": 100 }),
+    );
+    house.set_with(
+        "zone.work",
+        "0",
+        json!({ "latitude": 48.86, "longitude": 2.36, "radius": 250 }),
+    );
+    house.set_with(
+        "person.in",
+        "home",
+        json!({ "latitude": 48.8570, "longitude": 2.3525 }),
+    );
+    house.set_with(
+        "person.near",
+        "x",
+        json!({ "latitude": 48.8580, "longitude": 2.3522, "gps_accuracy": 100 }),
+    );
+    house.set_with(
+        "person.out",
+        "x",
+        json!({ "latitude": 48.8600, "longitude": 2.3599 }),
+    );
     house.set("person.lost", "home");
     let zone = |entities: &[&str], zones: &[&str]| ConditionKind::Zone {
         entities: entities.iter().map(|it| id(it)).collect(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jarvis_rules::facts::{EntityState, Facts, Group, Home};
 use jarvis_rules::model::{
-    Action, ActionKind, Automation, Condition, ConditionKind, Data, EntityId, Mode, Policy, Position, Span, Template,
-    Trigger, TriggerKind,
+    Action, ActionKind, Automation, Condition, ConditionKind, Data, EntityId, Mode, Policy, Position, Span,
+    Template, Trigger, TriggerKind,
 };
 use jarvis_rules::program::Program;
 use jarvis_rules::run::{Context, Effect, Env, Input, Level, Limits, Outcome, PassedOver, Run, RunId};
@@ -42,7 +42,9 @@ impl Facts for World {
     fn entities(&self, domain: Option<&str>) -> Vec<(String, Arc<EntityState>)> {
         self.entities
             .iter()
-            .filter(|(id, _)| domain.is_none_or(|domain| id.split_once('.').is_some_and(|(own, _)| own == domain)))
+            .filter(|(id, _)| {
+                domain.is_none_or(|domain| id.split_once('.').is_some_and(|(own, _)| own == domain))
+            })
             .map(|(id, state)| (id.clone(), Arc::clone(state)))
             .collect()
     }
@@ -99,7 +101,12 @@ impl House {
 
     pub(crate) fn set_with(&mut self, id: &str, state: &str, attributes: Value) {
         let now_ms = self.world.now_ms;
-        let changed = self.world.entities.get(id).filter(|old| old.state == state).map(|old| old.last_changed_ms);
+        let changed = self
+            .world
+            .entities
+            .get(id)
+            .filter(|old| old.state == state)
+            .map(|old| old.last_changed_ms);
         let state = EntityState {
             state: state.into(),
             attributes: attributes.as_object().unwrap().clone().into_iter().collect(),
@@ -129,12 +136,17 @@ impl House {
     pub(crate) fn vanishes(&mut self, id: &str) -> Vec<String> {
         let old = self.world.entities.remove(id);
         let entity = id.to_owned();
-        words(&self.happens(&Happening::State { entity, old, new: None }))
+        words(&self.happens(&Happening::State {
+            entity,
+            old,
+            new: None,
+        }))
     }
 
     pub(crate) fn happens(&mut self, happening: &Happening) -> Vec<Change> {
         let facts = self.facts();
-        self.watch.happen(happening, &look(&facts, &self.templates, self.watched_since_ms))
+        self.watch
+            .happen(happening, &look(&facts, &self.templates, self.watched_since_ms))
     }
 
     /// So many milliseconds pass; what fell due, in words.
@@ -145,7 +157,8 @@ impl House {
     pub(crate) fn tick(&mut self, ms: i64) -> Vec<Change> {
         self.world.now_ms += ms;
         let facts = self.facts();
-        self.watch.tick(&look(&facts, &self.templates, self.watched_since_ms))
+        self.watch
+            .tick(&look(&facts, &self.templates, self.watched_since_ms))
     }
 
     /// Watches triggers under the name `a`.
@@ -180,7 +193,14 @@ impl House {
 
     pub(crate) fn start(&self, program: &Program, trigger: Value) -> Result<Run, PassedOver> {
         let facts = self.facts();
-        let begun = Run::decide(program, trigger, json!({ "entity_id": "automation.a" }), None, false, &self.env(&facts))?;
+        let begun = Run::decide(
+            program,
+            trigger,
+            json!({ "entity_id": "automation.a" }),
+            None,
+            false,
+            &self.env(&facts),
+        )?;
         let context = Context {
             id: "ctx".into(),
             parent: None,
@@ -199,7 +219,11 @@ impl House {
     }
 }
 
-pub(crate) fn look<'l>(facts: &'l Arc<dyn Facts>, templates: &'l Templates, watched_since_ms: i64) -> Look<'l> {
+pub(crate) fn look<'l>(
+    facts: &'l Arc<dyn Facts>,
+    templates: &'l Templates,
+    watched_since_ms: i64,
+) -> Look<'l> {
     Look {
         facts,
         templates,
@@ -271,7 +295,9 @@ impl Running {
             RunState::Queued => "queued".into(),
             RunState::Active => "active".into(),
             RunState::Ended(Ended::Finished { response: None }) => "finished".into(),
-            RunState::Ended(Ended::Finished { response: Some(value) }) => format!("finished {value}"),
+            RunState::Ended(Ended::Finished {
+                response: Some(value),
+            }) => format!("finished {value}"),
             RunState::Ended(Ended::Aborted { why }) => format!("aborted: {why}"),
             RunState::Ended(Ended::Failed { error }) => format!("failed: {error}"),
             RunState::Ended(Ended::Stopped { why }) => format!("stopped: {why}"),
@@ -284,10 +310,26 @@ pub(crate) fn effect_in_words(effect: &Effect) -> String {
     match effect {
         Effect::Call(call) => {
             let data = Value::Object(call.data.clone());
-            let data = if call.data.is_empty() { String::new() } else { format!(" {data}") };
-            format!("#{} {} {}{data}", call.intent, call.service, call.entities.join(",")).trim_end().into()
+            let data = if call.data.is_empty() {
+                String::new()
+            } else {
+                format!(" {data}")
+            };
+            format!(
+                "#{} {} {}{data}",
+                call.intent,
+                call.service,
+                call.entities.join(",")
+            )
+            .trim_end()
+            .into()
         }
-        Effect::FireEvent(event) => format!("#{} event {} {}", event.intent, event.event_type, Value::Object(event.data.clone())),
+        Effect::FireEvent(event) => format!(
+            "#{} event {} {}",
+            event.intent,
+            event.event_type,
+            Value::Object(event.data.clone())
+        ),
         Effect::Log { level, message } => {
             let level = match level {
                 Level::Info => "info",
@@ -305,8 +347,14 @@ pub(crate) fn words(changes: &[Change]) -> Vec<String> {
         .iter()
         .map(|change| match change {
             Change::Fire(firing) => {
-                let by = firing.data.get("entity_id").and_then(Value::as_str).map(|id| format!(" by {id}"));
-                let late = firing.late.map(|(ms, taken)| format!(", {ms} ms late, {taken:?}"));
+                let by = firing
+                    .data
+                    .get("entity_id")
+                    .and_then(Value::as_str)
+                    .map(|id| format!(" by {id}"));
+                let late = firing
+                    .late
+                    .map(|(ms, taken)| format!(", {ms} ms late, {taken:?}"));
                 format!(
                     "fire {}{}{}",
                     firing.data["id"].as_str().unwrap(),

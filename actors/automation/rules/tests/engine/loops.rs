@@ -13,7 +13,10 @@ const SHOW: &str = "{{ repeat.index }} {{ repeat.first }} {{ repeat.last }}";
 
 #[test]
 fn count() {
-    let mut running = House::new().run(vec![repeat(Until::Count(plain(json!(3))), vec![say_tpl(SHOW)]), say("test.after")]);
+    let mut running = House::new().run(vec![
+        repeat(Until::Count(plain(json!(3))), vec![say_tpl(SHOW)]),
+        say("test.after"),
+    ]);
     assert_eq!(
         running.settle(),
         [
@@ -39,7 +42,10 @@ fn counts_that_are_few_none_or_no_number() {
     for (count, rounds, state) in table {
         let mut running = House::new().run(vec![repeat(Until::Count(count), vec![say("test.round")])]);
         let said = running.settle();
-        assert_eq!(said.iter().filter(|line| line.contains("test.round")).count(), rounds);
+        assert_eq!(
+            said.iter().filter(|line| line.contains("test.round")).count(),
+            rounds
+        );
         assert_eq!(running.state(), state);
     }
 }
@@ -47,29 +53,44 @@ fn counts_that_are_few_none_or_no_number() {
 #[test]
 fn for_each() {
     let items = plain(json!(["a", { "b": 2 }]));
-    let mut running = House::new().run(vec![repeat(Until::ForEach(items), vec![say_tpl("{{ repeat.item }} {{ repeat.last }}")])]);
+    let mut running = House::new().run(vec![repeat(
+        Until::ForEach(items),
+        vec![say_tpl("{{ repeat.item }} {{ repeat.last }}")],
+    )]);
     let said = running.settle();
     assert_eq!(said.len(), 2);
     assert_eq!(said[0], "#1 test.say  {\"it\":\"a False\"}");
     assert!(said[1].contains("True"), "{}", said[1]);
-    let running = House::new().run(vec![repeat(Until::ForEach(plain(json!([]))), vec![say("test.never")])]);
+    let running = House::new().run(vec![repeat(
+        Until::ForEach(plain(json!([]))),
+        vec![say("test.never")],
+    )]);
     assert_eq!(running.state(), "finished");
     let running = House::new().run(vec![repeat(Until::ForEach(plain(json!(4))), vec![])]);
-    assert_eq!(running.state(), "failed: what it repeats for each item of is not a list");
+    assert_eq!(
+        running.state(),
+        "failed: what it repeats for each item of is not a list"
+    );
 }
 
 #[test]
 fn while_is_asked_before_each_round() {
     let mut house = House::new();
     house.set("switch.a", "on");
-    let mut running = house.run(vec![repeat(Until::While(vec![is("switch.a", "on")]), vec![say("test.round")])]);
+    let mut running = house.run(vec![repeat(
+        Until::While(vec![is("switch.a", "on")]),
+        vec![say("test.round")],
+    )]);
     assert_eq!(running.done(1), ["#2 test.round"]);
     running.house.set("switch.a", "off");
     running.done(2);
     assert_eq!(running.state(), "finished");
     let mut house = House::new();
     house.set("switch.a", "off");
-    let running = house.run(vec![repeat(Until::While(vec![is("switch.a", "on")]), vec![say("test.never")])]);
+    let running = house.run(vec![repeat(
+        Until::While(vec![is("switch.a", "on")]),
+        vec![say("test.never")],
+    )]);
     assert_eq!(running.said, Vec::<String>::new());
 }
 
@@ -77,7 +98,10 @@ fn while_is_asked_before_each_round() {
 fn until_is_asked_after_each_round() {
     let mut house = House::new();
     house.set("switch.a", "on");
-    let mut running = house.run(vec![repeat(Until::Until(vec![is("switch.a", "off")]), vec![say("test.round")])]);
+    let mut running = house.run(vec![repeat(
+        Until::Until(vec![is("switch.a", "off")]),
+        vec![say("test.round")],
+    )]);
     assert_eq!(running.done(1), ["#2 test.round"]);
     running.house.set("switch.a", "off");
     running.done(2);
@@ -87,9 +111,15 @@ fn until_is_asked_after_each_round() {
 
 #[test]
 fn conditions_of_loops_see_the_round() {
-    let mut running = House::new().run(vec![repeat(Until::While(vec![holds("{{ repeat.index <= 2 }}")]), vec![say("test.round")])]);
+    let mut running = House::new().run(vec![repeat(
+        Until::While(vec![holds("{{ repeat.index <= 2 }}")]),
+        vec![say("test.round")],
+    )]);
     assert_eq!(running.settle().len(), 2);
-    let mut running = House::new().run(vec![repeat(Until::Until(vec![holds("{{ repeat.index == 3 }}")]), vec![say("test.round")])]);
+    let mut running = House::new().run(vec![repeat(
+        Until::Until(vec![holds("{{ repeat.index == 3 }}")]),
+        vec![say("test.round")],
+    )]);
     assert_eq!(running.settle().len(), 3);
 }
 
@@ -97,11 +127,21 @@ fn conditions_of_loops_see_the_round() {
 fn loops_in_loops_have_their_own_rounds_and_share_variables() {
     let inner = repeat(
         Until::Count(plain(json!(2))),
-        vec![set("n", tpl("{{ n + 1 }}")), say_tpl("{{ repeat.index }} {{ n }}")],
+        vec![
+            set("n", tpl("{{ n + 1 }}")),
+            say_tpl("{{ repeat.index }} {{ n }}"),
+        ],
     );
-    let outer = repeat(Until::Count(plain(json!(2))), vec![inner, say_tpl("{{ repeat.index }}")]);
+    let outer = repeat(
+        Until::Count(plain(json!(2))),
+        vec![inner, say_tpl("{{ repeat.index }}")],
+    );
     let mut running = House::new().run(vec![set("n", plain(json!(0))), outer]);
-    let said: Vec<String> = running.settle().iter().map(|line| line.split("it\":").nth(1).unwrap().to_owned()).collect();
+    let said: Vec<String> = running
+        .settle()
+        .iter()
+        .map(|line| line.split("it\":").nth(1).unwrap().to_owned())
+        .collect();
     assert_eq!(said, ["\"1 1\"}", "\"2 2\"}", "1}", "\"1 3\"}", "\"2 4\"}", "2}"]);
     // Outside there is no round.
     assert_eq!(running.variable("repeat"), json!(null));
@@ -114,14 +154,23 @@ fn a_condition_ends_its_round_only() {
         say_tpl("{{ repeat.index }}"),
     ];
     let mut running = House::new().run(vec![repeat(Until::Count(plain(json!(3))), body)]);
-    assert_eq!(running.settle(), ["#1 test.say  {\"it\":1}", "#2 test.say  {\"it\":3}"]);
+    assert_eq!(
+        running.settle(),
+        ["#1 test.say  {\"it\":1}", "#2 test.say  {\"it\":3}"]
+    );
 }
 
 #[test]
 fn a_loop_that_never_waits_ends_with_a_reason() {
     let always = Until::While(vec![condition_true()]);
     let running = House::new().run(vec![repeat(always, vec![set("x", plain(json!(1)))])]);
-    assert!(running.state().starts_with("failed: it took 20000 steps without waiting for anything: a loop in it"), "{}", running.state());
+    assert!(
+        running
+            .state()
+            .starts_with("failed: it took 20000 steps without waiting for anything: a loop in it"),
+        "{}",
+        running.state()
+    );
     assert!(running.run.trace.steps.len() <= 200);
     assert!(running.run.trace.dropped > 1_000);
 }
@@ -130,23 +179,41 @@ fn a_loop_that_never_waits_ends_with_a_reason() {
 fn a_loop_that_waits_comes_to_its_bound_all_the_same() {
     let mut house = House::new();
     house.limits.rounds_per_loop = 50;
-    let mut running = house.run(vec![repeat(Until::While(vec![condition_true()]), vec![delay(1_000)])]);
+    let mut running = house.run(vec![repeat(
+        Until::While(vec![condition_true()]),
+        vec![delay(1_000)],
+    )]);
     for _ in 0..60 {
         running.pass(1_000);
     }
-    assert!(running.state().starts_with("failed: the loop came to its 50 rounds"), "{}", running.state());
+    assert!(
+        running
+            .state()
+            .starts_with("failed: the loop came to its 50 rounds"),
+        "{}",
+        running.state()
+    );
     let mut house = House::new();
     house.limits.steps_per_run = 500;
-    let mut running = house.run(vec![repeat(Until::While(vec![condition_true()]), vec![delay(1_000)])]);
+    let mut running = house.run(vec![repeat(
+        Until::While(vec![condition_true()]),
+        vec![delay(1_000)],
+    )]);
     for _ in 0..200 {
         running.pass(1_000);
     }
-    assert_eq!(running.state(), "failed: it took 500 steps, and a run may take no more");
+    assert_eq!(
+        running.state(),
+        "failed: it took 500 steps, and a run may take no more"
+    );
 }
 
 #[test]
 fn variables_that_grow_come_to_their_bound() {
-    let grow = set("x", Data::Template(jarvis_rules::model::Template("{{ x ~ x }}".into())));
+    let grow = set(
+        "x",
+        Data::Template(jarvis_rules::model::Template("{{ x ~ x }}".into())),
+    );
     let running = House::new().run(vec![
         set("x", plain(json!("abcdefgh"))),
         repeat(Until::Count(plain(json!(100))), vec![grow]),

@@ -31,14 +31,29 @@ fn all_begin_at_once_and_the_run_goes_on_when_all_have_ended() {
 
 #[test]
 fn of_nothing_it_goes_on() {
-    assert_eq!(House::new().run(vec![parallel(vec![]), say("test.after")]).said, ["#1 test.after"]);
+    assert_eq!(
+        House::new().run(vec![parallel(vec![]), say("test.after")]).said,
+        ["#1 test.after"]
+    );
 }
 
 #[test]
 fn parallels_in_parallels() {
     let inner = parallel(vec![vec![say("test.b")], vec![say("test.c")]]);
-    let mut running = House::new().run(vec![parallel(vec![vec![say("test.a")], vec![inner, say("test.d")]]), say("test.after")]);
-    assert_eq!(running.settle(), ["#1 test.a", "#2 test.b", "#3 test.c", "#4 test.d", "#5 test.after"]);
+    let mut running = House::new().run(vec![
+        parallel(vec![vec![say("test.a")], vec![inner, say("test.d")]]),
+        say("test.after"),
+    ]);
+    assert_eq!(
+        running.settle(),
+        [
+            "#1 test.a",
+            "#2 test.b",
+            "#3 test.c",
+            "#4 test.d",
+            "#5 test.after"
+        ]
+    );
 }
 
 #[test]
@@ -50,7 +65,10 @@ fn variables_are_shared_but_waits_are_not() {
     });
     let mut running = House::new().run(vec![
         set("n", plain(json!(1))),
-        parallel(vec![vec![set("n", tpl("{{ n + 1 }}"))], vec![wait, set("seen", tpl("{{ wait.completed }}"))]]),
+        parallel(vec![
+            vec![set("n", tpl("{{ n + 1 }}"))],
+            vec![wait, set("seen", tpl("{{ wait.completed }}"))],
+        ]),
         delay(10),
     ]);
     running.pass(10);
@@ -64,7 +82,10 @@ fn a_condition_ends_its_own_sequence() {
     let mut house = House::new();
     house.set("switch.a", "off");
     let require = action(ActionKind::Condition(is("switch.a", "on")));
-    let mut running = house.run(vec![parallel(vec![vec![require, say("test.never")], vec![say("test.b")]]), say("test.after")]);
+    let mut running = house.run(vec![
+        parallel(vec![vec![require, say("test.never")], vec![say("test.b")]]),
+        say("test.after"),
+    ]);
     assert_eq!(running.settle(), ["#1 test.b", "#2 test.after"]);
 }
 
@@ -99,7 +120,10 @@ fn a_failure_in_one_is_pardoned_for_all_or_not() {
         assert_eq!(running.state(), "active");
         let said = running.done(2);
         if pardon {
-            assert_eq!(said, ["warning: broken: it goes on, as it was told to", "#3 test.after"]);
+            assert_eq!(
+                said,
+                ["warning: broken: it goes on, as it was told to", "#3 test.after"]
+            );
         } else {
             assert_eq!(running.state(), "failed: broken");
         }
@@ -111,5 +135,8 @@ fn too_many_at_a_time_end_the_run() {
     let mut house = House::new();
     house.limits.threads = 4;
     let running = house.run(vec![parallel(vec![vec![delay(1)]; 4])]);
-    assert_eq!(running.state(), "failed: more than 4 sequences would run at a time");
+    assert_eq!(
+        running.state(),
+        "failed: more than 4 sequences would run at a time"
+    );
 }

@@ -38,7 +38,11 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
                 otherwise,
             }),
             (inner.clone(), inner.clone()).prop_map(|(sequence, default)| ActionKind::Choose {
-                branches: vec![Branch { alias: None, conditions: vec![is("switch.b", "on")], sequence }],
+                branches: vec![Branch {
+                    alias: None,
+                    conditions: vec![is("switch.b", "on")],
+                    sequence
+                }],
                 default,
             }),
             (0u8..4, inner.clone()).prop_map(|(count, sequence)| ActionKind::Repeat(Repeat {
@@ -54,7 +58,11 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
                 sequence,
             })),
         ];
-        prop::collection::vec((block, any::<bool>()).prop_map(|(kind, pardon)| if pardon { pardoned(kind) } else { action(kind) }), 0..3)
+        prop::collection::vec(
+            (block, any::<bool>())
+                .prop_map(|(kind, pardon)| if pardon { pardoned(kind) } else { action(kind) }),
+            0..3,
+        )
     })
 }
 
@@ -119,7 +127,11 @@ fn live(actions: &[Action], luck: &[Luck], kept: bool, steps: u64) -> (Vec<Effec
     for event in luck {
         match event {
             Luck::Outcome { newest, outcome } => {
-                let open = if *newest { run.intents.keys().next_back() } else { run.intents.keys().next() };
+                let open = if *newest {
+                    run.intents.keys().next_back()
+                } else {
+                    run.intents.keys().next()
+                };
                 let Some(intent) = open.copied() else { continue };
                 let outcome = match outcome {
                     0 => Outcome::Failed("broken".into()),
@@ -135,8 +147,17 @@ fn live(actions: &[Action], luck: &[Luck], kept: bool, steps: u64) -> (Vec<Effec
             }
             Luck::Fires => {
                 let waits = run.waits(&Program::compile(automation(actions.to_vec())));
-                let Some(wait) = waits.first().map(|waiting| waiting.wait) else { continue };
-                advance(&house, &mut run, Input::Triggered { wait, trigger: json!({ "id": "0" }) });
+                let Some(wait) = waits.first().map(|waiting| waiting.wait) else {
+                    continue;
+                };
+                advance(
+                    &house,
+                    &mut run,
+                    Input::Triggered {
+                        wait,
+                        trigger: json!({ "id": "0" }),
+                    },
+                );
             }
             Luck::Switch(on) => {
                 house.set("switch.a", if *on { "on" } else { "off" });

@@ -52,7 +52,13 @@ fn what_it_does_counts() {
         |it| it.actions[1].enabled = false,
         |it| it.conditions.clear(),
         |it| it.max = 3,
-        |it| it.actions.push(action(call_kind("test.c", json!({}), json!({ "position": { "line": 1, "column": 2 } })))),
+        |it| {
+            it.actions.push(action(call_kind(
+                "test.c",
+                json!({}),
+                json!({ "position": { "line": 1, "column": 2 } }),
+            )))
+        },
         |it| it.variables.push(("x".into(), plain(json!(1)))),
     ];
     for change in changes {
@@ -70,15 +76,31 @@ fn places_lead_within_the_program() {
     assert!(matches!(steps[steps.len() - 1].op, Op::End));
     for step in steps {
         let places = match &step.op {
-            Op::Enter { end } | Op::Guard { end } | Op::Repeat { end, .. } | Op::Round { end, .. } => vec![*end],
+            Op::Enter { end } | Op::Guard { end } | Op::Repeat { end, .. } | Op::Round { end, .. } => {
+                vec![*end]
+            }
             Op::Jump { to } => vec![*to],
             Op::Branch { otherwise, .. } => vec![*otherwise],
             Op::Again { round, .. } => vec![*round],
             Op::Fork { branches, join } => branches.iter().copied().chain([*join]).collect(),
             _ => vec![],
         };
-        assert!(places.iter().all(|place| program.step(*place).is_some()), "{step:?}");
+        assert!(
+            places.iter().all(|place| program.step(*place).is_some()),
+            "{step:?}"
+        );
     }
-    let paths: Vec<&str> = steps.iter().filter(|step| matches!(step.op, Op::Call { .. } | Op::Delay(_))).map(|step| step.path.as_str()).collect();
-    assert_eq!(paths, ["action/0/choose/0/sequence/0", "action/0/default/0", "action/1/parallel/0/sequence/0"]);
+    let paths: Vec<&str> = steps
+        .iter()
+        .filter(|step| matches!(step.op, Op::Call { .. } | Op::Delay(_)))
+        .map(|step| step.path.as_str())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "action/0/choose/0/sequence/0",
+            "action/0/default/0",
+            "action/1/parallel/0/sequence/0"
+        ]
+    );
 }

@@ -10,7 +10,10 @@ use super::house::{House, automation, is, plain, say, tpl, trigger};
 #[test]
 fn variables_are_had_in_order_and_do_not_override() {
     let mut automation = automation(vec![]);
-    automation.trigger_variables = vec![("room".into(), plain(json!("kitchen"))), ("fixed".into(), plain(json!(1)))];
+    automation.trigger_variables = vec![
+        ("room".into(), plain(json!("kitchen"))),
+        ("fixed".into(), plain(json!(1))),
+    ];
     let mut own = trigger(TriggerKind::Start);
     own.variables = vec![("mine".into(), tpl("{{ trigger.id }}"))];
     automation.triggers = vec![trigger(TriggerKind::Shutdown), own];
@@ -20,12 +23,20 @@ fn variables_are_had_in_order_and_do_not_override() {
         ("twice".into(), tpl("{{ light }},{{ light }}")),
     ];
     let house = House::new();
-    let run = house.start(&Program::compile(automation), json!({ "id": "x", "idx": "1" })).unwrap();
+    let run = house
+        .start(&Program::compile(automation), json!({ "id": "x", "idx": "1" }))
+        .unwrap();
     assert_eq!(run.variables["fixed"], 1);
     assert_eq!(run.variables["mine"], "x");
     assert_eq!(run.variables["twice"], "light.kitchen,light.kitchen");
     assert_eq!(run.trace.steps[0].path, "trigger/1");
-    assert_eq!(run.trace.steps[0].what, What::Triggered { trigger: "x".into(), late_ms: None });
+    assert_eq!(
+        run.trace.steps[0].what,
+        What::Triggered {
+            trigger: "x".into(),
+            late_ms: None
+        }
+    );
 }
 
 #[test]
@@ -36,7 +47,13 @@ fn conditions_are_looked_at_before_anything_is_done() {
     automation.conditions = vec![is("switch.a", "off"), is("switch.a", "on")];
     let program = Program::compile(automation.clone());
     let passed = house.start(&program, json!({})).unwrap_err();
-    assert_eq!(passed, PassedOver::Conditions { index: 1, error: None });
+    assert_eq!(
+        passed,
+        PassedOver::Conditions {
+            index: 1,
+            error: None
+        }
+    );
     automation.conditions = vec![is("switch.gone", "on")];
     let passed = house.start(&Program::compile(automation), json!({})).unwrap_err();
     let error = Some("the entity switch.gone is not known".into());
@@ -49,7 +66,14 @@ fn who_starts_it_by_hand_may_skip_its_conditions() {
     automation.conditions = vec![is("switch.gone", "on")];
     let house = House::new();
     let facts = house.facts();
-    let begun = jarvis_rules::run::Run::decide(&Program::compile(automation), json!({}), json!({}), None, true, &house.env(&facts));
+    let begun = jarvis_rules::run::Run::decide(
+        &Program::compile(automation),
+        json!({}),
+        json!({}),
+        None,
+        true,
+        &house.env(&facts),
+    );
     assert!(begun.is_ok());
 }
 
@@ -57,7 +81,9 @@ fn who_starts_it_by_hand_may_skip_its_conditions() {
 fn what_a_trigger_brings_is_bounded() {
     let house = House::new();
     let program = Program::compile(automation(vec![]));
-    let passed = house.start(&program, json!({ "payload": "x".repeat(300_000) })).unwrap_err();
+    let passed = house
+        .start(&program, json!({ "payload": "x".repeat(300_000) }))
+        .unwrap_err();
     let error = "all together are larger than 262144 bytes".into();
     assert_eq!(passed, PassedOver::Variables { error });
 }
@@ -78,4 +104,19 @@ fn a_queued_run_waits_for_its_beginning() {
     let mut run = house.start(&program, json!({})).unwrap();
     run.advance(&program, Input::Stop { why: "off".into() }, &env);
     assert!(run.is_settled());
+}
+
+#[test]
+fn a_run_that_waits_is_small() {
+    let mut house = House::new();
+    house.set("light.a", "on");
+    let call = super::house::action(super::house::call_kind(
+        "light.turn_on",
+        json!({ "entity_id": "light.a" }),
+        json!({ "brightness": 200 }),
+    ));
+    let mut running = house.run(vec![call.clone(), super::house::delay(60_000), call]);
+    running.done(1);
+    let bytes = serde_json::to_vec(&running.run).unwrap().len();
+    assert!(bytes < 2_048, "{bytes}");
 }

@@ -79,7 +79,10 @@ fn what_templates_see_of_a_message() {
 fn messages_that_nobody_can_use_are_told_and_trigger_nothing() {
     let mut house = House::new();
     house.watch(vec![mqtt("a/b", None, None)]);
-    assert_eq!(words(&house.happens(&message("a/b", &[0xff, 0xfe]))), ["log: a message at a/b triggers nothing: it is not UTF-8"]);
+    assert_eq!(
+        words(&house.happens(&message("a/b", &[0xff, 0xfe]))),
+        ["log: a message at a/b triggers nothing: it is not UTF-8"]
+    );
     let large = vec![b'x'; MESSAGE_BYTES_MAX + 1];
     assert_eq!(
         words(&house.happens(&message("a/b", &large))),
@@ -88,7 +91,10 @@ fn messages_that_nobody_can_use_are_told_and_trigger_nothing() {
     // That nobody waits for is nothing to tell.
     assert_eq!(words(&house.happens(&message("c", &large))), Vec::<String>::new());
     let nested = "[".repeat(60_000);
-    assert_eq!(words(&house.happens(&message("a/b", nested.as_bytes()))), ["fire 0"]);
+    assert_eq!(
+        words(&house.happens(&message("a/b", nested.as_bytes()))),
+        ["fire 0"]
+    );
 }
 
 #[test]
@@ -99,7 +105,9 @@ fn topics_that_are_no_filters_are_told_when_they_are_inserted() {
     automation.triggers = vec![mqtt("a/{{ x }}", None, None), mqtt("b", None, None)];
     let facts = house.facts();
     let look = look(&facts, &house.templates, 0);
-    let problems = house.watch.insert_automation(&Program::compile(automation), 0, &look);
+    let problems = house
+        .watch
+        .insert_automation(&Program::compile(automation), 0, &look);
     assert_eq!(problems, ["the trigger 0: \"a/#/b\" is not a topic filter"]);
     assert_eq!(house.watch.len(), 1);
 }
@@ -151,9 +159,14 @@ fn events_have_what_is_wanted_at_least() {
 #[test]
 fn what_templates_see_of_an_event() {
     let mut house = House::new();
-    house.watch(vec![trigger(TriggerKind::Event { types: vec![text("e")], data: vec![] })]);
+    house.watch(vec![trigger(TriggerKind::Event {
+        types: vec![text("e")],
+        data: vec![],
+    })]);
     let changes = house.happens(&sent("e", json!({ "a": 1 })));
-    let [Change::Fire(firing)] = &changes[..] else { panic!("{changes:?}") };
+    let [Change::Fire(firing)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!(firing.data["event"]["event_type"], "e");
     assert_eq!(firing.data["event"]["data"], json!({ "a": 1 }));
     assert_eq!(firing.data["event"]["context"]["parent_id"], "p");
@@ -227,7 +240,12 @@ fn the_cluster() {
         let mut house = House::new();
         house.watch(vec![trigger.clone()]);
         let changes = house.happens(&happening);
-        assert_eq!(changes.len(), usize::from(fires), "{:?} {happening:?}", trigger.kind);
+        assert_eq!(
+            changes.len(),
+            usize::from(fires),
+            "{:?} {happening:?}",
+            trigger.kind
+        );
         if let (Some(Change::Fire(firing)), Happening::Intent { .. }) = (changes.first(), &happening) {
             assert_eq!(firing.data["slots"]["room"], "kitchen");
             assert_eq!(firing.data["platform"], "jarvis");

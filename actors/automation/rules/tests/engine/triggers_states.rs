@@ -35,10 +35,22 @@ const NOTHING: [&str; 0] = [];
 
 #[test]
 fn from_and_to() {
-    let from = |list: &[&'static str]| About { from: Some(list.to_vec()), ..About::default() };
-    let to = |list: &[&'static str]| About { to: Some(list.to_vec()), ..About::default() };
-    let not_from = |list: &[&'static str]| About { not_from: list.to_vec(), ..About::default() };
-    let not_to = |list: &[&'static str]| About { not_to: list.to_vec(), ..About::default() };
+    let from = |list: &[&'static str]| About {
+        from: Some(list.to_vec()),
+        ..About::default()
+    };
+    let to = |list: &[&'static str]| About {
+        to: Some(list.to_vec()),
+        ..About::default()
+    };
+    let not_from = |list: &[&'static str]| About {
+        not_from: list.to_vec(),
+        ..About::default()
+    };
+    let not_to = |list: &[&'static str]| About {
+        not_to: list.to_vec(),
+        ..About::default()
+    };
     #[rustfmt::skip]
     let table = [
         (About::default(), "off", "on", true),
@@ -74,37 +86,66 @@ fn from_and_to() {
 fn attributes_count_where_nothing_is_written_about_the_state() {
     let mut house = House::new();
     house.set_with("light.a", "on", json!({ "b": 1 }));
-    let to = About { to: Some(vec!["on"]), ..About::default() };
-    let mut strict = state(About { to: Some(vec![]), ..About::default() });
+    let to = About {
+        to: Some(vec!["on"]),
+        ..About::default()
+    };
+    let mut strict = state(About {
+        to: Some(vec![]),
+        ..About::default()
+    });
     strict.id = "strict".into();
     let mut written = state(to);
     written.id = "to".into();
     house.watch(vec![state(About::default()), strict, written]);
     assert_eq!(house.becomes_with("light.a", "on", json!({ "b": 2 })), FIRE);
     // The same again is no change, but it is told: Home Assistant tells such updates apart, and so does who calls.
-    assert_eq!(house.becomes_with("light.a", "off", json!({ "b": 2 })), ["fire 0 by light.a", "fire strict by light.a"]);
+    assert_eq!(
+        house.becomes_with("light.a", "off", json!({ "b": 2 })),
+        ["fire 0 by light.a", "fire strict by light.a"]
+    );
 }
 
 #[test]
 fn one_attribute() {
-    let about = |from, to| About { attribute: Some("b"), from, to, ..About::default() };
+    let about = |from, to| About {
+        attribute: Some("b"),
+        from,
+        to,
+        ..About::default()
+    };
     let mut house = House::new();
     house.set_with("light.a", "on", json!({ "b": 1, "c": 1 }));
     let mut to_two = state(about(None, Some(vec!["2"])));
     to_two.id = "to 2".into();
     house.watch(vec![state(about(None, None)), to_two]);
-    assert_eq!(house.becomes_with("light.a", "on", json!({ "b": 1, "c": 2 })), NOTHING);
-    assert_eq!(house.becomes_with("light.a", "off", json!({ "b": 1, "c": 2 })), NOTHING);
-    assert_eq!(house.becomes_with("light.a", "off", json!({ "b": 2 })), ["fire 0 by light.a", "fire to 2 by light.a"]);
+    assert_eq!(
+        house.becomes_with("light.a", "on", json!({ "b": 1, "c": 2 })),
+        NOTHING
+    );
+    assert_eq!(
+        house.becomes_with("light.a", "off", json!({ "b": 1, "c": 2 })),
+        NOTHING
+    );
+    assert_eq!(
+        house.becomes_with("light.a", "off", json!({ "b": 2 })),
+        ["fire 0 by light.a", "fire to 2 by light.a"]
+    );
     assert_eq!(house.becomes_with("light.a", "off", json!({})), FIRE);
 }
 
 #[test]
 fn entities_that_come_and_go() {
     let mut house = House::new();
-    let mut to_on = state(About { to: Some(vec!["on"]), ..About::default() });
+    let mut to_on = state(About {
+        to: Some(vec!["on"]),
+        ..About::default()
+    });
     to_on.id = "to".into();
-    let mut from_on = state(About { from: Some(vec!["on"]), ..About::default() });
+    let mut from_on = state(About {
+        from: Some(vec!["on"]),
+        ..About::default()
+    });
     from_on.id = "from".into();
     house.watch(vec![to_on, from_on]);
     assert_eq!(house.becomes("light.a", "on"), ["fire to by light.a"]);
@@ -115,12 +156,24 @@ fn entities_that_come_and_go() {
 fn what_templates_see() {
     let mut house = House::new();
     house.set("light.a", "off");
-    house.watch(vec![state(About { to: Some(vec!["on"]), ..About::default() })]);
+    house.watch(vec![state(About {
+        to: Some(vec!["on"]),
+        ..About::default()
+    })]);
     let changes = house.change("light.a", "on", json!({ "friendly_name": "Lamp" }));
-    let [Change::Fire(firing)] = &changes[..] else { panic!("{changes:?}") };
+    let [Change::Fire(firing)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!(firing.slot.subscriber, Subscriber::Automation("a".into()));
     let data = &firing.data;
-    for (key, value) in [("id", json!("0")), ("idx", json!("0")), ("platform", json!("state")), ("entity_id", json!("light.a")), ("attribute", Value::Null), ("for", Value::Null)] {
+    for (key, value) in [
+        ("id", json!("0")),
+        ("idx", json!("0")),
+        ("platform", json!("state")),
+        ("entity_id", json!("light.a")),
+        ("attribute", Value::Null),
+        ("for", Value::Null),
+    ] {
         assert_eq!(data[key], value, "{key}");
     }
     assert_eq!(data["from_state"]["state"], "off");
@@ -131,7 +184,11 @@ fn what_templates_see() {
 fn a_hold_fires_when_it_stayed_so() {
     let mut house = House::new();
     house.set("light.a", "off");
-    house.watch(vec![state(About { to: Some(vec!["on"]), held_ms: Some(5_000), ..About::default() })]);
+    house.watch(vec![state(About {
+        to: Some(vec!["on"]),
+        held_ms: Some(5_000),
+        ..About::default()
+    })]);
     assert_eq!(house.becomes("light.a", "on"), ["keep light.a"]);
     assert_eq!(house.watch.next_due_ms(), Some(house.world.now_ms + 5_000));
     // Attributes do not matter to it.
@@ -140,7 +197,9 @@ fn a_hold_fires_when_it_stayed_so() {
     assert_eq!(house.pass(3_999), NOTHING);
     let changes = house.tick(1);
     assert_eq!(words(&changes), ["forget light.a", "fire 0 by light.a"]);
-    let Change::Fire(firing) = &changes[1] else { panic!() };
+    let Change::Fire(firing) = &changes[1] else {
+        panic!()
+    };
     assert_eq!(firing.data["for"], json!({ "$span_ms": 5_000 }));
     assert_eq!(firing.due_ms, Some(house.world.now_ms));
     assert_eq!(house.pass(100_000), NOTHING);
@@ -150,7 +209,11 @@ fn a_hold_fires_when_it_stayed_so() {
 fn a_hold_ends_when_the_state_leaves() {
     let mut house = House::new();
     house.set("light.a", "off");
-    house.watch(vec![state(About { to: Some(vec!["on"]), held_ms: Some(5_000), ..About::default() })]);
+    house.watch(vec![state(About {
+        to: Some(vec!["on"]),
+        held_ms: Some(5_000),
+        ..About::default()
+    })]);
     house.becomes("light.a", "on");
     house.pass(4_000);
     assert_eq!(house.becomes("light.a", "off"), ["forget light.a"]);
@@ -168,17 +231,28 @@ fn a_hold_ends_when_the_state_leaves() {
 fn what_is_due_fires_before_what_happens_next() {
     let mut house = House::new();
     house.set("light.a", "off");
-    house.watch(vec![state(About { to: Some(vec!["on"]), held_ms: Some(5_000), ..About::default() })]);
+    house.watch(vec![state(About {
+        to: Some(vec!["on"]),
+        held_ms: Some(5_000),
+        ..About::default()
+    })]);
     house.becomes("light.a", "on");
     house.world.now_ms += 6_000;
-    assert_eq!(house.becomes("light.a", "off"), ["forget light.a", "fire 0 by light.a"]);
+    assert_eq!(
+        house.becomes("light.a", "off"),
+        ["forget light.a", "fire 0 by light.a"]
+    );
 }
 
 #[test]
 fn a_hold_with_only_from_bears_everything_but_that() {
     let mut house = House::new();
     house.set("light.a", "off");
-    house.watch(vec![state(About { from: Some(vec!["off"]), held_ms: Some(5_000), ..About::default() })]);
+    house.watch(vec![state(About {
+        from: Some(vec!["off"]),
+        held_ms: Some(5_000),
+        ..About::default()
+    })]);
     assert_eq!(house.becomes("light.a", "on"), ["keep light.a"]);
     assert_eq!(house.becomes("light.a", "dim"), NOTHING);
     assert_eq!(house.pass(5_000), ["forget light.a", "fire 0 by light.a"]);
@@ -189,13 +263,22 @@ fn a_hold_with_only_from_bears_everything_but_that() {
 
 /// A hold of five seconds goes to another node, which looks at it `after_ms` after its beginning, when the light is as said.
 fn taken_over(catch_up: CatchUp, after_ms: i64, changes: &[(i64, &str)]) -> Vec<String> {
-    let mut trigger = state(About { to: Some(vec!["on"]), held_ms: Some(5_000), ..About::default() });
-    trigger.policy = Some(Policy { catch_up, at_most_late_ms: 60_000 });
+    let mut trigger = state(About {
+        to: Some(vec!["on"]),
+        held_ms: Some(5_000),
+        ..About::default()
+    });
+    trigger.policy = Some(Policy {
+        catch_up,
+        at_most_late_ms: 60_000,
+    });
     let mut house = House::new();
     house.set("light.a", "off");
     house.watch(vec![trigger.clone()]);
     let began = house.change("light.a", "on", json!({}));
-    let [Change::Keep(hold)] = &began[..] else { panic!("{began:?}") };
+    let [Change::Keep(hold)] = &began[..] else {
+        panic!("{began:?}")
+    };
     let kept = serde_json::to_vec(hold).unwrap();
 
     let begin_ms = house.world.now_ms;
@@ -234,7 +317,11 @@ fn holds_go_on_at_the_next_owner() {
         (Recheck, 5_800, &[(5_500, "off")], "missed: its policy is recheck, and it is no longer so"),
     ];
     for (catch_up, after_ms, changes, expected) in table {
-        assert_eq!(taken_over(catch_up, after_ms, changes), ["forget light.a", expected], "{catch_up:?} {after_ms} {changes:?}");
+        assert_eq!(
+            taken_over(catch_up, after_ms, changes),
+            ["forget light.a", expected],
+            "{catch_up:?} {after_ms} {changes:?}"
+        );
     }
 }
 
@@ -242,9 +329,14 @@ fn holds_go_on_at_the_next_owner() {
 fn a_hold_of_a_trigger_that_is_gone_is_not_restored() {
     let mut house = House::new();
     house.set("light.a", "off");
-    house.watch(vec![state(About { held_ms: Some(5_000), ..About::default() })]);
+    house.watch(vec![state(About {
+        held_ms: Some(5_000),
+        ..About::default()
+    })]);
     let began = house.change("light.a", "on", json!({}));
-    let [Change::Keep(hold)] = &began[..] else { panic!("{began:?}") };
+    let [Change::Keep(hold)] = &began[..] else {
+        panic!("{began:?}")
+    };
     house.watch.remove(&Subscriber::Automation("a".into()));
     assert!(house.watch.is_empty());
     assert_eq!(house.watch.next_due_ms(), None);
@@ -270,7 +362,11 @@ fn fired_at(trigger: Trigger, first: &str, states: &[&'static str]) -> Vec<&'sta
     house.watch(vec![trigger]);
     let mut fired = Vec::new();
     for state in states {
-        if house.becomes("sensor.t", state).iter().any(|word| word.starts_with("fire")) {
+        if house
+            .becomes("sensor.t", state)
+            .iter()
+            .any(|word| word.starts_with("fire"))
+        {
             fired.push(*state);
         }
     }
@@ -295,7 +391,12 @@ fn numbers_fire_when_they_come_within() {
         (number(Some(20.0), None, None, None), "unavailable", &["25", "10", "21"], &["21"]),
     ];
     for (trigger, first, states, expected) in table {
-        assert_eq!(fired_at(trigger.clone(), first, states), expected, "{:?} {first} {states:?}", trigger.kind);
+        assert_eq!(
+            fired_at(trigger.clone(), first, states),
+            expected,
+            "{:?} {first} {states:?}",
+            trigger.kind
+        );
     }
 }
 
@@ -332,13 +433,29 @@ fn coming_and_going() {
         trigger
     };
     let mut house = House::new();
-    house.set_with("zone.home", "0", json!({ "latitude": 48.0, "longitude": 2.0, "radius": 100 }));
-    house.watch(vec![zone(ZoneEvent::Enter, "enter"), zone(ZoneEvent::Leave, "leave")]);
-    let (inside, outside) = (json!({ "latitude": 48.0, "longitude": 2.0 }), json!({ "latitude": 48.1, "longitude": 2.0 }));
+    house.set_with(
+        "zone.home",
+        "0",
+        json!({ "latitude": 48.0, "longitude": 2.0, "radius": 100 }),
+    );
+    house.watch(vec![
+        zone(ZoneEvent::Enter, "enter"),
+        zone(ZoneEvent::Leave, "leave"),
+    ]);
+    let (inside, outside) = (
+        json!({ "latitude": 48.0, "longitude": 2.0 }),
+        json!({ "latitude": 48.1, "longitude": 2.0 }),
+    );
     assert_eq!(house.becomes_with("person.a", "away", outside.clone()), NOTHING);
-    assert_eq!(house.becomes_with("person.a", "home", inside.clone()), ["fire enter by person.a"]);
+    assert_eq!(
+        house.becomes_with("person.a", "home", inside.clone()),
+        ["fire enter by person.a"]
+    );
     assert_eq!(house.becomes_with("person.a", "home", inside.clone()), NOTHING);
-    assert_eq!(house.becomes_with("person.a", "away", outside), ["fire leave by person.a"]);
+    assert_eq!(
+        house.becomes_with("person.a", "away", outside),
+        ["fire leave by person.a"]
+    );
     // Nobody comes home out of nowhere.
     assert_eq!(house.becomes_with("person.a", "home", json!({})), NOTHING);
     assert_eq!(house.becomes_with("person.a", "home", inside), NOTHING);

@@ -22,7 +22,9 @@ fn it_fires_when_it_becomes_true() {
     house.watch(vec![template("{{ states('sensor.t') | float > 20 }}", None)]);
     assert_eq!(house.becomes("sensor.t", "15"), NOTHING);
     let changes = house.change("sensor.t", "25", json!({}));
-    let [Change::Fire(firing)] = &changes[..] else { panic!("{changes:?}") };
+    let [Change::Fire(firing)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!(firing.data["platform"], "template");
     assert_eq!(firing.data["entity_id"], "sensor.t");
     assert_eq!(firing.data["to_state"]["state"], "25");
@@ -51,7 +53,10 @@ fn what_it_reads_may_change_with_what_it_read() {
                 {% else %}{{ is_state('light.a', 'on') }}{% endif %}";
     house.watch(vec![template(text, None)]);
     assert_eq!(house.becomes("light.b", "on"), NOTHING);
-    assert_eq!(house.becomes("input_boolean.which", "on"), ["fire 0 by input_boolean.which"]);
+    assert_eq!(
+        house.becomes("input_boolean.which", "on"),
+        ["fire 0 by input_boolean.which"]
+    );
     assert_eq!(house.becomes("light.b", "off"), NOTHING);
     assert_eq!(house.becomes("light.b", "on"), ["fire 0 by light.b"]);
 }
@@ -66,7 +71,10 @@ fn an_entity_that_comes_to_be_is_a_change() {
 #[test]
 fn all_of_a_domain() {
     let mut house = House::new();
-    house.watch(vec![template("{{ states.light | selectattr('state', 'eq', 'on') | list | count >= 2 }}", None)]);
+    house.watch(vec![template(
+        "{{ states.light | selectattr('state', 'eq', 'on') | list | count >= 2 }}",
+        None,
+    )]);
     assert_eq!(house.becomes("light.a", "on"), NOTHING);
     assert_eq!(house.becomes("switch.b", "on"), NOTHING);
     assert_eq!(house.becomes("light.b", "on"), ["fire 0 by light.b"]);
@@ -100,8 +108,14 @@ fn it_has_to_stay_true() {
 fn what_cannot_be_rendered_is_told_and_not_true() {
     let mut house = House::new();
     house.set("sensor.t", "2");
-    house.watch(vec![template("{{ 10 / (states('sensor.t') | int) > 1 and states('sensor.t') | int > 3 }}", None)]);
+    house.watch(vec![template(
+        "{{ 10 / (states('sensor.t') | int) > 1 and states('sensor.t') | int > 3 }}",
+        None,
+    )]);
     let said = house.becomes("sensor.t", "0");
-    assert!(said.len() == 1 && said[0].starts_with("log: a trigger's template: "), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].starts_with("log: a trigger's template: "),
+        "{said:?}"
+    );
     assert_eq!(house.becomes("sensor.t", "4"), ["fire 0 by sensor.t"]);
 }

@@ -1,6 +1,8 @@
 //! `time`, `time_pattern` and `sun` triggers, and what becomes of those that nobody saw.
 
-use jarvis_rules::model::{At, CatchUp, Pattern, Policy, SunEvent, TimeOfDay, Trigger, TriggerKind, Weekdays};
+use jarvis_rules::model::{
+    At, CatchUp, Pattern, Policy, SunEvent, TimeOfDay, Trigger, TriggerKind, Weekdays,
+};
 use jarvis_rules::program::Program;
 
 use super::house::{House, NOON_MS, automation, id, look, trigger, words};
@@ -11,7 +13,11 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 fn at(hour: u8, minute: u8) -> At {
-    At::TimeOfDay(TimeOfDay { hour, minute, second: 0 })
+    At::TimeOfDay(TimeOfDay {
+        hour,
+        minute,
+        second: 0,
+    })
 }
 
 fn time(at: Vec<At>) -> Trigger {
@@ -46,8 +52,14 @@ fn times_of_day() {
 fn weekdays() {
     let mut house = House::new();
     // It is Saturday: the next Tuesday.
-    house.watch(vec![trigger(TriggerKind::Time { at: vec![at(12, 30)], weekdays: Weekdays(0b000_0010) })]);
-    assert_eq!(house.watch.next_due_ms(), Some(NOON_MS + 3 * DAY_MS + 30 * MINUTE_MS));
+    house.watch(vec![trigger(TriggerKind::Time {
+        at: vec![at(12, 30)],
+        weekdays: Weekdays(0b000_0010),
+    })]);
+    assert_eq!(
+        house.watch.next_due_ms(),
+        Some(NOON_MS + 3 * DAY_MS + 30 * MINUTE_MS)
+    );
 }
 
 #[test]
@@ -55,7 +67,11 @@ fn times_that_entities_keep() {
     let mut house = House::new();
     house.set("input_datetime.t", "12:10:00");
     house.set("sensor.next", "2026-01-10T11:20:00+00:00");
-    house.watch(vec![time(vec![kept("input_datetime.t", 0), kept("sensor.next", -5 * MINUTE_MS), kept("input_datetime.none", 0)])]);
+    house.watch(vec![time(vec![
+        kept("input_datetime.t", 0),
+        kept("sensor.next", -5 * MINUTE_MS),
+        kept("input_datetime.none", 0),
+    ])]);
     assert_eq!(house.watch.next_due_ms(), Some(NOON_MS + 10 * MINUTE_MS));
     // Set to another time, it is another time.
     assert_eq!(house.becomes("input_datetime.t", "12:12:00"), NOTHING);
@@ -65,7 +81,10 @@ fn times_that_entities_keep() {
     // The sensor's was once.
     assert_eq!(house.watch.next_due_ms(), Some(NOON_MS + DAY_MS + 12 * MINUTE_MS));
     assert_eq!(house.becomes("sensor.next", "unknown"), NOTHING);
-    assert_eq!(house.becomes("input_datetime.none", "2026-01-10 12:20:00"), NOTHING);
+    assert_eq!(
+        house.becomes("input_datetime.none", "2026-01-10 12:20:00"),
+        NOTHING
+    );
     assert_eq!(house.pass(5 * MINUTE_MS), ["fire 0 by input_datetime.none"]);
 }
 
@@ -87,10 +106,17 @@ fn patterns() {
 #[test]
 fn the_sun_with_an_offset() {
     let mut house = House::new();
-    house.watch(vec![trigger(TriggerKind::Sun { event: SunEvent::Sunset, offset_ms: -30 * MINUTE_MS })]);
+    house.watch(vec![trigger(TriggerKind::Sun {
+        event: SunEvent::Sunset,
+        offset_ms: -30 * MINUTE_MS,
+    })]);
     // Over Paris it sets at 17:15 on that day.
     let due = house.watch.next_due_ms().unwrap();
-    assert!((due - (NOON_MS + 4 * HOUR_MS + 45 * MINUTE_MS)).abs() < 2 * MINUTE_MS, "{}", due - NOON_MS);
+    assert!(
+        (due - (NOON_MS + 4 * HOUR_MS + 45 * MINUTE_MS)).abs() < 2 * MINUTE_MS,
+        "{}",
+        due - NOON_MS
+    );
     let changes = house.tick(5 * HOUR_MS);
     assert_eq!(words(&changes), ["fire 0"]);
     let next = house.watch.next_due_ms().unwrap() - due;
@@ -110,7 +136,9 @@ fn after_gap(mut trigger: Trigger, catch_up: CatchUp, gap_ms: i64) -> Vec<String
     house.watched_since_ms = NOON_MS + gap_ms;
     let facts = house.facts();
     let look = look(&facts, &house.templates, house.watched_since_ms);
-    house.watch.insert_automation(&Program::compile(automation), NOON_MS, &look);
+    house
+        .watch
+        .insert_automation(&Program::compile(automation), NOON_MS, &look);
     let said = house.pass(0);
     // And what was late is not late again.
     assert_eq!(house.pass(500), NOTHING);
@@ -152,7 +180,12 @@ fn what_fell_due_unseen_fires_once_or_not_as_its_policy_says() {
         (time(vec![kept("input_datetime.none", 0)]), Do, DAY_MS, vec![]),
     ];
     for (trigger, catch_up, gap_ms, expected) in table {
-        assert_eq!(after_gap(trigger.clone(), catch_up, gap_ms), expected, "{:?} {catch_up:?} {gap_ms}", trigger.kind);
+        assert_eq!(
+            after_gap(trigger.clone(), catch_up, gap_ms),
+            expected,
+            "{:?} {catch_up:?} {gap_ms}",
+            trigger.kind
+        );
     }
 }
 

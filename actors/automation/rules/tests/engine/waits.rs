@@ -18,7 +18,10 @@ fn a_delay_waits_that_long() {
 
 #[test]
 fn delays_as_they_are_written() {
-    let mapping = Data::Mapping(vec![("minutes".into(), tpl("{{ 1 + 1 }}")), ("milliseconds".into(), plain(json!(5)))]);
+    let mapping = Data::Mapping(vec![
+        ("minutes".into(), tpl("{{ 1 + 1 }}")),
+        ("milliseconds".into(), plain(json!(5))),
+    ]);
     #[rustfmt::skip]
     let table = [
         (plain(json!(2)), Ok(2_000)),
@@ -63,7 +66,10 @@ const DOOR: &str = "{{ is_state('door.a', 'closed') }}";
 fn at_door(timeout_ms: Option<u64>, continue_on_timeout: bool) -> Running {
     let mut house = House::new();
     house.set("door.a", "open");
-    house.run(vec![wait_template(DOOR, timeout_ms, continue_on_timeout), say("test.after")])
+    house.run(vec![
+        wait_template(DOOR, timeout_ms, continue_on_timeout),
+        say("test.after"),
+    ])
 }
 
 #[test]
@@ -72,7 +78,10 @@ fn what_is_true_already_is_not_waited_for() {
     house.set("door.a", "closed");
     let running = house.run(vec![wait_template(DOOR, Some(5_000), true), say("test.after")]);
     assert_eq!(running.said, ["#1 test.after"]);
-    assert_eq!(running.variable("wait"), json!({ "completed": true, "remaining": 5.0, "trigger": null }));
+    assert_eq!(
+        running.variable("wait"),
+        json!({ "completed": true, "remaining": 5.0, "trigger": null })
+    );
 }
 
 #[test]
@@ -82,7 +91,10 @@ fn a_template_is_waited_for() {
     assert_eq!(running.said, Vec::<String>::new());
     running.house.set("door.a", "closed");
     assert_eq!(running.input(Input::Wake), ["#1 test.after"]);
-    assert_eq!(running.variable("wait"), json!({ "completed": true, "remaining": 3.0, "trigger": null }));
+    assert_eq!(
+        running.variable("wait"),
+        json!({ "completed": true, "remaining": 3.0, "trigger": null })
+    );
 }
 
 #[test]
@@ -92,17 +104,26 @@ fn a_template_is_waited_for_without_an_end() {
     running.pass(1_000_000_000);
     running.house.set("door.a", "closed");
     running.input(Input::Wake);
-    assert_eq!(running.variable("wait"), json!({ "completed": true, "remaining": null, "trigger": null }));
+    assert_eq!(
+        running.variable("wait"),
+        json!({ "completed": true, "remaining": null, "trigger": null })
+    );
 }
 
 #[test]
 fn a_template_that_does_not_come_true_in_time() {
     let mut running = at_door(Some(5_000), true);
     assert_eq!(running.pass(5_000), ["#1 test.after"]);
-    assert_eq!(running.variable("wait"), json!({ "completed": false, "remaining": 0.0, "trigger": null }));
+    assert_eq!(
+        running.variable("wait"),
+        json!({ "completed": false, "remaining": 0.0, "trigger": null })
+    );
     let mut running = at_door(Some(5_000), false);
     running.pass(5_000);
-    assert_eq!(running.state(), "aborted: what it waited for did not come in time");
+    assert_eq!(
+        running.state(),
+        "aborted: what it waited for did not come in time"
+    );
 }
 
 #[test]
@@ -134,7 +155,10 @@ fn watch(running: &mut Running) {
     for waiting in running.run.waits(&running.program) {
         let policy = running.program.automation().policy;
         let look = look(&facts, &running.house.templates, 0);
-        let problems = running.house.watch.insert_wait(&running.run.id, &waiting, policy, &look);
+        let problems = running
+            .house
+            .watch
+            .insert_wait(&running.run.id, &waiting, policy, &look);
         assert_eq!(problems, Vec::<String>::new());
     }
 }
@@ -144,7 +168,9 @@ fn door(running: &mut Running, state: &str) -> Vec<String> {
     let changes = running.house.change("door.a", state, json!({}));
     let mut said = Vec::new();
     for change in changes {
-        let Change::Fire(Firing { slot, data, .. }) = change else { continue };
+        let Change::Fire(Firing { slot, data, .. }) = change else {
+            continue;
+        };
         let Subscriber::Wait { wait, .. } = slot.subscriber else {
             panic!("{slot:?}")
         };
@@ -169,17 +195,29 @@ fn a_trigger_is_waited_for() {
     assert_eq!(wait["trigger"]["to_state"]["state"], "closed");
     assert_eq!(wait["trigger"]["from_state"]["state"], "ajar");
     // The wait is over: the same again is nothing to it.
-    assert_eq!(running.input(Input::Triggered { wait: 1, trigger: json!({}) }), Vec::<String>::new());
+    assert_eq!(
+        running.input(Input::Triggered {
+            wait: 1,
+            trigger: json!({})
+        }),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn a_trigger_that_does_not_come_in_time() {
     let mut running = House::new().run(vec![wait_for_door(Some(5_000), true), say("test.after")]);
     assert_eq!(running.pass(5_000), ["#1 test.after"]);
-    assert_eq!(running.variable("wait"), json!({ "completed": false, "remaining": 0.0, "trigger": null }));
+    assert_eq!(
+        running.variable("wait"),
+        json!({ "completed": false, "remaining": 0.0, "trigger": null })
+    );
     let mut running = House::new().run(vec![wait_for_door(Some(5_000), false), say("test.after")]);
     running.pass(5_000);
-    assert_eq!(running.state(), "aborted: what it waited for did not come in time");
+    assert_eq!(
+        running.state(),
+        "aborted: what it waited for did not come in time"
+    );
 }
 
 #[test]
@@ -197,14 +235,19 @@ fn waits_have_numbers_of_their_own() {
     let wait = running.run.threads[&0].wait.clone().unwrap();
     assert_eq!((wait.id, wait.kind), (2, WaitKind::Triggers));
     // One that comes for the wait before it is nothing to this.
-    running.input(Input::Triggered { wait: 1, trigger: json!({}) });
+    running.input(Input::Triggered {
+        wait: 1,
+        trigger: json!({}),
+    });
     assert_eq!(running.state(), "active");
 }
 
 #[test]
 fn a_run_is_stopped_from_outside() {
     let mut running = House::new().run(vec![say("test.one"), delay(1)]);
-    running.input(Input::Stop { why: "restarted".into() });
+    running.input(Input::Stop {
+        why: "restarted".into(),
+    });
     assert_eq!(running.state(), "stopped: restarted");
     // What was asked for is under way.
     assert!(!running.run.is_settled());

@@ -45,7 +45,8 @@ pub(crate) fn number_in_bounds(
             .ok_or_else(|| ConditionError(format!("{id} has no attribute {attribute}")))?,
         (None, None) => Value::from(entity.state.as_str()),
     };
-    let number = number_of(&value).ok_or_else(|| ConditionError(format!("{value} of {id} is not a number")))?;
+    let number =
+        number_of(&value).ok_or_else(|| ConditionError(format!("{value} of {id} is not a number")))?;
     if let Some(below) = numeric.below
         && number >= bound(check, below)?
     {

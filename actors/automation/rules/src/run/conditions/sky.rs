@@ -6,7 +6,11 @@ use crate::model::SunEvent;
 
 /// Whether it is after and before what today's sun does. On a day on which it does not, it does not hold; but from sunset to
 /// sunrise, where what is missing does not matter if the other is.
-pub(super) fn holds(facts: &dyn Facts, after: Option<(SunEvent, i64)>, before: Option<(SunEvent, i64)>) -> bool {
+pub(super) fn holds(
+    facts: &dyn Facts,
+    after: Option<(SunEvent, i64)>,
+    before: Option<(SunEvent, i64)>,
+) -> bool {
     let now_ms = facts.now_ms();
     let home = facts.home();
     let today = zoned(&home.time_zone, now_ms).date();

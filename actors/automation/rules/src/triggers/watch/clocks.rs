@@ -11,7 +11,12 @@ pub(super) const MINUTE_MS: i64 = 60_000;
 
 /// Spans in which the last of several missed times is looked for, shortest first: so few of them lie in the first in which there
 /// are any that they can be gone through.
-const BACKWARDS_MS: [i64; 4] = [MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS, 8 * 24 * 60 * MINUTE_MS];
+const BACKWARDS_MS: [i64; 4] = [
+    MINUTE_MS,
+    60 * MINUTE_MS,
+    24 * 60 * MINUTE_MS,
+    8 * 24 * 60 * MINUTE_MS,
+];
 
 /// The minute in which an instant lies, since 1970.
 pub(super) fn minute_of(at_ms: i64) -> i64 {
@@ -33,7 +38,9 @@ impl Watch {
 
     /// Sets one time of a trigger: the next after an instant.
     pub(super) fn set_timer(&mut self, id: RuleId, which: usize, after_ms: i64, look: &Look<'_>) {
-        let Some(rule) = self.rules.get_mut(&id) else { return };
+        let Some(rule) = self.rules.get_mut(&id) else {
+            return;
+        };
         if let Some(due_ms) = rule.due.remove(&which) {
             self.timers.remove(&(due_ms, id, which));
         }
@@ -64,9 +71,16 @@ impl Watch {
 
     fn due_timers(&mut self, look: &Look<'_>, changes: &mut Vec<Change>) {
         let now_ms = look.facts.now_ms();
-        while let Some((due_ms, id, which)) = self.timers.first().filter(|(due_ms, ..)| *due_ms <= now_ms).copied() {
+        while let Some((due_ms, id, which)) = self
+            .timers
+            .first()
+            .filter(|(due_ms, ..)| *due_ms <= now_ms)
+            .copied()
+        {
             self.timers.pop_first();
-            let Some(rule) = self.rules.get_mut(&id) else { continue };
+            let Some(rule) = self.rules.get_mut(&id) else {
+                continue;
+            };
             rule.due.remove(&which);
             let last_ms = last_due(rule, which, due_ms, now_ms, &**look.facts);
             if let Some(lateness) = Self::lateness(rule, last_ms, look, changes) {
@@ -101,7 +115,9 @@ fn next_due(rule: &Rule, which: usize, after_ms: i64, facts: &dyn Facts) -> Opti
             At::Entity { entity, offset_ms } => {
                 let before_ms = after_ms.checked_sub(*offset_ms)?;
                 let at_ms = match Kept::of(&*facts.entity(&entity.0)?, home)? {
-                    Kept::Daily(time) => clock::next_time_of_day(&home.time_zone, time, *weekdays, before_ms)?,
+                    Kept::Daily(time) => {
+                        clock::next_time_of_day(&home.time_zone, time, *weekdays, before_ms)?
+                    }
                     Kept::Once(at_ms) => {
                         let day = clock::days_after_monday(clock::zoned(&home.time_zone, at_ms).date());
                         Some(at_ms).filter(|at_ms| *at_ms > before_ms && weekdays.has(day))?

@@ -89,7 +89,9 @@ impl Watch {
             return;
         }
         let Ok(text) = std::str::from_utf8(payload) else {
-            changes.push(Change::Log(format!("a message at {topic} triggers nothing: it is not UTF-8")));
+            changes.push(Change::Log(format!(
+                "a message at {topic} triggers nothing: it is not UTF-8"
+            )));
             return;
         };
         let json: Option<Value> = serde_json::from_str(text).ok();
@@ -135,7 +137,9 @@ fn fits(rule: &Rule, text: &str, json: Option<&Value>, look: &Look<'_>) -> Resul
     if let Some(json) = json {
         variables.insert("value_json".into(), json.clone());
     }
-    let rendered = look.templates.render(&template.0, Arc::clone(look.facts), &variables);
+    let rendered = look
+        .templates
+        .render(&template.0, Arc::clone(look.facts), &variables);
     Ok(rendered.map_err(|error| error.to_string())?.text == *wanted)
 }
 
@@ -159,7 +163,12 @@ fn event(rule: &Rule, happening: &Happening, has: &Map<String, Value>) -> Option
         "time_fired": template::moment(*at_ms),
         "context": { "id": context.id, "parent_id": context.parent, "user_id": null },
     } });
-    Some(data::of(&rule.trigger, rule.slot.trigger, format!("event {event_type}"), own))
+    Some(data::of(
+        &rule.trigger,
+        rule.slot.trigger,
+        format!("event {event_type}"),
+        own,
+    ))
 }
 
 /// Whether a mapping has all that another has; mappings in it likewise.
@@ -169,9 +178,8 @@ fn holds_at_least(has: &Map<String, Value>, wanted: &Map<String, Value>) -> bool
         (Some(Value::Object(has)), Value::Object(wanted)) => holds_at_least(has, wanted),
         (Some(Value::Number(has)), Value::Number(wanted)) => has.as_f64() == wanted.as_f64(),
         // A template comes to a number where a text was sent, and the other way about.
-        (Some(has @ Value::String(_)), Value::Number(_)) | (Some(has @ Value::Number(_)), Value::String(_)) => {
-            text_of(has) == text_of(wanted)
-        }
+        (Some(has @ Value::String(_)), Value::Number(_))
+        | (Some(has @ Value::Number(_)), Value::String(_)) => text_of(has) == text_of(wanted),
         (Some(has), wanted) => has == wanted,
     })
 }
@@ -197,7 +205,12 @@ fn webhook(rule: &Rule, happening: &Happening) -> Option<Value> {
         return None;
     }
     let own = json!({ "webhook_id": id, "json": json, "data": form, "query": query });
-    Some(data::of(&rule.trigger, rule.slot.trigger, String::from("webhook"), own))
+    Some(data::of(
+        &rule.trigger,
+        rule.slot.trigger,
+        String::from("webhook"),
+        own,
+    ))
 }
 
 fn cluster(rule: &Rule, happening: &Happening) -> Option<Value> {
@@ -210,7 +223,9 @@ fn cluster(rule: &Rule, happening: &Happening) -> Option<Value> {
         {
             json!({ "node": node })
         }
-        (TriggerKind::Jarvis(JarvisEvent::Drill(wanted)), Happening::Drill { name, passed }) if is(wanted, name) => {
+        (TriggerKind::Jarvis(JarvisEvent::Drill(wanted)), Happening::Drill { name, passed })
+            if is(wanted, name) =>
+        {
             json!({ "drill": name, "passed": passed })
         }
         _ => return None,

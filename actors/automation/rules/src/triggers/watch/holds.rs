@@ -59,7 +59,10 @@ impl Watch {
                 match span_ms(span, look.templates, look.facts, &variables) {
                     Ok(ms) => Some(ms),
                     Err(error) => {
-                        changes.push(Change::Log(format!("how long the trigger {} is to hold: {error}", rule.trigger.id)));
+                        changes.push(Change::Log(format!(
+                            "how long the trigger {} is to hold: {error}",
+                            rule.trigger.id
+                        )));
                         return;
                     }
                 }
@@ -93,7 +96,12 @@ impl Watch {
     /// Fires the holds that have fallen due.
     pub(super) fn due_holds(&mut self, look: &Look<'_>, changes: &mut Vec<Change>) {
         let now_ms = look.facts.now_ms();
-        while let Some((due_ms, id, entity)) = self.hold_times.first().filter(|(due_ms, ..)| *due_ms <= now_ms).cloned() {
+        while let Some((due_ms, id, entity)) = self
+            .hold_times
+            .first()
+            .filter(|(due_ms, ..)| *due_ms <= now_ms)
+            .cloned()
+        {
             let Some(hold) = self.take_hold(&(id, entity)) else {
                 self.hold_times.pop_first();
                 continue;

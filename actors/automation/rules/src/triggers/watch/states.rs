@@ -20,7 +20,9 @@ pub(super) struct Changed<'c> {
 impl Watch {
     /// Remembers which entities are out of bounds, so that they fire when they come within.
     pub(super) fn arm(&mut self, id: RuleId, look: &Look<'_>) {
-        let Some(rule) = self.rules.get_mut(&id) else { return };
+        let Some(rule) = self.rules.get_mut(&id) else {
+            return;
+        };
         let TriggerKind::NumericState { entities, .. } = &rule.trigger.kind else {
             return;
         };
@@ -32,7 +34,13 @@ impl Watch {
     }
 
     /// Looks at one trigger that an entity's change is for.
-    pub(super) fn changed(&mut self, id: RuleId, change: Changed<'_>, look: &Look<'_>, changes: &mut Vec<Change>) {
+    pub(super) fn changed(
+        &mut self,
+        id: RuleId,
+        change: Changed<'_>,
+        look: &Look<'_>,
+        changes: &mut Vec<Change>,
+    ) {
         let key = (id, change.entity.to_owned());
         if let (Some(rule), Some(hold)) = (self.rules.get(&id), self.holds.get(&key))
             && !holds_on(rule, hold, change.new, look)
@@ -79,7 +87,8 @@ impl Watch {
             return;
         }
         let fits = |value: &Value, wanted: Option<&Vec<String>>, unwanted: &[String]| {
-            wanted.is_none_or(|wanted| wanted.is_empty() || is_one_of(value, wanted)) && !is_one_of(value, unwanted)
+            wanted.is_none_or(|wanted| wanted.is_empty() || is_one_of(value, wanted))
+                && !is_one_of(value, unwanted)
         };
         if !fits(&was, from.as_ref(), not_from) || !fits(&is, to.as_ref(), not_to) {
             return;
@@ -101,7 +110,9 @@ impl Watch {
     }
 
     fn number(&mut self, id: RuleId, change: Changed<'_>, look: &Look<'_>, changes: &mut Vec<Change>) {
-        let Some(rule) = self.rules.get_mut(&id) else { return };
+        let Some(rule) = self.rules.get_mut(&id) else {
+            return;
+        };
         let TriggerKind::NumericState { held_for, .. } = &rule.trigger.kind else {
             return;
         };
@@ -161,7 +172,14 @@ fn zone(rule: &Rule, change: Changed<'_>, look: &Look<'_>, changes: &mut Vec<Cha
     if fires {
         changes.push(Change::Fire(Firing {
             slot: rule.slot.clone(),
-            data: data::states(&rule.trigger, rule.slot.trigger, change.entity, change.old, change.new, None),
+            data: data::states(
+                &rule.trigger,
+                rule.slot.trigger,
+                change.entity,
+                change.old,
+                change.new,
+                None,
+            ),
             due_ms: None,
             late: None,
         }));
@@ -178,7 +196,12 @@ pub(super) fn value_of(entity: Option<&EntityState>, attribute: Option<&str>) ->
 }
 
 /// Whether an entity's number is within a trigger's bounds.
-pub(super) fn in_bounds(rule: &Rule, id: &str, entity: &EntityState, look: &Look<'_>) -> Result<bool, ConditionError> {
+pub(super) fn in_bounds(
+    rule: &Rule,
+    id: &str,
+    entity: &EntityState,
+    look: &Look<'_>,
+) -> Result<bool, ConditionError> {
     let TriggerKind::NumericState {
         attribute,
         value_template,

@@ -27,7 +27,9 @@ impl Watch {
         let TriggerKind::Template { template, .. } = &rule.trigger.kind else {
             return None;
         };
-        let rendered = look.templates.render(&template.0, Arc::clone(look.facts), &rule.variables);
+        let rendered = look
+            .templates
+            .render(&template.0, Arc::clone(look.facts), &rule.variables);
         match rendered {
             Ok(rendered) => {
                 self.reread(id, rendered.depends);
@@ -41,7 +43,9 @@ impl Watch {
     }
 
     fn reread(&mut self, id: RuleId, depends: Depends) {
-        let Some(rule) = self.rules.get_mut(&id) else { return };
+        let Some(rule) = self.rules.get_mut(&id) else {
+            return;
+        };
         if rule.depends == depends {
             return;
         }
@@ -99,7 +103,9 @@ impl Watch {
                 false
             }
         };
-        let Some(rule) = self.rules.get_mut(&id) else { return };
+        let Some(rule) = self.rules.get_mut(&id) else {
+            return;
+        };
         let before = std::mem::replace(&mut rule.truth, truth);
         if !truth {
             self.end_hold(id, "", changes);
