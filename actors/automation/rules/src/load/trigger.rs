@@ -1,12 +1,12 @@
 //! Triggers.
 
+mod clock;
+mod messages;
+
 use super::data::entity_id;
 use super::limits;
-use super::reader::{Fields, Read, Reader, is_template, nearest, shorten};
-use crate::model::{
-    At, Bound, EntityId, JarvisEvent, Pattern, Span, SunEvent, Template, Trigger, TriggerKind, Weekdays,
-    ZoneEvent,
-};
+use super::reader::{Fields, Read, Reader, nearest, shorten};
+use crate::model::{Bound, EntityId, Span, Template, Trigger, TriggerKind, ZoneEvent};
 use crate::yaml::Node;
 
 /// What every trigger may have.
@@ -163,30 +163,6 @@ impl Reader<'_> {
         self.fields(node, "a trigger", &known)
     }
 
-    fn mqtt(&mut self, node: &Node) -> Read<TriggerKind> {
-        let own = ["topic", "payload", "value_template", "encoding", "qos"];
-        let fields = self.of(node, "an `mqtt` trigger", &own)?;
-        let topic = fields.must(self, "topic", "home/door")?;
-        let topic = self.below("topic", |reader| {
-            let template = reader.template(topic)?;
-            if !is_template(&template.0) && !is_filter(&template.0) {
-                let what = format!("`{}` is no topic to listen to", shorten(&template.0));
-                let instead = "write levels with `/` between them; `+` stands for one whole level, `#` for all that follow";
-                return Err(reader.wrong(topic.position, what, instead));
-            }
-            Ok(template)
-        })?;
-        fields.read(self, "encoding", |reader, node| {
-            let words = [("utf-8", ()), ("UTF-8", ()), ("utf8", ())];
-            reader.word(node, &words)
-        })?;
-        Ok(TriggerKind::Mqtt {
-            topic,
-            payload: fields.read(self, "payload", Self::template)?,
-            value_template: fields.read(self, "value_template", Self::template)?,
-        })
-    }
-
     fn state(&mut self, node: &Node) -> Read<TriggerKind> {
         let own = [
             "entity_id",
@@ -298,109 +274,6 @@ impl Reader<'_> {
         }
     }
 
-    fn time(&mut self, node: &Node) -> Read<TriggerKind> {
-        let fields = self.of(node, "a `time` trigger", &["at", "weekday"])?;
-        let at = fields.must(self, "at", "\"07:30\"")?;
-        let at = self.below("at", |reader| reader.each(at, limits::ITEMS, "times", Self::at))?;
-        let weekdays = fields.read(self, "weekday", Self::weekdays)?;
-        Ok(TriggerKind::Time {
-            at,
-            weekdays: weekdays.unwrap_or(Weekdays::ALL),
-        })
-    }
-
-    fn at(&mut self, node: &Node) -> Read<At> {
-        if node.mapping().is_some() {
-            let fields = self.fields(node, "a time with an offset", &["entity_id", "offset"])?;
-            let entity = fields.must(self, "entity_id", "sensor.next_alarm")?;
-            return Ok(At::Entity {
-                entity: self.below("entity_id", |reader| reader.entity(entity))?,
-                offset_ms: fields.read(self, "offset", Self::offset)?.unwrap_or(0),
-            });
-        }
-        match node.scalar().and_then(|scalar| entity_id(&scalar.text)) {
-            Some(entity) => Ok(At::Entity { entity, offset_ms: 0 }),
-            None => self.time_of_day(node).map(At::TimeOfDay),
-        }
-    }
-
-    fn time_pattern(&mut self, node: &Node) -> Read<TriggerKind> {
-        let own = ["hours", "minutes", "seconds"];
-        let fields = self.of(node, "a `time_pattern` trigger", &own)?;
-        let mut field = |key: &str, most: u8| {
-            let read = fields.read(self, key, |reader, node| reader.pattern(node, most))?;
-            Ok(read.unwrap_or(Pattern::Unset))
-        };
-        let (hours, minutes, seconds) = (field("hours", 23)?, field("minutes", 59)?, field("seconds", 59)?);
-        if [hours, minutes, seconds] == [Pattern::Unset; 3] {
-            let instead = "write `hours`, `minutes` or `seconds`: `minutes: \"/5\"`";
-            return Err(self.wrong(node.position, "nothing says when", instead));
-        }
-        Ok(TriggerKind::TimePattern {
-            hours,
-            minutes,
-            seconds,
-        })
-    }
-
-    fn pattern(&mut self, node: &Node, most: u8) -> Read<Pattern> {
-        let text = self.plain(node, "a number, `\"/5\"` or `\"*\"`")?;
-        let number = |text: &str| text.parse::<u8>().ok().filter(|number| *number <= most);
-        let pattern = match text.trim() {
-            "*" => Some(Pattern::Any),
-            text => match text.strip_prefix('/') {
-                Some(every) => number(every).filter(|every| *every > 0).map(Pattern::Every),
-                None => number(text).map(Pattern::Exactly),
-            },
-        };
-        match pattern {
-            Some(pattern) => Ok(pattern),
-            None => {
-                let what = format!("`{}` is no pattern", shorten(&text));
-                let instead =
-                    format!("write a number from 0 to {most}, `\"/5\"` for every fifth, or `\"*\"`");
-                Err(self.wrong(node.position, what, instead))
-            }
-        }
-    }
-
-    fn sun(&mut self, node: &Node) -> Read<TriggerKind> {
-        let fields = self.of(node, "a `sun` trigger", &["event", "offset"])?;
-        let event = fields.must(self, "event", "sunset")?;
-        Ok(TriggerKind::Sun {
-            event: self.below("event", |reader| reader.sun_event(event))?,
-            offset_ms: fields.read(self, "offset", Self::offset)?.unwrap_or(0),
-        })
-    }
-
-    /// `sunrise` or `sunset`.
-    pub(super) fn sun_event(&mut self, node: &Node) -> Read<SunEvent> {
-        self.word(
-            node,
-            &[("sunrise", SunEvent::Sunrise), ("sunset", SunEvent::Sunset)],
-        )
-    }
-
-    fn event_trigger(&mut self, node: &Node) -> Read<TriggerKind> {
-        if let Some(context) = node.get("context") {
-            let instead = "leave it out, or look at the event's data in a condition";
-            return Err(self.wrong(context.position, "`context` is not supported", instead));
-        }
-        let fields = self.of(node, "an `event` trigger", &["event_type", "event_data"])?;
-        let types = fields.must(self, "event_type", "my_event")?;
-        let types = self.below("event_type", |reader| {
-            reader.each(types, limits::ITEMS, "types", Self::template)
-        })?;
-        let data = fields.read(self, "event_data", |reader, node| {
-            let entries = reader.entries(node, "`event_data`")?;
-            reader.pairs(entries)
-        })?;
-        Ok(TriggerKind::Event {
-            types,
-            data: data.unwrap_or_default(),
-        })
-    }
-
     fn template_trigger(&mut self, node: &Node) -> Read<TriggerKind> {
         let fields = self.of(node, "a `template` trigger", &["value_template", "for"])?;
         let template = fields.must(self, "value_template", "\"{{ … }}\"")?;
@@ -419,35 +292,6 @@ impl Reader<'_> {
             } else {
                 TriggerKind::Shutdown
             })
-        })
-    }
-
-    fn webhook(&mut self, node: &Node) -> Read<TriggerKind> {
-        let own = ["webhook_id", "allowed_methods", "local_only"];
-        let fields = self.of(node, "a `webhook` trigger", &own)?;
-        let id = fields.must(self, "webhook_id", "a-long-secret-name")?;
-        let id = self.below("webhook_id", |reader| {
-            const WANTED: &str = "a long name of letters, digits, `-` and `_` that nobody guesses";
-            let text = reader.plain(id, WANTED)?;
-            let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-            if text.bytes().all(fine) {
-                return Ok(text);
-            }
-            let what = format!("`{}` cannot stand in an address", shorten(&text));
-            Err(reader.wrong(id.position, what, format!("write {WANTED}")))
-        })?;
-        let methods = fields.read(self, "allowed_methods", |reader, node| {
-            const METHODS: [(&str, &str); 4] =
-                [("POST", "POST"), ("PUT", "PUT"), ("GET", "GET"), ("HEAD", "HEAD")];
-            reader.each(node, METHODS.len(), "methods", |reader, item| {
-                reader.word(item, &METHODS)
-            })
-        })?;
-        let methods = methods.unwrap_or_else(|| vec!["POST", "PUT"]);
-        Ok(TriggerKind::Webhook {
-            id,
-            methods: methods.into_iter().map(str::to_owned).collect(),
-            local_only: fields.read(self, "local_only", Self::truth)?.unwrap_or(true),
         })
     }
 
@@ -474,50 +318,4 @@ impl Reader<'_> {
         let what = format!("`{}` is no zone", id.0);
         Err(self.wrong(node.position, what, "write the id of a zone: `zone.home`"))
     }
-
-    fn jarvis_trigger(&mut self, node: &Node) -> Read<TriggerKind> {
-        let fields = self.of(node, "a `jarvis` trigger", &["event", "node", "drill", "intent"])?;
-        let event = fields.must(self, "event", "node_down")?;
-        let words = [
-            ("node_down", "node"),
-            ("node_up", "node"),
-            ("drill", "drill"),
-            ("intent", "intent"),
-        ];
-        let (word, own) = self.below("event", |reader| {
-            let own = reader.word(event, &words)?;
-            Ok((reader.text(event, "an event")?, own))
-        })?;
-        for key in ["node", "drill", "intent"] {
-            if let Some(other) = fields.get(key).filter(|_| key != own) {
-                let what = format!("the event `{word}` has no `{key}`");
-                return Err(self.wrong(other.position, what, "leave it out"));
-            }
-        }
-        let name = fields.read(self, own, |reader, node| reader.plain(node, "a name"))?;
-        Ok(TriggerKind::Jarvis(match (word.as_str(), name) {
-            ("node_down", name) => JarvisEvent::NodeDown(name),
-            ("node_up", name) => JarvisEvent::NodeUp(name),
-            ("drill", name) => JarvisEvent::Drill(name),
-            (_, Some(name)) => JarvisEvent::Intent(name),
-            (_, None) => {
-                fields.must(self, "intent", "good_night")?;
-                JarvisEvent::Intent(String::new())
-            }
-        }))
-    }
-}
-
-/// A filter of topics that MQTT allows.
-fn is_filter(text: &str) -> bool {
-    let levels: Vec<&str> = text.split('/').collect();
-    let last = levels.len() - 1;
-    !text.is_empty()
-        && text.len() <= 65_535
-        && !text.contains('\0')
-        && levels.iter().enumerate().all(|(index, level)| match *level {
-            "+" => true,
-            "#" => index == last,
-            level => !level.contains(['+', '#']),
-        })
 }
