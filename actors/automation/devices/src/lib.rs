@@ -30,7 +30,7 @@ pub mod topic;
 pub mod words;
 
 #[cfg(test)]
-mod fuzz {}
+mod fuzz;
 
 pub use apply::Known;
 pub use bare::tasmota::Note;

@@ -349,6 +349,7 @@ pub(super) const KNOWN: &[&str] = &[
     "charging_topic",
     "cleaning_template",
     "cleaning_topic",
+    "code",
     "code_arm_required",
     "code_disarm_required",
     "code_format",

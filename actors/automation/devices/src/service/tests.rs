@@ -9,7 +9,11 @@ use crate::registry::{Assignment, Registry, Thing};
 /// An entity called X of a kind, which has heard something.
 fn with(component: &str, config: &str, heard: &[(&str, &str)]) -> Registry {
     let mut registry = registry();
-    tell(&mut registry, &format!("{component}/x"), &format!("{{\"name\":\"X\",{config}}}"));
+    tell(
+        &mut registry,
+        &format!("{component}/x"),
+        &format!("{{\"name\":\"X\",{config}}}"),
+    );
     for (topic, payload) in heard {
         say(&mut registry, topic, payload);
     }
@@ -23,7 +27,10 @@ fn run(registry: &Registry, service: &str, target: &Target, data: Value) -> Resu
 
 /// What is published, as `topic payload`.
 fn sent(out: &Outcome) -> Vec<String> {
-    out.publishes.iter().map(|one| format!("{} {}", one.topic, tidied(&one.payload))).collect()
+    out.publishes
+        .iter()
+        .map(|one| format!("{} {}", one.topic, tidied(&one.payload)))
+        .collect()
 }
 
 /// JSON in an order that does not depend on how this build keeps objects.
@@ -38,8 +45,17 @@ fn tidied(payload: &str) -> String {
 fn check(component: &str, config: &str, heard: &[(&str, &str)], calls: &[(&str, Value, &[&str])]) {
     let registry = with(component, config, heard);
     for (service, data, expected) in calls {
-        let service = if service.contains('.') { (*service).to_owned() } else { format!("{component}.{service}") };
-        let out = run(&registry, &service, &Target::entity(format!("{component}.x")), data.clone());
+        let service = if service.contains('.') {
+            (*service).to_owned()
+        } else {
+            format!("{component}.{service}")
+        };
+        let out = run(
+            &registry,
+            &service,
+            &Target::entity(format!("{component}.x")),
+            data.clone(),
+        );
         match out {
             Ok(out) => assert_eq!(sent(&out), *expected, "{service} {data}"),
             Err(error) => panic!("{service} {data}: {error}"),
@@ -51,23 +67,40 @@ fn check(component: &str, config: &str, heard: &[(&str, &str)], calls: &[(&str, 
 fn refused(component: &str, config: &str, service: &str, data: Value, why: &str) {
     let registry = with(component, config, &[]);
     let target = Target::entity(format!("{component}.x"));
-    let error = run(&registry, &format!("{component}.{service}"), &target, data.clone()).expect_err("it is refused");
+    let error = run(
+        &registry,
+        &format!("{component}.{service}"),
+        &target,
+        data.clone(),
+    )
+    .expect_err("it is refused");
     assert!(error.to_string().contains(why), "{service} {data}: {error}");
 }
 
 #[test]
 fn switches() {
     let plain = r#""cmd_t":"c","stat_t":"s","qos":1,"ret":true"#;
-    check("switch", plain, &[("s", "ON")], &[
-        ("turn_on", json!({}), &["c ON"]),
-        ("turn_off", json!({}), &["c OFF"]),
-        // Decided by what is known: sent again, it does the same.
-        ("toggle", json!({}), &["c OFF"]),
-        ("homeassistant.turn_on", json!({}), &["c ON"]),
-        ("homeassistant.toggle", json!({}), &["c OFF"]),
-    ]);
+    check(
+        "switch",
+        plain,
+        &[("s", "ON")],
+        &[
+            ("turn_on", json!({}), &["c ON"]),
+            ("turn_off", json!({}), &["c OFF"]),
+            // Decided by what is known: sent again, it does the same.
+            ("toggle", json!({}), &["c OFF"]),
+            ("homeassistant.turn_on", json!({}), &["c ON"]),
+            ("homeassistant.toggle", json!({}), &["c OFF"]),
+        ],
+    );
     check("switch", plain, &[], &[("toggle", json!({}), &["c ON"])]);
-    let out = run(&with("switch", plain, &[]), "switch.turn_on", &Target::entity("switch.x"), json!({})).expect("it fits");
+    let out = run(
+        &with("switch", plain, &[]),
+        "switch.turn_on",
+        &Target::entity("switch.x"),
+        json!({}),
+    )
+    .expect("it fits");
     assert_eq!((out.publishes[0].qos, out.publishes[0].retain), (1, true));
     assert_eq!(out.publishes[0].entity.as_deref(), Some("switch.x"));
     assert_eq!(out.assumed, []);
@@ -90,66 +123,168 @@ fn what_does_not_tell_is_assumed() {
 fn basic_lights() {
     let config = r#""cmd_t":"c","stat_t":"s","bri_cmd_t":"b","bri_stat_t":"bs","bri_scl":100,"clr_temp_cmd_t":"t","clr_temp_stat_t":"ts",
         "rgb_cmd_t":"rgb","rgb_stat_t":"rs","fx_cmd_t":"fx","fx_list":["rainbow"]"#;
-    check("light", config, &[("s", "ON"), ("bs", "50")], &[
-        ("turn_on", json!({}), &["c ON"]),
-        ("turn_on", json!({ "brightness": 128 }), &["b 50", "c ON"]),
-        ("turn_on", json!({ "brightness_pct": 1 }), &["b 1", "c ON"]),
-        ("turn_on", json!({ "brightness_step_pct": 10 }), &["b 60", "c ON"]),
-        ("turn_on", json!({ "brightness_step_pct": -80 }), &["c OFF"]),
-        ("turn_on", json!({ "brightness": 0 }), &["c OFF"]),
-        ("turn_on", json!({ "color_temp_kelvin": 2700 }), &["t 370", "c ON"]),
-        ("turn_on", json!({ "color_temp": 250 }), &["t 250", "c ON"]),
-        ("turn_on", json!({ "color_temp_kelvin": 1500 }), &["t 500", "c ON"]),
-        ("turn_on", json!({ "rgb_color": [1, 2, 3] }), &["rgb 1,2,3", "c ON"]),
-        ("turn_on", json!({ "hs_color": [120, 100] }), &["rgb 0,255,0", "c ON"]),
-        ("turn_on", json!({ "color_name": "red", "brightness_pct": 50 }), &["rgb 255,0,0", "b 50", "c ON"]),
-        ("turn_on", json!({ "effect": "rainbow" }), &["fx rainbow", "c ON"]),
-        ("turn_off", json!({ "transition": 2 }), &["c OFF"]),
-        ("toggle", json!({}), &["c OFF"]),
-    ]);
-    check("light", r#""cmd_t":"c","bri_cmd_t":"b","on_cmd_type":"brightness""#, &[], &[
-        ("turn_on", json!({}), &["b 255"]),
-        ("turn_on", json!({ "brightness": 10 }), &["b 10"]),
-        ("turn_off", json!({}), &["c OFF"]),
-    ]);
-    check("light", r#""cmd_t":"c","bri_cmd_t":"b","on_cmd_type":"first""#, &[], &[
-        ("turn_on", json!({ "brightness": 10 }), &["c ON", "b 10"]),
-    ]);
+    check(
+        "light",
+        config,
+        &[("s", "ON"), ("bs", "50")],
+        &[
+            ("turn_on", json!({}), &["c ON"]),
+            ("turn_on", json!({ "brightness": 128 }), &["b 50", "c ON"]),
+            ("turn_on", json!({ "brightness_pct": 1 }), &["b 1", "c ON"]),
+            ("turn_on", json!({ "brightness_step_pct": 10 }), &["b 60", "c ON"]),
+            ("turn_on", json!({ "brightness_step_pct": -80 }), &["c OFF"]),
+            ("turn_on", json!({ "brightness": 0 }), &["c OFF"]),
+            (
+                "turn_on",
+                json!({ "color_temp_kelvin": 2700 }),
+                &["t 370", "c ON"],
+            ),
+            ("turn_on", json!({ "color_temp": 250 }), &["t 250", "c ON"]),
+            (
+                "turn_on",
+                json!({ "color_temp_kelvin": 1500 }),
+                &["t 500", "c ON"],
+            ),
+            (
+                "turn_on",
+                json!({ "rgb_color": [1, 2, 3] }),
+                &["rgb 1,2,3", "c ON"],
+            ),
+            (
+                "turn_on",
+                json!({ "hs_color": [120, 100] }),
+                &["rgb 0,255,0", "c ON"],
+            ),
+            (
+                "turn_on",
+                json!({ "color_name": "red", "brightness_pct": 50 }),
+                &["rgb 255,0,0", "b 50", "c ON"],
+            ),
+            ("turn_on", json!({ "effect": "rainbow" }), &["fx rainbow", "c ON"]),
+            ("turn_off", json!({ "transition": 2 }), &["c OFF"]),
+            ("toggle", json!({}), &["c OFF"]),
+        ],
+    );
+    check(
+        "light",
+        r#""cmd_t":"c","bri_cmd_t":"b","on_cmd_type":"brightness""#,
+        &[],
+        &[
+            ("turn_on", json!({}), &["b 255"]),
+            ("turn_on", json!({ "brightness": 10 }), &["b 10"]),
+            ("turn_off", json!({}), &["c OFF"]),
+        ],
+    );
+    check(
+        "light",
+        r#""cmd_t":"c","bri_cmd_t":"b","on_cmd_type":"first""#,
+        &[],
+        &[("turn_on", json!({ "brightness": 10 }), &["c ON", "b 10"])],
+    );
     // Brightness without a topic of its own is in the colour.
-    check("light", r#""cmd_t":"c","rgb_cmd_t":"rgb""#, &[], &[
-        ("turn_on", json!({ "rgb_color": [255, 0, 0], "brightness": 128 }), &["rgb 128,0,0", "c ON"]),
-        ("turn_on", json!({ "brightness": 51 }), &["rgb 51,51,51", "c ON"]),
-    ]);
-    check("light", r#""cmd_t":"c","hs_cmd_t":"hs","xy_cmd_t":"xy","rgbw_cmd_t":"w","rgb_cmd_tpl":"x""#, &[], &[
-        ("turn_on", json!({ "hs_color": [30.5, 50] }), &["hs 30.5,50", "c ON"]),
-        ("turn_on", json!({ "xy_color": [0.3, 0.4] }), &["xy 0.3,0.4", "c ON"]),
-        ("turn_on", json!({ "rgbw_color": [1, 2, 3, 4] }), &["w 1,2,3,4", "c ON"]),
-    ]);
+    check(
+        "light",
+        r#""cmd_t":"c","rgb_cmd_t":"rgb""#,
+        &[],
+        &[
+            (
+                "turn_on",
+                json!({ "rgb_color": [255, 0, 0], "brightness": 128 }),
+                &["rgb 128,0,0", "c ON"],
+            ),
+            ("turn_on", json!({ "brightness": 51 }), &["rgb 51,51,51", "c ON"]),
+        ],
+    );
+    check(
+        "light",
+        r#""cmd_t":"c","hs_cmd_t":"hs","xy_cmd_t":"xy","rgbw_cmd_t":"w","rgb_cmd_tpl":"x""#,
+        &[],
+        &[
+            (
+                "turn_on",
+                json!({ "hs_color": [30.5, 50] }),
+                &["hs 30.5,50", "c ON"],
+            ),
+            (
+                "turn_on",
+                json!({ "xy_color": [0.3, 0.4] }),
+                &["xy 0.3,0.4", "c ON"],
+            ),
+            (
+                "turn_on",
+                json!({ "rgbw_color": [1, 2, 3, 4] }),
+                &["w 1,2,3,4", "c ON"],
+            ),
+        ],
+    );
     // A plain lamp among others in a room takes what it can.
-    check("light", r#""cmd_t":"c""#, &[], &[("turn_on", json!({ "brightness": 10, "rgb_color": [1, 2, 3], "effect": "x" }), &["c ON"])]);
+    check(
+        "light",
+        r#""cmd_t":"c""#,
+        &[],
+        &[(
+            "turn_on",
+            json!({ "brightness": 10, "rgb_color": [1, 2, 3], "effect": "x" }),
+            &["c ON"],
+        )],
+    );
 }
 
 #[test]
 fn json_and_template_lights() {
     let config = r#""schema":"json","cmd_t":"c","stat_t":"s","brightness":true,"supported_color_modes":["color_temp","xy"],"effect":true,"bri_scl":254"#;
-    check("light", config, &[("s", r#"{"state":"ON","brightness":100}"#)], &[
-        ("turn_on", json!({}), &[r#"c {"state":"ON"}"#]),
-        ("turn_on", json!({ "brightness": 255, "transition": 1.5 }), &[r#"c {"brightness":254,"state":"ON","transition":1.5}"#]),
-        ("turn_on", json!({ "color_temp_kelvin": 4000 }), &[r#"c {"color_temp":250,"state":"ON"}"#]),
-        ("turn_on", json!({ "rgb_color": [255, 0, 0] }), &[r#"c {"color":{"x":0.7006,"y":0.2993},"state":"ON"}"#]),
-        ("turn_on", json!({ "effect": "blink", "flash": "short" }), &[r#"c {"effect":"blink","flash":2,"state":"ON"}"#]),
-        ("turn_off", json!({ "transition": 3 }), &[r#"c {"state":"OFF","transition":3}"#]),
-        ("toggle", json!({}), &[r#"c {"state":"OFF"}"#]),
-    ]);
+    check(
+        "light",
+        config,
+        &[("s", r#"{"state":"ON","brightness":100}"#)],
+        &[
+            ("turn_on", json!({}), &[r#"c {"state":"ON"}"#]),
+            (
+                "turn_on",
+                json!({ "brightness": 255, "transition": 1.5 }),
+                &[r#"c {"brightness":254,"state":"ON","transition":1.5}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "color_temp_kelvin": 4000 }),
+                &[r#"c {"color_temp":250,"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "rgb_color": [255, 0, 0] }),
+                &[r#"c {"color":{"x":0.7006,"y":0.2993},"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "effect": "blink", "flash": "short" }),
+                &[r#"c {"effect":"blink","flash":2,"state":"ON"}"#],
+            ),
+            (
+                "turn_off",
+                json!({ "transition": 3 }),
+                &[r#"c {"state":"OFF","transition":3}"#],
+            ),
+            ("toggle", json!({}), &[r#"c {"state":"OFF"}"#]),
+        ],
+    );
     for (mode, expected) in [
         ("hs", r#"c {"color":{"h":0.0,"s":100.0},"state":"ON"}"#),
         ("rgb", r#"c {"color":{"b":0,"g":0,"r":255},"state":"ON"}"#),
         ("rgbw", r#"c {"color":{"b":0,"g":0,"r":255,"w":0},"state":"ON"}"#),
-        ("rgbww", r#"c {"color":{"b":0,"c":0,"g":0,"r":255,"w":0},"state":"ON"}"#),
+        (
+            "rgbww",
+            r#"c {"color":{"b":0,"c":0,"g":0,"r":255,"w":0},"state":"ON"}"#,
+        ),
     ] {
         let config = format!(r#""schema":"json","cmd_t":"c","supported_color_modes":["{mode}"]"#);
         let registry = with("light", &config, &[]);
-        let out = run(&registry, "light.turn_on", &Target::entity("light.x"), json!({ "rgb_color": [255, 0, 0] })).expect("it fits");
+        let out = run(
+            &registry,
+            "light.turn_on",
+            &Target::entity("light.x"),
+            json!({ "rgb_color": [255, 0, 0] }),
+        )
+        .expect("it fits");
         let deep: Value = serde_json::from_str(&out.publishes[0].payload).expect("JSON");
         let wanted: Value = serde_json::from_str(&expected[2..]).expect("JSON");
         assert_eq!(deep, wanted, "{mode}");
@@ -157,159 +292,447 @@ fn json_and_template_lights() {
     let templates = r#""schema":"template","cmd_t":"c","command_off_template":"off",
         "command_on_template":"on{% if brightness is defined %},{{ brightness }}{% endif %}{% if red is defined %},{{ red }}-{{ green }}-{{ blue }}{% endif %}",
         "brightness_template":"{{ 1 }}","red_template":"{{ 1 }}","green_template":"{{ 1 }}","blue_template":"{{ 1 }}""#;
-    check("light", templates, &[], &[
-        ("turn_on", json!({}), &["c on"]),
-        ("turn_on", json!({ "brightness": 7 }), &["c on,7"]),
-        ("turn_on", json!({ "rgb_color": [1, 2, 3] }), &["c on,1-2-3"]),
-        ("turn_off", json!({}), &["c off"]),
-    ]);
+    check(
+        "light",
+        templates,
+        &[],
+        &[
+            ("turn_on", json!({}), &["c on"]),
+            ("turn_on", json!({ "brightness": 7 }), &["c on,7"]),
+            ("turn_on", json!({ "rgb_color": [1, 2, 3] }), &["c on,1-2-3"]),
+            ("turn_off", json!({}), &["c off"]),
+        ],
+    );
 }
 
 #[test]
 fn covers_and_valves() {
     let plain = r#""cmd_t":"c","stat_t":"s""#;
-    check("cover", plain, &[("s", "closed")], &[
-        ("open_cover", json!({}), &["c OPEN"]),
-        ("close_cover", json!({}), &["c CLOSE"]),
-        ("stop_cover", json!({}), &["c STOP"]),
-        ("toggle", json!({}), &["c OPEN"]),
-        ("set_cover_position", json!({ "position": 100 }), &["c OPEN"]),
-        ("homeassistant.turn_off", json!({}), &["c CLOSE"]),
-    ]);
-    refused("cover", plain, "set_cover_position", json!({ "position": 50 }), "can be opened, closed and stopped only");
+    check(
+        "cover",
+        plain,
+        &[("s", "closed")],
+        &[
+            ("open_cover", json!({}), &["c OPEN"]),
+            ("close_cover", json!({}), &["c CLOSE"]),
+            ("stop_cover", json!({}), &["c STOP"]),
+            ("toggle", json!({}), &["c OPEN"]),
+            ("set_cover_position", json!({ "position": 100 }), &["c OPEN"]),
+            ("homeassistant.turn_off", json!({}), &["c CLOSE"]),
+        ],
+    );
+    refused(
+        "cover",
+        plain,
+        "set_cover_position",
+        json!({ "position": 50 }),
+        "can be opened, closed and stopped only",
+    );
     let positions = r#""pos_t":"p","set_pos_t":"sp","pos_open":0,"pos_clsd":200,"tilt_cmd_t":"t","tilt_max":180,"tilt_opnd_val":90"#;
-    check("cover", positions, &[("p", "0")], &[
-        ("set_cover_position", json!({ "position": 25 }), &["sp 150"]),
-        ("open_cover", json!({}), &["sp 0"]),
-        ("toggle", json!({}), &["sp 200"]),
-        ("set_cover_tilt_position", json!({ "tilt_position": 50 }), &["t 90"]),
-        ("open_cover_tilt", json!({}), &["t 90"]),
-        ("close_cover_tilt", json!({}), &["t 0"]),
-        ("stop_cover_tilt", json!({}), &["t STOP"]),
-    ]);
-    refused("cover", positions, "stop_cover", json!({}), "it has no command_topic");
-    refused("cover", positions, "set_cover_position", json!({ "position": 101 }), "position: a number from 0 to 100");
-    refused("cover", positions, "set_cover_position", json!({}), "position: cover.set_cover_position needs it");
-    check("valve", r#""cmd_t":"c","pos":true"#, &[], &[
-        ("open_valve", json!({}), &["c 100"]),
-        ("set_valve_position", json!({ "position": 30 }), &["c 30"]),
-    ]);
-    check("valve", r#""cmd_t":"c""#, &[], &[("close_valve", json!({}), &["c CLOSE"]), ("stop_valve", json!({}), &["c STOP"])]);
+    check(
+        "cover",
+        positions,
+        &[("p", "0")],
+        &[
+            ("set_cover_position", json!({ "position": 25 }), &["sp 150"]),
+            ("open_cover", json!({}), &["sp 0"]),
+            ("toggle", json!({}), &["sp 200"]),
+            (
+                "set_cover_tilt_position",
+                json!({ "tilt_position": 50 }),
+                &["t 90"],
+            ),
+            ("open_cover_tilt", json!({}), &["t 90"]),
+            ("close_cover_tilt", json!({}), &["t 0"]),
+            ("stop_cover_tilt", json!({}), &["t STOP"]),
+        ],
+    );
+    refused(
+        "cover",
+        positions,
+        "stop_cover",
+        json!({}),
+        "it has no command_topic",
+    );
+    refused(
+        "cover",
+        positions,
+        "set_cover_position",
+        json!({ "position": 101 }),
+        "position: a number from 0 to 100",
+    );
+    refused(
+        "cover",
+        positions,
+        "set_cover_position",
+        json!({}),
+        "position: cover.set_cover_position needs it",
+    );
+    check(
+        "valve",
+        r#""cmd_t":"c","pos":true"#,
+        &[],
+        &[
+            ("open_valve", json!({}), &["c 100"]),
+            ("set_valve_position", json!({ "position": 30 }), &["c 30"]),
+        ],
+    );
+    check(
+        "valve",
+        r#""cmd_t":"c""#,
+        &[],
+        &[
+            ("close_valve", json!({}), &["c CLOSE"]),
+            ("stop_valve", json!({}), &["c STOP"]),
+        ],
+    );
 }
 
 #[test]
 fn heating_fans_and_humidifiers() {
     let climate = r#""mode_cmd_t":"m","mode_stat_t":"ms","modes":["off","heat","cool"],"temp_cmd_t":"t","temp_cmd_tpl":"{{ value }}C","temp_stat_t":"ts",
         "temp_hi_cmd_t":"hi","temp_lo_cmd_t":"lo","min_temp":5,"max_temp":30,"fan_mode_cmd_t":"f","pr_mode_cmd_t":"p","pr_modes":["eco"]"#;
-    check("climate", climate, &[("ms", "heat")], &[
-        ("set_temperature", json!({ "temperature": 21.5 }), &["t 21.5C"]),
-        ("set_temperature", json!({ "temperature": 21, "hvac_mode": "cool" }), &["m cool", "t 21C"]),
-        ("set_temperature", json!({ "target_temp_low": 19, "target_temp_high": 23 }), &["lo 19", "hi 23"]),
-        ("set_hvac_mode", json!({ "hvac_mode": "off" }), &["m off"]),
-        ("set_preset_mode", json!({ "preset_mode": "eco" }), &["p eco"]),
-        ("set_fan_mode", json!({ "fan_mode": "low" }), &["f low"]),
-        ("turn_off", json!({}), &["m off"]),
-        ("turn_on", json!({}), &["m heat"]),
-        ("toggle", json!({}), &["m off"]),
-    ]);
-    refused("climate", climate, "set_temperature", json!({ "temperature": 35 }), "temperature: a number from 5 to 30");
+    check(
+        "climate",
+        climate,
+        &[("ms", "heat")],
+        &[
+            ("set_temperature", json!({ "temperature": 21.5 }), &["t 21.5C"]),
+            (
+                "set_temperature",
+                json!({ "temperature": 21, "hvac_mode": "cool" }),
+                &["m cool", "t 21C"],
+            ),
+            (
+                "set_temperature",
+                json!({ "target_temp_low": 19, "target_temp_high": 23 }),
+                &["lo 19", "hi 23"],
+            ),
+            ("set_hvac_mode", json!({ "hvac_mode": "off" }), &["m off"]),
+            ("set_preset_mode", json!({ "preset_mode": "eco" }), &["p eco"]),
+            ("set_fan_mode", json!({ "fan_mode": "low" }), &["f low"]),
+            ("turn_off", json!({}), &["m off"]),
+            ("turn_on", json!({}), &["m heat"]),
+            ("toggle", json!({}), &["m off"]),
+        ],
+    );
+    refused(
+        "climate",
+        climate,
+        "set_temperature",
+        json!({ "temperature": 35 }),
+        "temperature: a number from 5 to 30",
+    );
     refused("climate", climate, "set_temperature", json!({}), "needs it");
-    refused("climate", climate, "set_hvac_mode", json!({ "hvac_mode": "hot" }), "\"hot\" is none of off, heat, cool of climate.x");
-    refused("climate", climate, "set_temperature", json!({ "target_temp_low": 25, "target_temp_high": 20 }), "above target_temp_high");
-    check("climate", r#""pow_cmd_t":"p","mode_cmd_t":"m""#, &[], &[("turn_on", json!({}), &["p ON"]), ("turn_off", json!({}), &["p OFF"])]);
+    refused(
+        "climate",
+        climate,
+        "set_hvac_mode",
+        json!({ "hvac_mode": "hot" }),
+        "\"hot\" is none of off, heat, cool of climate.x",
+    );
+    refused(
+        "climate",
+        climate,
+        "set_temperature",
+        json!({ "target_temp_low": 25, "target_temp_high": 20 }),
+        "above target_temp_high",
+    );
+    check(
+        "climate",
+        r#""pow_cmd_t":"p","mode_cmd_t":"m""#,
+        &[],
+        &[
+            ("turn_on", json!({}), &["p ON"]),
+            ("turn_off", json!({}), &["p OFF"]),
+        ],
+    );
     let fan = r#""cmd_t":"c","stat_t":"s","pct_cmd_t":"p","pct_stat_t":"ps","spd_rng_max":4,"pr_mode_cmd_t":"m","pr_modes":["auto"],"osc_cmd_t":"o","dir_cmd_t":"d""#;
-    check("fan", fan, &[("s", "ON"), ("ps", "2")], &[
-        ("turn_on", json!({ "percentage": 60 }), &["c ON", "p 3"]),
-        ("set_percentage", json!({ "percentage": 25 }), &["p 1"]),
-        ("set_percentage", json!({ "percentage": 0 }), &["c OFF"]),
-        ("increase_speed", json!({}), &["p 3"]),
-        ("decrease_speed", json!({ "percentage_step": 50 }), &["c OFF"]),
-        ("set_preset_mode", json!({ "preset_mode": "auto" }), &["m auto"]),
-        ("oscillate", json!({ "oscillating": true }), &["o oscillate_on"]),
-        ("set_direction", json!({ "direction": "reverse" }), &["d reverse"]),
-        ("toggle", json!({}), &["c OFF"]),
-    ]);
-    check("humidifier", r#""cmd_t":"c","hum_cmd_t":"h","mode_cmd_t":"m","modes":["baby"],"min_hum":30"#, &[], &[
-        ("turn_on", json!({}), &["c ON"]),
-        ("set_humidity", json!({ "humidity": 45 }), &["h 45"]),
-        ("set_mode", json!({ "mode": "baby" }), &["m baby"]),
-    ]);
+    check(
+        "fan",
+        fan,
+        &[("s", "ON"), ("ps", "2")],
+        &[
+            ("turn_on", json!({ "percentage": 60 }), &["c ON", "p 3"]),
+            ("set_percentage", json!({ "percentage": 25 }), &["p 1"]),
+            ("set_percentage", json!({ "percentage": 0 }), &["c OFF"]),
+            ("increase_speed", json!({}), &["p 3"]),
+            ("decrease_speed", json!({ "percentage_step": 50 }), &["c OFF"]),
+            ("set_preset_mode", json!({ "preset_mode": "auto" }), &["m auto"]),
+            ("oscillate", json!({ "oscillating": true }), &["o oscillate_on"]),
+            ("set_direction", json!({ "direction": "reverse" }), &["d reverse"]),
+            ("toggle", json!({}), &["c OFF"]),
+        ],
+    );
+    check(
+        "humidifier",
+        r#""cmd_t":"c","hum_cmd_t":"h","mode_cmd_t":"m","modes":["baby"],"min_hum":30"#,
+        &[],
+        &[
+            ("turn_on", json!({}), &["c ON"]),
+            ("set_humidity", json!({ "humidity": 45 }), &["h 45"]),
+            ("set_mode", json!({ "mode": "baby" }), &["m baby"]),
+        ],
+    );
 }
 
 #[test]
 fn all_others() {
-    check("lock", r#""cmd_t":"c","pl_open":"UNLATCH","cmd_tpl":"{{ value }}/{{ code }}""#, &[], &[
-        ("lock", json!({ "code": "12" }), &["c LOCK/12"]),
-        ("unlock", json!({ "code": 12 }), &["c UNLOCK/12"]),
-        ("open", json!({ "code": "1" }), &["c UNLATCH/1"]),
-    ]);
+    check(
+        "lock",
+        r#""cmd_t":"c","pl_open":"UNLATCH","cmd_tpl":"{{ value }}/{{ code }}""#,
+        &[],
+        &[
+            ("lock", json!({ "code": "12" }), &["c LOCK/12"]),
+            ("unlock", json!({ "code": 12 }), &["c UNLOCK/12"]),
+            ("open", json!({ "code": "1" }), &["c UNLATCH/1"]),
+        ],
+    );
     refused("lock", r#""cmd_t":"c""#, "open", json!({}), "cannot be opened");
-    check("button", r#""cmd_t":"c""#, &[], &[("press", json!({}), &["c PRESS"])]);
-    check("scene", r#""cmd_t":"c","pl_on":"GO""#, &[], &[("turn_on", json!({}), &["c GO"])]);
-    check("number", r#""cmd_t":"c","min":0,"max":1,"step":0.1"#, &[], &[("set_value", json!({ "value": 0.300_000_000_000_000_04 }), &["c 0.3"])]);
-    refused("number", r#""cmd_t":"c","min":0,"max":1"#, "set_value", json!({ "value": "2" }), "a number from 0 to 1");
+    check(
+        "button",
+        r#""cmd_t":"c""#,
+        &[],
+        &[("press", json!({}), &["c PRESS"])],
+    );
+    check(
+        "scene",
+        r#""cmd_t":"c","pl_on":"GO""#,
+        &[],
+        &[("turn_on", json!({}), &["c GO"])],
+    );
+    check(
+        "number",
+        r#""cmd_t":"c","min":0,"max":1,"step":0.1"#,
+        &[],
+        &[(
+            "set_value",
+            json!({ "value": 0.300_000_000_000_000_04 }),
+            &["c 0.3"],
+        )],
+    );
+    refused(
+        "number",
+        r#""cmd_t":"c","min":0,"max":1"#,
+        "set_value",
+        json!({ "value": "2" }),
+        "a number from 0 to 1",
+    );
     let select = r#""cmd_t":"c","stat_t":"s","ops":["a","b","c"]"#;
-    check("select", select, &[("s", "c")], &[
-        ("select_option", json!({ "option": "b" }), &["c b"]),
-        ("select_next", json!({}), &["c a"]),
-        ("select_next", json!({ "cycle": false }), &["c c"]),
-        ("select_previous", json!({}), &["c b"]),
-        ("select_first", json!({}), &["c a"]),
-        ("select_last", json!({}), &["c c"]),
-    ]);
-    refused("select", select, "select_option", json!({ "option": "d" }), "\"d\" is none of a, b, c of select.x");
-    check("text", r#""cmd_t":"c","max":5"#, &[], &[("set_value", json!({ "value": "hello" }), &["c hello"])]);
-    refused("text", r#""cmd_t":"c","max":5"#, "set_value", json!({ "value": "toolong" }), "a text of 0 to 5 characters");
-    check("siren", r#""cmd_t":"c","av_tones":["bell"]"#, &[], &[
-        ("turn_on", json!({ "tone": "bell", "duration": 5, "volume_level": 0.5 }), &[r#"c {"duration":5,"state":"ON","tone":"bell","volume_level":0.5}"#]),
-        ("turn_off", json!({}), &[r#"c {"state":"OFF"}"#]),
-    ]);
+    check(
+        "select",
+        select,
+        &[("s", "c")],
+        &[
+            ("select_option", json!({ "option": "b" }), &["c b"]),
+            ("select_next", json!({}), &["c a"]),
+            ("select_next", json!({ "cycle": false }), &["c c"]),
+            ("select_previous", json!({}), &["c b"]),
+            ("select_first", json!({}), &["c a"]),
+            ("select_last", json!({}), &["c c"]),
+        ],
+    );
+    refused(
+        "select",
+        select,
+        "select_option",
+        json!({ "option": "d" }),
+        "\"d\" is none of a, b, c of select.x",
+    );
+    check(
+        "text",
+        r#""cmd_t":"c","max":5"#,
+        &[],
+        &[("set_value", json!({ "value": "hello" }), &["c hello"])],
+    );
+    refused(
+        "text",
+        r#""cmd_t":"c","max":5"#,
+        "set_value",
+        json!({ "value": "toolong" }),
+        "a text of 0 to 5 characters",
+    );
+    check(
+        "siren",
+        r#""cmd_t":"c","av_tones":["bell"]"#,
+        &[],
+        &[
+            (
+                "turn_on",
+                json!({ "tone": "bell", "duration": 5, "volume_level": 0.5 }),
+                &[r#"c {"duration":5,"state":"ON","tone":"bell","volume_level":0.5}"#],
+            ),
+            ("turn_off", json!({}), &[r#"c {"state":"OFF"}"#]),
+        ],
+    );
     let alarm = r#""cmd_t":"c","stat_t":"s","code":"1234","sup_feat":["arm_away"],"cod_arm_req":false"#;
-    check("alarm_control_panel", alarm, &[], &[
-        ("alarm_arm_away", json!({}), &["c ARM_AWAY"]),
-        ("alarm_disarm", json!({ "code": "1234" }), &["c DISARM"]),
-    ]);
-    refused("alarm_control_panel", alarm, "alarm_disarm", json!({}), "code: it needs one");
-    refused("alarm_control_panel", alarm, "alarm_disarm", json!({ "code": "0" }), "code: it is another");
-    refused("alarm_control_panel", alarm, "alarm_arm_home", json!({}), "its features are arm_away");
-    check("vacuum", r#""cmd_t":"c","set_fan_spd_t":"f","fanspd_lst":["max"],"send_cmd_t":"s""#, &[], &[
-        ("start", json!({}), &["c start"]),
-        ("return_to_base", json!({}), &["c return_to_base"]),
-        ("set_fan_speed", json!({ "fan_speed": "max" }), &["f max"]),
-        ("send_command", json!({ "command": "go", "params": { "room": 1 } }), &[r#"s {"command":"go","room":1}"#]),
-    ]);
-    check("lawn_mower", r#""dock_cmd_t":"d""#, &[], &[("dock", json!({}), &["d dock"])]);
-    check("update", r#""cmd_t":"c","pl_inst":"now""#, &[], &[("install", json!({}), &["c now"])]);
-    check("notify", r#""cmd_t":"c""#, &[], &[("send_message", json!({ "message": "hello" }), &["c hello"])]);
+    check(
+        "alarm_control_panel",
+        alarm,
+        &[],
+        &[
+            ("alarm_arm_away", json!({}), &["c ARM_AWAY"]),
+            ("alarm_disarm", json!({ "code": "1234" }), &["c DISARM"]),
+        ],
+    );
+    refused(
+        "alarm_control_panel",
+        alarm,
+        "alarm_disarm",
+        json!({}),
+        "code: it needs one",
+    );
+    refused(
+        "alarm_control_panel",
+        alarm,
+        "alarm_disarm",
+        json!({ "code": "0" }),
+        "code: it is another",
+    );
+    refused(
+        "alarm_control_panel",
+        alarm,
+        "alarm_arm_home",
+        json!({}),
+        "its features are arm_away",
+    );
+    check(
+        "vacuum",
+        r#""cmd_t":"c","set_fan_spd_t":"f","fanspd_lst":["max"],"send_cmd_t":"s""#,
+        &[],
+        &[
+            ("start", json!({}), &["c start"]),
+            ("return_to_base", json!({}), &["c return_to_base"]),
+            ("set_fan_speed", json!({ "fan_speed": "max" }), &["f max"]),
+            (
+                "send_command",
+                json!({ "command": "go", "params": { "room": 1 } }),
+                &[r#"s {"command":"go","room":1}"#],
+            ),
+        ],
+    );
+    check(
+        "lawn_mower",
+        r#""dock_cmd_t":"d""#,
+        &[],
+        &[("dock", json!({}), &["d dock"])],
+    );
+    check(
+        "update",
+        r#""cmd_t":"c","pl_inst":"now""#,
+        &[],
+        &[("install", json!({}), &["c now"])],
+    );
+    check(
+        "notify",
+        r#""cmd_t":"c""#,
+        &[],
+        &[("send_message", json!({ "message": "hello" }), &["c hello"])],
+    );
 }
 
 #[test]
 fn unknown_services_are_refused_with_what_may_have_been_meant() {
     let registry = with("light", r#""cmd_t":"c""#, &[]);
     for (service, target, data, why) in [
-        ("light.turnon", "light.x", json!({}), "no service \"light.turnon\"; did you mean light.turn_on?"),
-        ("ligth.turn_on", "light.x", json!({}), "did you mean light.turn_on?"),
+        (
+            "light.turnon",
+            "light.x",
+            json!({}),
+            "no service \"light.turnon\"; did you mean light.turn_on?",
+        ),
+        (
+            "ligth.turn_on",
+            "light.x",
+            json!({}),
+            "did you mean light.turn_on?",
+        ),
         ("sensor.turn_on", "light.x", json!({}), "no service"),
         ("light", "light.x", json!({}), "no service"),
-        ("light.turn_on", "light.y", json!({}), "there is no entity \"light.y\"; did you mean light.x?"),
-        ("switch.turn_on", "light.x", json!({}), "a light has light.turn_on, light.turn_off, light.toggle"),
-        ("light.turn_on", "light.x", json!({ "brightnes": 3 }), "did you mean brightness?"),
-        ("light.turn_on", "light.x", json!({ "brightness": 300 }), "brightness: a number from 0 to 255"),
-        ("light.turn_on", "light.x", json!({ "rgb_color": [1, 2] }), "rgb_color: 3 numbers"),
-        ("light.turn_on", "light.x", json!({ "color_name": "rouge" }), "a colour's English name"),
-        ("light.turn_on", "light.x", json!({ "flash": "often" }), "short or long"),
+        (
+            "light.turn_on",
+            "light.y",
+            json!({}),
+            "there is no entity \"light.y\"; did you mean light.x?",
+        ),
+        (
+            "switch.turn_on",
+            "light.x",
+            json!({}),
+            "a light has light.turn_on, light.turn_off, light.toggle",
+        ),
+        (
+            "light.turn_on",
+            "light.x",
+            json!({ "brightnes": 3 }),
+            "did you mean brightness?",
+        ),
+        (
+            "light.turn_on",
+            "light.x",
+            json!({ "brightness": 300 }),
+            "brightness: a number from 0 to 255",
+        ),
+        (
+            "light.turn_on",
+            "light.x",
+            json!({ "rgb_color": [1, 2] }),
+            "rgb_color: 3 numbers",
+        ),
+        (
+            "light.turn_on",
+            "light.x",
+            json!({ "color_name": "rouge" }),
+            "a colour's English name",
+        ),
+        (
+            "light.turn_on",
+            "light.x",
+            json!({ "flash": "often" }),
+            "short or long",
+        ),
         ("light.turn_on", "", json!({}), "needs a target"),
-        ("light.turn_on", "", json!({ "area_id": "attic" }), "there is no area \"attic\""),
-        ("light.turn_on", "", json!({ "device_id": "d" }), "there is no device \"d\""),
-        ("light.turn_on", "", json!({ "label_id": "l" }), "there is no label \"l\""),
-        ("light.turn_on", "", json!({ "entity_id": 5 }), "an id, or a list of ids"),
+        (
+            "light.turn_on",
+            "",
+            json!({ "area_id": "attic" }),
+            "there is no area \"attic\"",
+        ),
+        (
+            "light.turn_on",
+            "",
+            json!({ "device_id": "d" }),
+            "there is no device \"d\"",
+        ),
+        (
+            "light.turn_on",
+            "",
+            json!({ "label_id": "l" }),
+            "there is no label \"l\"",
+        ),
+        (
+            "light.turn_on",
+            "",
+            json!({ "entity_id": 5 }),
+            "an id, or a list of ids",
+        ),
     ] {
-        let target = if target.is_empty() { Target::default() } else { Target::entity(target) };
+        let target = if target.is_empty() {
+            Target::default()
+        } else {
+            Target::entity(target)
+        };
         let error = run(&registry, service, &target, data).expect_err("it is refused");
         assert!(error.to_string().contains(why), "{service}: {error}");
     }
     let tells = with("sensor", r#""stat_t":"s""#, &[]);
-    let error = run(&tells, "homeassistant.turn_on", &Target::entity("sensor.x"), json!({})).expect_err("it is refused");
+    let error = run(
+        &tells,
+        "homeassistant.turn_on",
+        &Target::entity("sensor.x"),
+        json!({}),
+    )
+    .expect_err("it is refused");
     assert!(error.to_string().contains("only tells"), "{error}");
 }
 
@@ -317,16 +740,29 @@ fn unknown_services_are_refused_with_what_may_have_been_meant() {
 fn anything_can_be_published() {
     let registry = registry();
     let publish = |data: Value| run(&registry, "mqtt.publish", &Target::default(), data);
-    let out = publish(json!({ "topic": "a/b", "payload": { "x": 1 }, "qos": "1", "retain": true })).expect("it fits");
+    let out = publish(json!({ "topic": "a/b", "payload": { "x": 1 }, "qos": "1", "retain": true }))
+        .expect("it fits");
     assert_eq!(sent(&out), [r#"a/b {"x":1}"#]);
-    assert_eq!((out.publishes[0].qos, out.publishes[0].retain, out.publishes[0].entity.clone()), (1, true, None));
+    assert_eq!(
+        (
+            out.publishes[0].qos,
+            out.publishes[0].retain,
+            out.publishes[0].entity.clone()
+        ),
+        (1, true, None)
+    );
     for (data, why) in [
         (json!({}), "topic"),
         (json!({ "topic": "a/#" }), "without wildcards"),
         (json!({ "topic": "a", "paylaod": "x" }), "mqtt.publish knows"),
         (json!({ "topic": "a", "payload": "x".repeat(300_000) }), "at most"),
     ] {
-        assert!(publish(data).expect_err("it is refused").to_string().contains(why));
+        assert!(
+            publish(data)
+                .expect_err("it is refused")
+                .to_string()
+                .contains(why)
+        );
     }
 }
 
@@ -340,12 +776,24 @@ fn rooms() -> Registry {
         ("d", "switch", "Kitchen", r#","entity_category":"config""#),
         ("e", "switch", "Kitchen", ""),
     ] {
-        let config = format!(r#"{{"name":null,"uniq_id":"{id}","cmd_t":"{id}"{more},"dev":{{"ids":"{id}","name":"{id}","sa":"{area}"}}}}"#);
+        let config = format!(
+            r#"{{"name":null,"uniq_id":"{id}","cmd_t":"{id}"{more},"dev":{{"ids":"{id}","name":"{id}","sa":"{area}"}}}}"#
+        );
         tell(&mut registry, &format!("{component}/{id}"), &config);
     }
-    registry.put_group("Some", vec!["light.c".into(), "switch.e".into(), "light.gone".into()]).expect("a good name");
-    let said = Assignment { labels: ["Night".to_owned()].into(), ..Assignment::default() };
-    registry.assign(Thing::Device("c".into()), said, NOW).expect("it exists");
+    registry
+        .put_group(
+            "Some",
+            vec!["light.c".into(), "switch.e".into(), "light.gone".into()],
+        )
+        .expect("a good name");
+    let said = Assignment {
+        labels: ["Night".to_owned()].into(),
+        ..Assignment::default()
+    };
+    registry
+        .assign(Thing::Device("c".into()), said, NOW)
+        .expect("it exists");
     registry
 }
 
@@ -357,7 +805,10 @@ fn targets_of_every_kind() {
     };
     for (target, expected) in [
         (json!({ "entity_id": "light.a, light.c" }), vec!["a ON", "c ON"]),
-        (json!({ "entity_id": ["light.c", "light.a", "light.c"] }), vec!["c ON", "a ON"]),
+        (
+            json!({ "entity_id": ["light.c", "light.a", "light.c"] }),
+            vec!["c ON", "a ON"],
+        ),
         (json!({ "entity_id": "all" }), vec!["a ON", "c ON"]),
         (json!({ "area_id": "Kitchen" }), vec!["a ON"]),
         (json!({ "area_id": ["kitchen", "hall"] }), vec!["a ON", "c ON"]),
@@ -369,13 +820,28 @@ fn targets_of_every_kind() {
         assert_eq!(sent(&lights(target.clone())), expected, "{target}");
     }
     let out = lights(json!({ "area_id": "kitchen" }));
-    assert_eq!(out.passed_over, [("light.b".to_owned(), "it is unavailable".to_owned())]);
+    assert_eq!(
+        out.passed_over,
+        [("light.b".to_owned(), "it is unavailable".to_owned())]
+    );
     let out = lights(json!({ "entity_id": "group.some" }));
     assert_eq!(out.passed_over[0].0, "light.gone");
     // What is set up once is not switched along with its room, unless it is named.
-    let switches = run(&registry, "homeassistant.turn_on", &Target::area("kitchen"), json!({})).expect("it fits");
+    let switches = run(
+        &registry,
+        "homeassistant.turn_on",
+        &Target::area("kitchen"),
+        json!({}),
+    )
+    .expect("it fits");
     assert_eq!(sent(&switches), ["a ON", "e ON"]);
-    let named = run(&registry, "switch.turn_on", &Target::entity("switch.d"), json!({})).expect("it fits");
+    let named = run(
+        &registry,
+        "switch.turn_on",
+        &Target::entity("switch.d"),
+        json!({}),
+    )
+    .expect("it fits");
     assert_eq!(sent(&named), ["d ON"]);
 }
 
@@ -393,7 +859,10 @@ fn every_service_of_the_table_does_something() {
         let registry = with(component.name(), all, &[]);
         for (name, keys) in services(*component) {
             let mut given = data.clone();
-            given.as_object_mut().expect("an object").retain(|key, _| keys.contains(&key.as_str()));
+            given
+                .as_object_mut()
+                .expect("an object")
+                .retain(|key, _| keys.contains(&key.as_str()));
             // A fan has no "none" among its presets.
             if *component == Component::Fan && *name == "turn_on" {
                 given.as_object_mut().expect("an object").remove("preset_mode");

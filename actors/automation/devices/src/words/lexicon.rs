@@ -35,7 +35,6 @@ const FILLERS: &[&str] = &[
     "thanks",
     "thank",
     "veuillez",
-    "tout",
     "suite",
     "de",
     "moi",
@@ -146,6 +145,8 @@ const SAME: &[&[&str]] = &[
 /// Words without what is said around them.
 pub(super) fn without_fillers<'w, 's>(all: &'s [&'w str]) -> &'s [&'w str] {
     let is_filler = |word: &&str| FILLERS.contains(word);
+    // At once, not all.
+    let all = all.strip_suffix(&["tout", "de", "suite"]).unwrap_or(all);
     let from = all.iter().position(|word| !is_filler(word)).unwrap_or(all.len());
     let rest = &all[from..];
     let to = rest
@@ -219,7 +220,7 @@ fn meanings(said: &[&str]) -> Vec<String> {
                 at += length;
             }
             None => {
-                if !SMALL.contains(&words[at].as_str()) {
+                if !SMALL.contains(&said[at]) {
                     out.push(words[at].clone());
                 }
                 at += 1;

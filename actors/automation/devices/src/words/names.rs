@@ -65,7 +65,7 @@ pub(super) fn find(
         return None;
     }
     if !phrase.is_empty() {
-        if let Some(found) = by_name(&phrase, &fitting, view) {
+        if let Some(found) = by_name(&phrase, &fitting, view, question) {
             return Some(found);
         }
     }
@@ -116,7 +116,7 @@ fn bare(words: &[String], entity: &Entity) -> Vec<String> {
 }
 
 /// By the whole name: as it is written, then by what its words mean, then with or without the word for its kind.
-fn by_name(said: &Phrase, fitting: &[&Entity], view: &View) -> Option<Meant> {
+fn by_name(said: &Phrase, fitting: &[&Entity], view: &View, question: bool) -> Option<Meant> {
     let ways: [&dyn Fn(&Phrase, &Entity) -> bool; 3] = [
         &|name, _| name.plain == said.plain,
         &|name, _| name.meant == said.meant,
@@ -129,6 +129,7 @@ fn by_name(said: &Phrase, fitting: &[&Entity], view: &View) -> Option<Meant> {
         }
         let found: Vec<String> = fitting
             .iter()
+            .filter(|entity| at < 2 || question || !is_guarded(entity))
             .filter(|entity| names(entity, view).iter().any(|name| way(&phrase(name), entity)))
             .map(|entity| entity.id.clone())
             .collect();

@@ -167,7 +167,9 @@ fn beginning(all: &[Word<'_>]) -> Option<(std::ops::Range<usize>, bool)> {
     if let Some(head) = find(TIMER) {
         // "Set a ten minute timer" and the like begin otherwise; what stands before must be politeness.
         let polite = plain[..head.start].iter().all(|word| FILLERS.contains(word));
-        return polite.then_some((head, true));
+        if polite {
+            return Some((head, true));
+        }
     }
     // "Set a 5 minute timer".
     let at = plain
@@ -185,7 +187,13 @@ fn time(words: &[&str], now: &Zoned, timer: bool) -> Option<(Due, usize)> {
         }
         _ => {
             if timer {
-                if let Some((ms, used)) = duration(words) {
+                // "A 5 minute timer" has an article before the number.
+                let article = usize::from(matches!(words.first(), Some(&"a" | &"un")));
+                let bare = duration(words).or_else(|| {
+                    let (ms, used) = duration(words.get(article..)?)?;
+                    Some((ms, used + article))
+                });
+                if let Some((ms, used)) = bare {
                     return Some((Due::After(ms), used));
                 }
             }
@@ -466,16 +474,17 @@ fn time_of_day(words: &[&str]) -> Option<(Hour, usize)> {
         let (value, used) = number(rest)?;
         (value.fract() == 0.0 && (0.0..24.0).contains(&value)).then_some((value as i8, None, used, false))
     })?;
-    if matches!(rest.get(used), Some(&"heure" | &"heures" | &"h")) {
-        french = true;
-        used += 1;
+    let hours = usize::from(matches!(rest.get(used), Some(&"heure" | &"heures" | &"h")));
+    french |= hours > 0;
+    used += hours;
+    if french && minute.is_none() {
         match &rest[used..] {
             ["et", "demie", ..] => (minute, used) = (Some(30), used + 2),
             ["et", "quart", ..] => (minute, used) = (Some(15), used + 2),
             more => {
-                if let Some((value, count)) =
-                    number(more).filter(|(value, _)| (1.0..60.0).contains(value) && value.fract() == 0.0)
-                {
+                let said =
+                    number(more).filter(|(value, _)| (1.0..60.0).contains(value) && value.fract() == 0.0);
+                if let Some((value, count)) = said {
                     (minute, used) = (Some(value as i8), used + count);
                 }
             }
