@@ -16,8 +16,8 @@ mod pattern;
 mod wall;
 
 pub use self::kept::Kept;
-pub use self::pattern::next_pattern;
 pub(crate) use self::kept::time_of_day;
+pub use self::pattern::next_pattern;
 pub(crate) use self::wall::days_after_monday;
 pub use self::wall::{instant_of, next_time_of_day, zoned};
 
