@@ -27,6 +27,9 @@ const MAX_CALLS_UNDER_WAY: usize = 65_536;
 /// How long the other side may take over a stream's first bytes.
 const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long after the end of a stream its connection may go on without being closed.
+const CLOSING_GRACE: Duration = Duration::from_millis(300);
+
 /// How long a replaced connection stays for the answers under way on it.
 pub(crate) const RETIRE_GRACE: Duration = Duration::from_secs(5);
 
@@ -360,7 +363,9 @@ impl Link {
         // A stream that ends with its connection is the connection's matter; one that ends before is an error.
         while let Ok(chunk) = recv.read_chunk(READ_CHUNK_BYTES, true).await {
             let Some(chunk) = chunk else {
-                return Err(FrameError::Torn);
+                // A peer that goes away ends its streams a moment before it closes the connection, and says why with that.
+                let closed = tokio::time::timeout(CLOSING_GRACE, self.connection.closed()).await;
+                return closed.map(drop).map_err(|_| FrameError::Torn);
             };
             buffer.extend_from_slice(&chunk.bytes);
             while let Some((header, body)) = frame::next_frame(&mut buffer)? {
@@ -453,6 +458,10 @@ impl Link {
     }
 
     fn protocol_error(&self, error: &FrameError) {
+        // One stream's error ends the connection and so all others: it is told once.
+        if self.connection.close_reason().is_some() {
+            return;
+        }
         tracing::warn!(
             peer = %self.peer, %error,
             "a peer sent what the protocol does not have; its connection is closed. Do both run the same version?"

@@ -506,3 +506,25 @@ async fn round_trips_are_fresh_without_waking_those_who_watch_for_changes() {
     assert_eq!((peer.state, peer.rtt), (PeerState::Down, None));
     assert!(peer.changed_at > before[0].changed_at);
 }
+
+/// A node that stops ends its streams and then its connections: no peer takes that for another version of the protocol.
+#[tokio::test]
+async fn who_stops_in_order_breaks_no_protocol() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let (seen, _here) = (recorder.handle(), metrics::set_default_local_recorder(&recorder));
+    let bed = TestBed::default();
+    let meshes = bed.cluster(2).await;
+    testing::connected(&meshes).await;
+    for mesh in &meshes {
+        mesh.serve(ECHO, Arc::new(echo));
+    }
+    for (from, to) in [(0, NodeId(2)), (1, NodeId(1))] {
+        let answer = meshes[from].call(to, Lane::Actors, ECHO, 0, number(3), PATIENCE).await;
+        assert_eq!(answer, Ok(number(3)));
+    }
+    meshes[1].stop().await;
+    testing::becomes(&meshes[0], NodeId(2), PeerState::Down).await;
+    let text = seen.render();
+    assert!(text.contains("jarvis_mesh_"), "metrics are seen: {text}");
+    assert!(!text.contains("protocol_error"), "{text}");
+}
