@@ -112,10 +112,10 @@ pub(super) fn json(
         };
         put_colour(colour, mode.unwrap_or(usual), known);
     }
-    if mode.is_none_or(|mode| mode == "color_temp") {
-        if let Some(value) = said.get("color_temp").and_then(Value::as_f64) {
-            put_temperature(value, kelvin, known)?;
-        }
+    if mode.is_none_or(|mode| mode == "color_temp")
+        && let Some(value) = said.get("color_temp").and_then(Value::as_f64)
+    {
+        put_temperature(value, kelvin, known)?;
     }
     if let Some(mode) = mode {
         set(known, "color_mode", Value::from(state(mode)?));

@@ -180,15 +180,12 @@ pub(super) fn update(text: &str, known: &mut Known) -> Result<Taken, String> {
         "release_url",
         "release_summary",
     ] {
-        match said.get(name) {
-            Some(value @ (Value::String(_) | Value::Number(_))) => {
-                set(
-                    known,
-                    name,
-                    Value::from(printed(value).chars().take(255).collect::<String>()),
-                );
-            }
-            _ => {}
+        if let Some(value @ (Value::String(_) | Value::Number(_))) = said.get(name) {
+            set(
+                known,
+                name,
+                Value::from(printed(value).chars().take(255).collect::<String>()),
+            );
         }
     }
     for name in ["in_progress", "update_percentage"] {

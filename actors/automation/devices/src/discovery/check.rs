@@ -67,10 +67,10 @@ pub(crate) fn check(found: &Found) -> Result<(), String> {
         ("min_temp", "max_temp"),
         ("min_humidity", "max_humidity"),
     ] {
-        if let (Some(least), Some(most)) = (config.number(low), config.number(high)) {
-            if least > most {
-                return Err(format!("{low} is above {high}"));
-            }
+        if let (Some(least), Some(most)) = (config.number(low), config.number(high))
+            && least > most
+        {
+            return Err(format!("{low} is above {high}"));
         }
     }
     Ok(())

@@ -65,7 +65,7 @@ pub(crate) fn component_of<'t>(prefix: &str, topic: &'t str) -> Option<&'t str> 
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     };
-    ((1..=2).contains(&ids.len()) && ids.iter().all(|id| plain(id))).then_some(component)
+    ((1..=2).contains(&ids.len()) && ids.iter().all(plain)).then_some(component)
 }
 
 /// Reads a message on a topic of which [`component_of`] said `component`.

@@ -618,10 +618,10 @@ impl Registry {
         let mut changes = Vec::new();
         match &thing {
             Thing::Entity(id) => {
-                if let Some(entity) = self.store.get(id).map(|entry| (*entry.entity).clone()) {
-                    if let Err(why) = self.put_entity(entity, now_ms, &mut changes) {
-                        self.problem(id, why, now_ms);
-                    }
+                if let Some(entity) = self.store.get(id).map(|entry| (*entry.entity).clone())
+                    && let Err(why) = self.put_entity(entity, now_ms, &mut changes)
+                {
+                    self.problem(id, why, now_ms);
                 }
             }
             Thing::Device(id) => self.rename_entities(id, now_ms, &mut changes),

@@ -77,13 +77,13 @@ impl Command<'_> {
                 "climate.set_temperature needs it, or target_temp_high and target_temp_low".to_owned(),
             ));
         }
-        if let (Some(low), Some(high)) = (low, high) {
-            if low > high {
-                return Err(wrong_data(
-                    "target_temp_low",
-                    "it is above target_temp_high".to_owned(),
-                ));
-            }
+        if let (Some(low), Some(high)) = (low, high)
+            && low > high
+        {
+            return Err(wrong_data(
+                "target_temp_low",
+                "it is above target_temp_high".to_owned(),
+            ));
         }
         if self.data.get("hvac_mode").is_some_and(|mode| !mode.is_null()) {
             let mode = self.choice("hvac_mode", &hvac_modes(self.config))?;

@@ -105,10 +105,10 @@ const SETTING: &[&str] = &[
 const STEP_PERCENT: i64 = 25;
 
 pub(super) fn understand(said: &[&str], folded: &str, language: Language, view: &View) -> Option<Understood> {
-    if let Some((action, rest)) = setting(said, folded) {
-        if let Some(done) = act(action, &rest, language, view) {
-            return Some(done);
-        }
+    if let Some((action, rest)) = setting(said, folded)
+        && let Some(done) = act(action, &rest, language, view)
+    {
+        return Some(done);
     }
     let (action, rest) = beginning(said)?;
     act(action, &rest, language, view)
@@ -148,10 +148,10 @@ fn setting<'w>(said: &[&'w str], folded: &str) -> Option<(Action, Vec<&'w str>)>
     ) {
         rest = &rest[1..];
     }
-    if let Some((colour, before)) = rest.split_last() {
-        if let Some((_, name)) = COLOURS.iter().find(|(word, _)| word == colour) {
-            return Some((Action::Colour(name), before.to_vec()));
-        }
+    if let Some((colour, before)) = rest.split_last()
+        && let Some((_, name)) = COLOURS.iter().find(|(word, _)| word == colour)
+    {
+        return Some((Action::Colour(name), before.to_vec()));
     }
     let is_degrees = |word: &str| matches!(word, "degree" | "degrees" | "degre" | "degres" | "c" | "celsius");
     let is_percent = |word: &str| matches!(word, "percent" | "pourcent" | "pourcents" | "cent");
@@ -289,13 +289,13 @@ fn act(action: Action, said: &[&str], language: Language, view: &View) -> Option
         Meant::Several(ids) => return Some(Understood::Ask(which(&ids, language, view))),
         Meant::Nothing(area) => return Some(Understood::Tell(nothing(action, &area, language))),
     };
-    if let Action::Percent(value) = action {
-        if !(0.0..=100.0).contains(&value) {
-            return Some(Understood::Tell(language.pick(
-                format!("{} is not between 0 and 100 percent.", short(value)),
-                format!("{} n'est pas entre 0 et 100 pour cent.", short(value)),
-            )));
-        }
+    if let Action::Percent(value) = action
+        && !(0.0..=100.0).contains(&value)
+    {
+        return Some(Understood::Tell(language.pick(
+            format!("{} is not between 0 and 100 percent.", short(value)),
+            format!("{} n'est pas entre 0 et 100 pour cent.", short(value)),
+        )));
     }
     let unreachable: Vec<&String> = ids.iter().filter(|id| !view.is_reachable(id)).collect();
     if unreachable.len() == ids.len() {

@@ -64,10 +64,10 @@ pub(super) fn find(
     if phrase.is_empty() && !phrase.all {
         return None;
     }
-    if !phrase.is_empty() {
-        if let Some(found) = by_name(&phrase, &fitting, view, question) {
-            return Some(found);
-        }
+    if !phrase.is_empty()
+        && let Some(found) = by_name(&phrase, &fitting, view, question)
+    {
+        return Some(found);
     }
     if let Some(found) = by_area(&phrase, &fitting, view, preferred, question) {
         return Some(found);
@@ -115,9 +115,12 @@ fn bare(words: &[String], entity: &Entity) -> Vec<String> {
     if rest.is_empty() { words.to_vec() } else { rest }
 }
 
+/// A way in which a name may be what was said.
+type Way<'w> = dyn Fn(&Phrase, &Entity) -> bool + 'w;
+
 /// By the whole name: as it is written, then by what its words mean, then with or without the word for its kind.
 fn by_name(said: &Phrase, fitting: &[&Entity], view: &View, question: bool) -> Option<Meant> {
-    let ways: [&dyn Fn(&Phrase, &Entity) -> bool; 3] = [
+    let ways: [&Way<'_>; 3] = [
         &|name, _| name.plain == said.plain,
         &|name, _| name.meant == said.meant,
         &|name, entity| !name.is_empty() && bare(&name.meant, entity) == bare(&said.meant, entity),
@@ -254,7 +257,7 @@ fn by_area(
             area: Some(name.clone()),
         }),
         (None, 1) => Some(Meant::Entities(of_kind)),
-        (None, _) if said.all || (said.plural && !question) || question => Some(Meant::All {
+        (None, _) if said.all || said.plural || question => Some(Meant::All {
             ids: of_kind,
             area: None,
         }),

@@ -279,19 +279,19 @@ fn unit(word: &str) -> Option<f64> {
 fn clock(words: &[&str], now: &Zoned) -> Option<(Due, usize)> {
     let (mut day, mut hour, mut at) = (None, None, 0);
     while at < words.len() {
-        if day.is_none() {
-            if let Some((found, used)) = named_day(&words[at..], now) {
-                day = Some(found);
-                at += used;
-                continue;
-            }
+        if day.is_none()
+            && let Some((found, used)) = named_day(&words[at..], now)
+        {
+            day = Some(found);
+            at += used;
+            continue;
         }
-        if hour.is_none() {
-            if let Some((found, used)) = time_of_day(&words[at..]) {
-                hour = Some(found);
-                at += used;
-                continue;
-            }
+        if hour.is_none()
+            && let Some((found, used)) = time_of_day(&words[at..])
+        {
+            hour = Some(found);
+            at += used;
+            continue;
         }
         break;
     }
@@ -355,6 +355,9 @@ struct Part {
     after_noon: bool,
 }
 
+/// A date where one is said, and a part of the day where one is.
+type Day = (Option<Date>, Option<Part>);
+
 impl Hour {
     fn within(self, part: Option<Part>) -> Self {
         match part {
@@ -370,7 +373,7 @@ impl Hour {
 }
 
 /// "Tomorrow", "on Monday", « ce soir », "tomorrow morning": a date where one is said, a part of the day where one is.
-fn named_day(words: &[&str], now: &Zoned) -> Option<((Option<Date>, Option<Part>), usize)> {
+fn named_day(words: &[&str], now: &Zoned) -> Option<(Day, usize)> {
     let today = now.date();
     let after = |days: i64| today.checked_add(Span::new().days(days)).ok();
     let lead = usize::from(matches!(
@@ -402,11 +405,11 @@ fn named_day(words: &[&str], now: &Zoned) -> Option<((Option<Date>, Option<Part>
     };
     let mut at = lead + used;
     let mut of_day = own;
-    if of_day.is_none() {
-        if let Some(part) = words.get(at).and_then(|word| part(word)) {
-            of_day = Some(part);
-            at += 1;
-        }
+    if of_day.is_none()
+        && let Some(part) = words.get(at).and_then(|word| part(word))
+    {
+        of_day = Some(part);
+        at += 1;
     }
     Some(((Some(date?), of_day), at))
 }
