@@ -182,13 +182,16 @@ impl Bridge {
     /// # Errors
     /// [`ReplayError`].
     pub async fn replay(&self, id: u128) -> Result<(), ReplayError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let replay = Replay { id, reply };
-        self.commands
-            .send(replay)
-            .await
-            .map_err(|_| ReplayError::Released)?;
-        answer.await.unwrap_or(Err(ReplayError::Released))
+        let sent = self.commands.send(replay).await;
+        sent.map_err(|_| ReplayError::Released)?;
+        tokio::select! {
+            biased;
+            answered = &mut answer => answered.unwrap_or(Err(ReplayError::Released)),
+            // A wish that came in while the bridge went is not dropped with it.
+            () = self.commands.closed() => Err(ReplayError::Released),
+        }
     }
 
     /// Gives the bridge up: takes nothing more, finishes what is under way, acknowledges it, says farewell. The broker keeps
@@ -316,13 +319,15 @@ impl Owner {
         let mut serving = Serving::new(link, &mut self.books);
         loop {
             let deposed = Arc::clone(&pipeline.shared);
+            let worked = serving.work(&mut self.books, pipeline);
+            self.tell_of_subscriptions();
+            if let Err(trouble) = worked {
+                return End::Trouble(trouble, Some(since.elapsed()));
+            }
             tokio::select! {
-                turned = serving.turn(&mut self.books, pipeline) => {
-                    self.tell_of_subscriptions();
-                    if let Err(trouble) = turned {
-                        return End::Trouble(trouble, Some(since.elapsed()));
-                    }
-                }
+                turned = serving.turn(&mut self.books, pipeline) => if let Err(trouble) = turned {
+                    return End::Trouble(trouble, Some(since.elapsed()));
+                },
                 replay = self.commands.recv() => if let Some(replay) = replay {
                     start_replay(&*self.parts.letters, pipeline, replay).await;
                 },
@@ -333,6 +338,9 @@ impl Owner {
         let deadline = self.release.borrow().unwrap_or_else(Instant::now);
         serving.drain();
         while !serving.is_drained(&self.books, pipeline) {
+            if serving.work(&mut self.books, pipeline).is_err() {
+                return End::Over;
+            }
             tokio::select! {
                 turned = serving.turn(&mut self.books, pipeline) => if turned.is_err() {
                     return End::Over;

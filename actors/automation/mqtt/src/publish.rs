@@ -98,14 +98,17 @@ impl Publisher {
     /// [`PublishError`]; after [`PublishError::TimedOut`] it may or may not be with the broker.
     pub async fn publish(&self, publication: Publication, patience: Duration) -> Result<(), PublishError> {
         check(&publication)?;
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let request = Request { publication, reply };
         let sent_and_confirmed = async {
-            self.requests
-                .send(request)
-                .await
-                .map_err(|_| PublishError::Released)?;
-            answer.await.unwrap_or(Err(PublishError::Released))
+            let sent = self.requests.send(request).await;
+            sent.map_err(|_| PublishError::Released)?;
+            tokio::select! {
+                biased;
+                answered = &mut answer => answered.unwrap_or(Err(PublishError::Released)),
+                // A request that came in while the bridge went is not dropped with it.
+                () = self.requests.closed() => Err(PublishError::Released),
+            }
         };
         timeout(patience, sent_and_confirmed).await.unwrap_or_else(|_| {
             Err(PublishError::TimedOut {

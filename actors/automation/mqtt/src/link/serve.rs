@@ -140,10 +140,15 @@ impl Serving {
             && self.unwritten.is_empty()
     }
 
-    /// One turn: waits for whatever comes next, and does it.
-    pub(crate) async fn turn(&mut self, books: &mut Books, pipeline: &Pipeline) -> Result<(), Trouble> {
+    /// Does what can be done at once: takes in what was read, and writes what is due.
+    pub(crate) fn work(&mut self, books: &mut Books, pipeline: &Pipeline) -> Result<(), Trouble> {
         self.parse(books, pipeline)?;
-        self.fill(books, pipeline)?;
+        self.fill(books, pipeline);
+        Ok(())
+    }
+
+    /// Waits for whatever comes next: something to read, room to write, a wish, an end of a message, or time.
+    pub(crate) async fn turn(&mut self, books: &mut Books, pipeline: &Pipeline) -> Result<(), Trouble> {
         let may_read = self.parked.is_none() && self.unwritten.len() < MAX_UNWRITTEN_BYTES;
         let may_write = !self.unwritten.is_empty() || self.unflushed;
         let may_take = books.outbox.waiting() < MAX_WAITING;
@@ -323,7 +328,7 @@ impl Serving {
     }
 
     /// Writes what is due: acknowledgements, subscriptions, publications.
-    fn fill(&mut self, books: &mut Books, pipeline: &Pipeline) -> Result<(), Trouble> {
+    fn fill(&mut self, books: &mut Books, pipeline: &Pipeline) {
         let acks = pipeline.shared.session().take_acks();
         metrics::acknowledged(acks.len());
         for packet_id in acks {
@@ -331,7 +336,6 @@ impl Serving {
         }
         self.fill_subscriptions(books);
         self.fill_publications(books);
-        Ok(())
     }
 
     fn fill_subscriptions(&mut self, books: &mut Books) {

@@ -9,33 +9,33 @@ use tokio::time::timeout;
 use super::DEADLINE;
 
 /// Let in, without a session.
-pub const WELCOME_V5: &[u8] = &[0x20, 3, 0, 0, 0];
+pub(crate) const WELCOME_V5: &[u8] = &[0x20, 3, 0, 0, 0];
 /// Let in, the session is there.
-pub const WELCOME_BACK_V5: &[u8] = &[0x20, 3, 1, 0, 0];
-pub const WELCOME_V3: &[u8] = &[0x20, 2, 0, 0];
+pub(crate) const WELCOME_BACK_V5: &[u8] = &[0x20, 3, 1, 0, 0];
+pub(crate) const WELCOME_V3: &[u8] = &[0x20, 2, 0, 0];
 
 /// Where clients come.
-pub struct Fake {
+pub(crate) struct Fake {
     listener: TcpListener,
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// A client.
-pub struct Peer {
-    pub stream: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
     /// The version that it asked for: 4 or 5.
-    pub level: u8,
+    pub(crate) level: u8,
 }
 
 impl Fake {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         Self { listener, port }
     }
 
     /// The next client, after it has said what it wants.
-    pub async fn next(&self) -> Peer {
+    pub(crate) async fn next(&self) -> Peer {
         let (stream, _) = timeout(DEADLINE, self.listener.accept())
             .await
             .expect("in time")
@@ -50,7 +50,7 @@ impl Fake {
     }
 
     /// The next client, let in.
-    pub async fn let_in(&self, welcome: &[u8]) -> Peer {
+    pub(crate) async fn let_in(&self, welcome: &[u8]) -> Peer {
         let mut peer = self.next().await;
         peer.send(welcome).await;
         peer
@@ -58,13 +58,13 @@ impl Fake {
 }
 
 impl Peer {
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // The client may have had enough.
         let _ = self.stream.write_all(bytes).await;
     }
 
     /// A packet; none when the client is gone.
-    pub async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
         let read = async {
             let first = self.stream.read_u8().await.ok()?;
             let (mut length, mut shift) = (0usize, 0);
@@ -84,7 +84,7 @@ impl Peer {
     }
 
     /// The next packet of this kind, others passed over; pings are answered.
-    pub async fn read_kind(&mut self, kind: u8) -> Option<Vec<u8>> {
+    pub(crate) async fn read_kind(&mut self, kind: u8) -> Option<Vec<u8>> {
         loop {
             let (first, body) = self.read().await?;
             if first == 0xc0 {
@@ -97,7 +97,7 @@ impl Peer {
     }
 
     /// Confirms the client's next subscription.
-    pub async fn subscribe(&mut self) {
+    pub(crate) async fn subscribe(&mut self) {
         let body = self.read_kind(0x80).await.expect("it subscribes");
         let mut answer = vec![0x90, 0, body[0], body[1]];
         if self.level == 5 {
@@ -108,7 +108,7 @@ impl Peer {
         self.send(&answer).await;
     }
 
-    pub async fn is_closed_within(&mut self, patience: Duration) -> bool {
+    pub(crate) async fn is_closed_within(&mut self, patience: Duration) -> bool {
         let mut rest = [0; 4_096];
         let gone = async { while self.stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
         timeout(patience, gone).await.is_ok()
@@ -116,7 +116,13 @@ impl Peer {
 }
 
 /// A message for the client; of QoS 0 without an id.
-pub fn publish(level: u8, packet_id: Option<u16>, duplicate: bool, topic: &str, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn publish(
+    level: u8,
+    packet_id: Option<u16>,
+    duplicate: bool,
+    topic: &str,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut body = (topic.len() as u16).to_be_bytes().to_vec();
     body.extend_from_slice(topic.as_bytes());
     if let Some(id) = packet_id {

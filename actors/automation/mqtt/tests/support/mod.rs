@@ -1,8 +1,8 @@
 //! A real broker as a child process, and a sink that remembers.
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
-pub mod fake;
-pub mod sink;
+pub(crate) mod fake;
+pub(crate) mod sink;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -22,23 +22,23 @@ use tokio::time::{sleep, timeout};
 use sink::TestSink;
 
 /// Whatever is waited for, it is not waited for longer.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Mosquitto with a configuration and a folder of its own. Killed when dropped.
-pub struct Mosquitto {
-    pub port: u16,
+pub(crate) struct Mosquitto {
+    pub(crate) port: u16,
     dir: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl Mosquitto {
     /// Starts one that lets anyone in and keeps its state.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("allow_anonymous true\n", |_| ()).await
     }
 
     /// Starts one with more in its configuration; `prepare` puts files into its folder. `DIR` stands for the folder.
-    pub async fn start_with(more: &str, prepare: impl FnOnce(&Path)) -> Self {
+    pub(crate) async fn start_with(more: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         prepare(dir.path());
         let mut broker = Self {
@@ -75,7 +75,7 @@ impl Mosquitto {
         self.dir.path().join("mosquitto.conf")
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
@@ -110,7 +110,7 @@ impl Mosquitto {
     }
 
     /// Ends it in order: it writes what it keeps.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&child),
@@ -123,13 +123,13 @@ impl Mosquitto {
     }
 
     /// Ends it like a power cut.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("it runs");
         child.wait().expect("it ends");
     }
 
-    pub async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         assert!(self.spawn().await, "mosquitto starts again");
     }
 }
@@ -143,13 +143,13 @@ impl Drop for Mosquitto {
     }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
 /// Options for a broker on this machine, with little patience.
-pub fn options(port: u16, client_id: &str) -> Options {
+pub(crate) fn options(port: u16, client_id: &str) -> Options {
     let settings = jarvis_config::MqttSettings {
         url: Some(format!("mqtt://127.0.0.1:{port}")),
         client_id: client_id.to_owned(),
@@ -174,7 +174,7 @@ pub fn options(port: u16, client_id: &str) -> Options {
 }
 
 /// The surroundings of a bridge that decides by `sink`.
-pub fn parts(sink: &Arc<TestSink>) -> Parts {
+pub(crate) fn parts(sink: &Arc<TestSink>) -> Parts {
     Parts {
         sink: sink.own(),
         memory: sink.memory.clone(),
@@ -188,7 +188,7 @@ pub fn parts(sink: &Arc<TestSink>) -> Parts {
 }
 
 /// Something that publishes and listens to nothing.
-pub async fn sensor(tasks: &Tasks, port: u16) -> Bridge {
+pub(crate) async fn sensor(tasks: &Tasks, port: u16) -> Bridge {
     let mut options = options(port, "sensor");
     options.topics.clear();
     let bridge = Bridge::own(tasks, options, parts(&TestSink::new()));
@@ -196,7 +196,7 @@ pub async fn sensor(tasks: &Tasks, port: u16) -> Bridge {
     bridge
 }
 
-pub async fn until(
+pub(crate) async fn until(
     status: &mut watch::Receiver<Status>,
     what: &str,
     holds: impl FnMut(&Status) -> bool,
@@ -206,7 +206,7 @@ pub async fn until(
     waited.unwrap_or_else(|_| panic!("not in time: {what}; {:?}", status.borrow()))
 }
 
-pub async fn connected(bridge: &Bridge) -> Status {
+pub(crate) async fn connected(bridge: &Bridge) -> Status {
     until(&mut bridge.status(), "connected", |status| {
         status.state.is_connected() && status.subscribed
     })
@@ -214,7 +214,7 @@ pub async fn connected(bridge: &Bridge) -> Status {
 }
 
 /// Waits until the bridge says why it waits, and what fits is said.
-pub async fn trouble(bridge: &Bridge, fits: impl Fn(&jarvis_mqtt::Trouble) -> bool) -> String {
+pub(crate) async fn trouble(bridge: &Bridge, fits: impl Fn(&jarvis_mqtt::Trouble) -> bool) -> String {
     let status = until(
         &mut bridge.status(),
         "the trouble",
@@ -227,7 +227,7 @@ pub async fn trouble(bridge: &Bridge, fits: impl Fn(&jarvis_mqtt::Trouble) -> bo
     }
 }
 
-pub fn publication(topic: &str, payload: &str) -> Publication {
+pub(crate) fn publication(topic: &str, payload: &str) -> Publication {
     Publication {
         intent: format!("{topic}={payload}"),
         topic: topic.to_owned(),
@@ -237,7 +237,7 @@ pub fn publication(topic: &str, payload: &str) -> Publication {
 }
 
 /// Publishes `numbers` for each of `devices`, in order for each of them, all confirmed when it returns.
-pub async fn publish_all(publisher: &Publisher, devices: usize, numbers: std::ops::Range<u32>) {
+pub(crate) async fn publish_all(publisher: &Publisher, devices: usize, numbers: std::ops::Range<u32>) {
     let tasks = Tasks::new();
     let all: Vec<_> = (0..devices)
         .map(|device| {
@@ -256,7 +256,7 @@ pub async fn publish_all(publisher: &Publisher, devices: usize, numbers: std::op
 }
 
 /// Each number of each device once, in order.
-pub fn assert_all_once(sink: &TestSink, devices: usize, numbers: u32) {
+pub(crate) fn assert_all_once(sink: &TestSink, devices: usize, numbers: u32) {
     let log = sink.log();
     let seen: BTreeSet<_> = log.iter().collect();
     assert_eq!(seen.len(), log.len(), "decided on twice");

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::DEADLINE;
 
 /// The sink as one owner of the bridge has it: refused once there is a newer owner, as the cluster refuses an old epoch.
-pub struct Owned {
+pub(crate) struct Owned {
     sink: Arc<TestSink>,
     owner: usize,
 }
@@ -26,9 +26,9 @@ impl Sink for Owned {
 }
 
 /// Decides as it is told.
-pub struct TestSink {
+pub(crate) struct TestSink {
     owners: AtomicUsize,
-    pub memory: Arc<MemoryInProcess>,
+    pub(crate) memory: Arc<MemoryInProcess>,
     /// What was decided on: topic and payload.
     log: Mutex<Vec<(String, String)>>,
     changed: Notify,
@@ -42,14 +42,14 @@ pub struct TestSink {
 }
 
 /// What the sink is told to answer.
-pub enum Answer {
+pub(crate) enum Answer {
     Error(SinkError),
     /// For messages with this payload, whenever they are offered.
     Poison(&'static str, Outcome),
 }
 
 impl TestSink {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             owners: AtomicUsize::new(0),
             memory: Arc::new(MemoryInProcess::default()),
@@ -63,7 +63,7 @@ impl TestSink {
     }
 
     /// Another owner: what the ones before decide from here on does not count.
-    pub fn own(self: &Arc<Self>) -> Arc<Owned> {
+    pub(crate) fn own(self: &Arc<Self>) -> Arc<Owned> {
         // Nothing is being kept while the owner changes.
         let owner = self
             .memory
@@ -74,45 +74,45 @@ impl TestSink {
         })
     }
 
-    pub fn log(&self) -> Vec<(String, String)> {
+    pub(crate) fn log(&self) -> Vec<(String, String)> {
         self.log.lock().expect("whole").clone()
     }
 
-    pub fn payloads(&self) -> Vec<String> {
+    pub(crate) fn payloads(&self) -> Vec<String> {
         self.log().into_iter().map(|(_, payload)| payload).collect()
     }
 
-    pub fn offered(&self) -> usize {
+    pub(crate) fn offered(&self) -> usize {
         self.offered.load(Ordering::SeqCst)
     }
 
-    pub fn slow_down(&self, delay: Duration) {
+    pub(crate) fn slow_down(&self, delay: Duration) {
         self.delay_us.store(delay.as_micros() as u64, Ordering::SeqCst);
     }
 
-    pub fn answer(&self, answer: Answer) {
+    pub(crate) fn answer(&self, answer: Answer) {
         self.answers.lock().expect("whole").push_back(answer);
     }
 
-    pub fn cure(&self) {
+    pub(crate) fn cure(&self) {
         self.answers.lock().expect("whole").clear();
     }
 
     /// Decides on nothing more.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
-    pub async fn until_decided(&self, messages: usize) {
+    pub(crate) async fn until_decided(&self, messages: usize) {
         self.until("decided on", |sink| sink.log().len() >= messages)
             .await;
     }
 
-    pub async fn until_offered(&self, messages: usize) {
+    pub(crate) async fn until_offered(&self, messages: usize) {
         self.until("offered", |sink| sink.offered() >= messages).await;
     }
 
