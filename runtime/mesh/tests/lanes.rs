@@ -508,22 +508,21 @@ async fn round_trips_are_fresh_without_waking_those_who_watch_for_changes() {
 }
 
 /// A node that stops ends its streams and then its connections: no peer takes that for another version of the protocol.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_stops_in_order_breaks_no_protocol() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let (seen, _here) = (recorder.handle(), metrics::set_default_local_recorder(&recorder));
-    let bed = TestBed::default();
-    let meshes = bed.cluster(2).await;
-    testing::connected(&meshes).await;
-    for mesh in &meshes {
-        mesh.serve(ECHO, Arc::new(echo));
+    let seen = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .install_recorder()
+        .expect("no other test of this file has one");
+    // Whether the end of a stream arrives before that of its connection is a matter of luck.
+    for _ in 0..8 {
+        let bed = TestBed::default();
+        let meshes = bed.cluster(3).await;
+        testing::connected(&meshes).await;
+        meshes[2].stop().await;
+        for mesh in &meshes[..2] {
+            testing::becomes(mesh, NodeId(3), PeerState::Down).await;
+        }
     }
-    for (from, to) in [(0, NodeId(2)), (1, NodeId(1))] {
-        let answer = meshes[from].call(to, Lane::Actors, ECHO, 0, number(3), PATIENCE).await;
-        assert_eq!(answer, Ok(number(3)));
-    }
-    meshes[1].stop().await;
-    testing::becomes(&meshes[0], NodeId(2), PeerState::Down).await;
     let text = seen.render();
     assert!(text.contains("jarvis_mesh_"), "metrics are seen: {text}");
     assert!(!text.contains("protocol_error"), "{text}");
