@@ -163,7 +163,7 @@ impl Object for One {
                 .get(name)
                 .and_then(serde_json::Value::as_str)
         };
-        let moment = |ms| Some(Moment::of_ms(ms, &self.session).into_value());
+        let moment = |ms| Some(Moment::utc_of_ms(ms).into_value());
         Some(match key {
             "entity_id" => Value::from(self.id.as_str()),
             "domain" => Value::from(domain),

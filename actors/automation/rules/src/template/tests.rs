@@ -235,6 +235,10 @@ fn states_are_asked_for() {
             "1800.0",
         ),
         ("{{ now() - this.last_updated > timedelta(minutes=10) }}", "True"),
+        (
+            "{{ states.light.hall.last_changed }} {{ this.last_changed | as_local }}",
+            "2024-07-01 09:30:00+00:00 2024-07-01 11:30:00+02:00",
+        ),
     ]);
 }
 

@@ -42,6 +42,12 @@ impl Moment {
         Self::aware(stamp.to_zoned(session.facts.home().time_zone.clone()))
     }
 
+    /// By UTC's clock.
+    pub(super) fn utc_of_ms(ms: i64) -> Self {
+        let stamp = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self::aware(stamp.to_zoned(TimeZone::UTC))
+    }
+
     pub(super) fn aware(zoned: Zoned) -> Self {
         Self {
             zoned,

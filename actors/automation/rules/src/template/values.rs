@@ -11,6 +11,9 @@ use crate::facts::EntityState;
 /// The key of a mapping that stands for a moment, in Unix milliseconds.
 pub(super) const MOMENT: &str = "$moment_ms";
 
+/// The same, told by UTC's clock: Home Assistant tells so when a state changed.
+pub(super) const MOMENT_UTC: &str = "$moment_utc_ms";
+
 /// The key of a mapping that stands for a duration, in milliseconds.
 pub(super) const SPAN: &str = "$span_ms";
 
@@ -39,8 +42,8 @@ pub fn state(id: &str, state: &EntityState) -> Value {
         "name": name,
         "state": state.state,
         "attributes": attributes,
-        "last_changed": moment(state.last_changed_ms),
-        "last_updated": moment(state.last_updated_ms),
+        "last_changed": { MOMENT_UTC: state.last_changed_ms },
+        "last_updated": { MOMENT_UTC: state.last_updated_ms },
     })
 }
 
@@ -72,6 +75,7 @@ pub(super) fn to_template(value: &Value, session: &Arc<Session>) -> minijinja::V
             if let (1, Some((key, inner))) = (map.len(), map.iter().next()) {
                 match (key.as_str(), inner.as_i64()) {
                     (MOMENT, Some(ms)) => return time::Moment::of_ms(ms, session).into_value(),
+                    (MOMENT_UTC, Some(ms)) => return time::Moment::utc_of_ms(ms).into_value(),
                     (SPAN, Some(ms)) => return time::Span::of_ms(ms).into_value(),
                     _ => {}
                 }
