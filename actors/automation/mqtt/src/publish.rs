@@ -110,11 +110,9 @@ impl Publisher {
                 () = self.requests.closed() => Err(PublishError::Released),
             }
         };
-        timeout(patience, sent_and_confirmed).await.unwrap_or_else(|_| {
-            Err(PublishError::TimedOut {
-                waited_ms: patience.as_millis() as u64,
-            })
-        })
+        let waited_ms = patience.as_millis() as u64;
+        let ended = timeout(patience, sent_and_confirmed).await;
+        ended.unwrap_or(Err(PublishError::TimedOut { waited_ms }))
     }
 }
 
