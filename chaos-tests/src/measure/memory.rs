@@ -143,8 +143,9 @@ async fn exchange(cluster: &Cluster, clients: usize, count: u64) -> Result<()> {
                 if number >= count {
                     return anyhow::Ok(());
                 }
-                let answered = timeout(PATIENCE, ask(&mut chat, &format!("m{number}")));
-                answered.await.context("no answer")??;
+                let id = format!("m{number}");
+                let answered = timeout(PATIENCE, ask(&mut chat, &id)).await;
+                answered.context("no answer")??;
             }
         });
     }
