@@ -10,8 +10,8 @@ use jarvis_host::Clock;
 pub const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 /// Virtual time goes on by this much a step, which is also the least a datagram takes.
 pub const TICK: Duration = Duration::from_millis(1);
-/// The fastest monotonic clock gains a tick in so many milliseconds: the tenth that may lie between two clocks, each of
-/// which is 5 % off, is what leases allow for.
+/// The fastest monotonic clock gains a tick in so many milliseconds and the step it is pushed in: a twelfth. Leases allow for a
+/// tenth, as it may lie between two clocks of which each is 5 % off.
 pub const LEAST_GAIN_EVERY_MS: u64 = 11;
 /// Between two looks whether the clock is to run faster.
 const LOOK: Duration = Duration::from_millis(200);
@@ -111,7 +111,7 @@ mod tests {
         let (fast, right) = shown(LEAST_GAIN_EVERY_MS);
         assert!(right >= ms(990) && right <= ms(1_000), "{right:?}");
         let gained = fast - right;
-        assert!(gained > ms(90) && gained <= ms(105), "{gained:?}");
+        assert!(gained > ms(80) && gained <= ms(90), "{gained:?}");
         let (fast, right) = shown(100);
         assert!(
             fast - right >= ms(8) && fast - right <= ms(12),

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jarvis_host::{SystemClock, Tasks};
 use jarvis_machine::command::Command;
 use jarvis_types::{NodeId, SessionId, UserId};
-use openraft::async_runtime::watch::WatchReceiver;
 
 use super::*;
 use crate::api::{ProposeError, ProposeOptions, ReadError};
