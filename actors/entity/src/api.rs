@@ -6,6 +6,7 @@ use std::time::Duration;
 pub use crate::gains::TakenUp;
 pub use crate::host::{EntityLimits, QuarantinedEntity};
 pub use crate::lease::{LeaseSettings, Leases, Permit, Report};
+pub use crate::letters::{Ledger, LedgerError, Step};
 pub use crate::placement::PlacementTable;
 pub use crate::router::RouterInner;
 use async_trait::async_trait;
@@ -68,6 +69,11 @@ pub trait Entity: Send + Sized + 'static {
     async fn on_message(&mut self, cx: &Cx<Self::Event>, message: Inbound) -> Result<(), EntityError>;
     /// News from one of its own tasks.
     async fn on_event(&mut self, cx: &Cx<Self::Event>, event: Self::Event) -> Result<(), EntityError>;
+    /// Letters wait for it ([`Ledger::letters`]): after a start with some, and whenever more have come. Those that it does not
+    /// take in a [`Ledger::write`] go on waiting; it is told again when the next one comes, or when it starts the next time.
+    async fn on_letters(&mut self, _: &Cx<Self::Event>) -> Result<(), EntityError> {
+        Ok(())
+    }
     /// Whether it may be passivated when nothing has come for a while.
     fn is_idle(&self) -> bool;
 }

@@ -49,8 +49,18 @@ impl Follower {
             let opened = self.host.is_open();
             tokio::select! {
                 batch = changes.recv() => match batch {
-                    Ok(batch) if batch.changes.iter().any(concerns_placement) => self.refresh(),
-                    Ok(_) => {}
+                    Ok(batch) => {
+                        if batch.changes.iter().any(concerns_placement) {
+                            self.refresh();
+                        }
+                        for change in batch.changes.iter() {
+                            if let Change::Letters { to, .. } = change {
+                                self.host.tell(to);
+                            }
+                        }
+                    }
+                    // What was missed may have been letters for anybody.
+                    Err(RecvError::Lagged(_)) if opened => self.resume(),
                     Err(RecvError::Lagged(_)) => self.refresh(),
                     Err(RecvError::Closed) => return,
                 },

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::api::{EntityKind, Inbound, Leases, Ownership};
 use crate::gains::{Gains, TakenUp};
+use crate::letters;
 use crate::metrics;
 use crate::placement::{Moved, Placement};
 use crate::shell::{self, Activation, Seat};
@@ -80,7 +81,13 @@ impl<K: EntityKind> AnyKind for K {
     }
 
     fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError> {
-        EntityKind::unfinished(self, view, partition)
+        let mut keys = EntityKind::unfinished(self, view, partition)?;
+        for key in letters::waited_for(view, self.id(), partition)? {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
     }
 }
 
@@ -482,6 +489,29 @@ impl Host {
         }
     }
 
+    /// Letters have come for an entity: starts it if it is this node's, and tells it.
+    pub(crate) fn tell(&self, id: &EntityId) {
+        if !self.is_open() {
+            // Whoever has letters is started when this node begins to act.
+            return;
+        }
+        let Ok((partition, epoch)) = self.seat_of(id) else {
+            return;
+        };
+        let mut entities = self.lock();
+        let runs = (entities.slots.get(id))
+            .and_then(|slot| slot.activation.as_ref())
+            .is_some_and(|activation| activation.epoch == epoch && !activation.stands_by());
+        if runs {
+            if let Some(activation) = entities.slots.get(id).and_then(|slot| slot.activation.as_ref()) {
+                activation.tell();
+            }
+        } else {
+            // A start looks for letters by itself; one that crashed or was set aside looks when it starts again.
+            let _ = self.activate_in(&mut entities, id, partition, epoch);
+        }
+    }
+
     /// This node has caught up with what was committed when it started: it may act.
     pub(crate) fn open(&self) {
         self.ready.store(true, Ordering::Release);
@@ -506,7 +536,7 @@ impl Host {
                     let now = gained.now.epoch;
                     self.gains.note(gained.kind, gained.partition, now, &keys);
                     for key in keys {
-                        self.activate(&EntityId {
+                        self.tell(&EntityId {
                             kind: gained.kind,
                             key,
                         });

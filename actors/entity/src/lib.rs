@@ -26,6 +26,7 @@ mod follow;
 mod gains;
 mod host;
 mod lease;
+mod letters;
 pub mod metrics;
 mod placement;
 mod router;

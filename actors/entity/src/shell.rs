@@ -20,6 +20,8 @@ pub(crate) enum ShellMessage<E> {
     Inbound(Inbound),
     /// From one of its own tasks.
     Event(E),
+    /// Letters wait.
+    Letters,
 }
 
 impl<E: Send + 'static> ractor::Message for ShellMessage<E> {}
@@ -32,6 +34,8 @@ pub(crate) struct Pulse {
     pub(crate) idle: AtomicBool,
     /// Set by every message and event; the sweeper clears it.
     pub(crate) used: AtomicBool,
+    /// Whether it has been told of letters and has not looked yet.
+    told: AtomicBool,
 }
 
 impl Pulse {
@@ -40,6 +44,7 @@ impl Pulse {
             depth: AtomicUsize::new(0),
             idle: AtomicBool::new(false),
             used: AtomicBool::new(true),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +68,7 @@ pub(crate) struct Activation {
     pub(crate) pulse: Arc<Pulse>,
     tasks: Tasks,
     send: Box<dyn Fn(Inbound) -> Result<(), ()> + Send + Sync>,
+    tell: Box<dyn Fn() -> Result<(), ()> + Send + Sync>,
     /// Starts it, where it stands by.
     start: Option<oneshot::Sender<()>>,
 }
@@ -72,6 +78,17 @@ impl Activation {
     pub(crate) fn deliver(&self, message: Inbound) -> Result<(), ()> {
         self.pulse.enter();
         (self.send)(message).inspect_err(|()| self.pulse.leave())
+    }
+
+    /// Tells it of letters, unless it has been told and has not looked yet.
+    pub(crate) fn tell(&self) {
+        if !self.pulse.told.swap(true, Ordering::AcqRel) {
+            self.pulse.enter();
+            // One that has ended finds them when it starts again.
+            if (self.tell)().is_err() {
+                self.pulse.leave();
+            }
+        }
     }
 
     /// Ends the actor and its tasks where they stand; waiting messages are dropped, which their senders notice.
@@ -132,6 +149,8 @@ pub(crate) fn activate<T: Entity>(
     let (actor, _starting) =
         ractor::ActorRuntime::<Shell<T>>::spawn_linked_instant(None, Shell(PhantomData), start, supervisor)?;
     let cell = actor.get_cell();
+    let told = actor.clone();
+    let tell = Box::new(move || told.cast(ShellMessage::Letters).map_err(|_| ()));
     let send = Box::new(move |message| actor.cast(ShellMessage::Inbound(message)).map_err(|_| ()));
     Ok(Activation {
         cell,
@@ -140,6 +159,7 @@ pub(crate) fn activate<T: Entity>(
         pulse,
         tasks,
         send,
+        tell,
         start: stands_by.then_some(begin),
     })
 }
@@ -222,7 +242,14 @@ impl<T: Entity> Actor for Shell<T> {
                 return Ok(());
             }
         }
-        let result = state.entity.on_start(&state.cx).await;
+        let mut result = state.entity.on_start(&state.cx).await;
+        if result.is_ok() {
+            result = match state.cx.has_letters() {
+                Ok(true) => state.entity.on_letters(&state.cx).await,
+                Ok(false) => Ok(()),
+                Err(error) => Err(EntityError::Fault(error.to_string())),
+            };
+        }
         state.settle(&myself, result)
     }
 
@@ -242,6 +269,11 @@ impl<T: Entity> Actor for Shell<T> {
                 state.entity.on_message(&state.cx, inbound).instrument(span).await
             }
             ShellMessage::Event(event) => state.entity.on_event(&state.cx, event).await,
+            ShellMessage::Letters => {
+                // Before it looks: what comes from here on is told of again.
+                state.pulse.told.store(false, Ordering::Release);
+                state.entity.on_letters(&state.cx).await
+            }
         };
         let settled = state.settle(&myself, result);
         // Only here: the sweeper must not see nothing waiting before it can see whether the entity is idle.

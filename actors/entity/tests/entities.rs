@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jarvis_entity::api::{AskError, Cx, Entity, EntityError, EntityKind, EntityLimits, Inbound, Router};
+use jarvis_entity::api::{
+    AskError, Cx, Entity, EntityError, EntityKind, EntityLimits, Inbound, Ledger, Router, Step,
+};
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_host::{SystemClock, Tasks};
-use jarvis_machine::command::{Command, Fence};
+use jarvis_machine::command::{Command, Fence, Letter, RowChange};
 use jarvis_machine::reply::Refusal;
 use jarvis_machine::rows::{Cause, NodeIntent, NodeNews};
 use jarvis_mesh::api::Mesh;
@@ -59,6 +61,8 @@ impl EntityKind for EchoKind {
         Echo {
             events: Arc::clone(&self.0),
             count: 0,
+            sum: 0,
+            ledger: None,
         }
     }
 
@@ -75,6 +79,9 @@ impl EntityKind for EchoKind {
 struct Echo {
     events: Arc<Events>,
     count: u32,
+    /// What it keeps: how much its letters came to.
+    sum: u64,
+    ledger: Option<Ledger>,
 }
 
 #[async_trait]
@@ -86,9 +93,44 @@ impl Entity for Echo {
         Ok(())
     }
 
-    async fn on_start(&mut self, _: &Cx<u32>) -> Result<(), EntityError> {
+    async fn on_start(&mut self, cx: &Cx<u32>) -> Result<(), EntityError> {
         self.events.starts.fetch_add(1, Ordering::SeqCst);
+        let fault = |error: ReadError| EntityError::Fault(error.to_string());
+        self.ledger = Some(Ledger::open(cx).map_err(fault)?);
+        self.sum = kept(&cx.rows(SUM, 1).map_err(fault)?);
         Ok(())
+    }
+
+    /// Adds each letter to what it keeps, and sends it on to where it says.
+    async fn on_letters(&mut self, cx: &Cx<u32>) -> Result<(), EntityError> {
+        let ledger = self.ledger.as_mut().expect("it has started");
+        loop {
+            let letters = ledger.letters(cx, 3);
+            let letters = letters.map_err(|error| EntityError::Fault(error.to_string()))?;
+            let Some((taken, _)) = letters.last() else {
+                return Ok(());
+            };
+            let mut step = Step {
+                taken: *taken,
+                ..Step::default()
+            };
+            let mut sum = self.sum;
+            for (_, body) in &letters {
+                let text = String::from_utf8_lossy(body);
+                let (amount, on) = text.split_once(' ').unwrap_or((&text, ""));
+                sum += amount.parse::<u64>().expect("an amount");
+                if let Some(key) = on.split(' ').find(|key| !key.is_empty()) {
+                    let rest = on.strip_prefix(key).unwrap_or_default();
+                    step.letters.push(letter(key, &format!("{amount}{rest}")));
+                }
+            }
+            step.rows = vec![RowChange {
+                name: SUM.to_vec(),
+                value: Some(sum.to_string().into_bytes()),
+            }];
+            ledger.write(cx, step, None, Duration::from_millis(500)).await?;
+            self.sum = sum;
+        }
     }
 
     async fn on_message(&mut self, cx: &Cx<u32>, message: Inbound) -> Result<(), EntityError> {
@@ -140,6 +182,28 @@ impl Entity for Echo {
 
     fn is_idle(&self) -> bool {
         true
+    }
+}
+
+/// Name of the row in which an entity keeps what its letters came to.
+const SUM: &[u8] = b"sum";
+
+fn kept(rows: &[(Vec<u8>, Vec<u8>)]) -> u64 {
+    rows.first()
+        .map_or(0, |(_, sum)| String::from_utf8_lossy(sum).parse().expect("a sum"))
+}
+
+fn echo(key: &str) -> EntityId {
+    EntityId {
+        kind: ECHO,
+        key: key.to_owned(),
+    }
+}
+
+fn letter(key: &str, body: &str) -> Letter {
+    Letter {
+        to: echo(key),
+        body: body.into(),
     }
 }
 
@@ -787,8 +851,8 @@ impl Cluster {
         nodes.find(|node| *node != leader).expect("a follower")
     }
 
-    /// Has every node say that it speaks the second level, and waits until the leader has raised it.
-    async fn rise(&self) {
+    /// Has every node say that it speaks this level, and waits until the leader has raised it.
+    async fn rise(&self, level: u32) {
         let leader = self.leader().await;
         for &node in self.nodes.keys() {
             let announce = Command::AnnounceNode {
@@ -796,13 +860,13 @@ impl Cluster {
                 mesh_address: "m".into(),
                 http_url: "h".into(),
                 version: "0".into(),
-                level: 2,
+                level,
             };
             let replica = &self.nodes[&leader].replica;
             replica.propose(announce, options()).await.expect("announces");
         }
-        self.find(leader, "the second level", |view| {
-            (view.query().cluster_level().expect("reads") == 2).then_some(())
+        self.find(leader, "the level", |view| {
+            (view.query().cluster_level().expect("reads") == level).then_some(())
         })
         .await;
     }
@@ -811,7 +875,7 @@ impl Cluster {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_comes_back_is_given_its_share_little_by_little() {
     let cluster = Cluster::of(3, EntityLimits::default()).await;
-    cluster.rise().await;
+    cluster.rise(2).await;
     let leader = cluster.leader().await;
     let lost = cluster.follower(leader);
     let owned = |view: &View| {
@@ -862,7 +926,7 @@ async fn a_node_that_comes_back_is_given_its_share_little_by_little() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_take_over_keeps_its_cause_and_how_long_it_took() {
     let mut cluster = Cluster::of(3, EntityLimits::default()).await;
-    cluster.rise().await;
+    cluster.rise(2).await;
     let leader = cluster.leader().await;
     let lost = cluster.follower(leader);
     let id = cluster.key_of(lost);
@@ -907,7 +971,7 @@ async fn a_take_over_keeps_its_cause_and_how_long_it_took() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_is_well_nothing_is_written() {
     let cluster = Cluster::of(3, EntityLimits::default()).await;
-    cluster.rise().await;
+    cluster.rise(2).await;
     let leader = cluster.leader().await;
     let replica = &cluster.nodes[&leader].replica;
     // The balancing of nodes that came one after another is over, and each has answered for long enough.
@@ -916,4 +980,64 @@ async fn where_all_is_well_nothing_is_written() {
     sleep(Duration::from_millis(1_500)).await;
     let after = replica.state().borrow().committed;
     assert_eq!(before, after, "three looks of the controller wrote something");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_are_decided_on_once_whoever_dies_meanwhile() {
+    let mut cluster = Cluster::of(3, EntityLimits::default()).await;
+    cluster.rise(3).await;
+    let keys: Vec<String> = (0..12).map(|n| format!("purse{n}")).collect();
+    let post = |round: u64| {
+        // Each goes through two entities more.
+        let hop = |n: usize, by: usize| keys[(n + by) % keys.len()].as_str();
+        let letters = (0..keys.len()).map(|n| {
+            letter(
+                &keys[n],
+                &format!("1 {} {}", hop(n, 5), hop(n, 7 + round as usize)),
+            )
+        });
+        Command::Post {
+            letters: letters.collect(),
+        }
+    };
+    let rounds = 12;
+    let leader = cluster.leader().await;
+    let lost = cluster.follower(leader);
+    for round in 0..rounds {
+        if round == rounds / 2 {
+            cluster.kill(lost);
+        }
+        let replica = cluster.nodes[&leader].replica.clone();
+        replica.propose(post(round), options()).await.expect("posted");
+    }
+    let expected = rounds * keys.len() as u64 * 3;
+    let sum = |view: &View| -> u64 {
+        let sums = keys.iter().map(|key| {
+            let rows = view.query().entity_rows(&echo(key), SUM, 1).expect("reads");
+            kept(&rows)
+        });
+        sums.sum()
+    };
+    cluster
+        .find(leader, "every letter is taken", |view| {
+            let waiting = keys.iter().any(|key| {
+                let row = view.query().entity(&echo(key)).expect("reads");
+                row.is_none_or(|row| row.taken < row.last_letter)
+            });
+            (!waiting && sum(view) >= expected).then_some(())
+        })
+        .await;
+    let view = cluster.nodes[&leader].replica.local().expect("reads");
+    assert_eq!(sum(&view), expected, "none twice");
+    // A node that is there all the while, and gains nothing, is told of new ones too.
+    let replica = cluster.nodes[&leader].replica.clone();
+    let one_more = Command::Post {
+        letters: vec![letter(&keys[3], "1")],
+    };
+    replica.propose(one_more, options()).await.expect("posted");
+    cluster
+        .find(leader, "one more", |view| {
+            (sum(view) == expected + 1).then_some(())
+        })
+        .await;
 }

@@ -2,16 +2,25 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
 
 /// Set in the tool that was started inside.
 const MARK: &str = "JARVIS_LOAD_INSIDE";
 
 /// What a shell says of a command that a key ended.
 pub const INTERRUPTED: i32 = 130;
+
+/// How long processes inside may take to end when what keeps them has ended.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two tries to remove their files.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where [`enter`] has led.
 #[derive(Debug)]
@@ -74,7 +83,22 @@ pub async fn enter() -> Result<Way> {
             INTERRUPTED
         }
     };
+    remove(files).await?;
     Ok(Way::Ended(code))
+}
+
+/// Removes files that processes which are just ending may still add to.
+async fn remove(files: TempDir) -> Result<()> {
+    let path = files.keep();
+    let until = Instant::now() + REMOVAL_PATIENCE;
+    loop {
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(_) if Instant::now() < until => sleep(REMOVAL_PAUSE).await,
+            Err(error) => return Err(error).with_context(|| format!("{} is left", path.display())),
+        }
+    }
 }
 
 /// Completes when a key or another program asks this process to end.

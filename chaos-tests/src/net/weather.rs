@@ -146,7 +146,10 @@ mod tests {
             .and(&Weather::lossy(5))
             .and(&Weather::lossy(3));
         assert!(drops(&both, first).iter().all(|rule| !rule.contains("saddr")));
-        assert_eq!(drops(&both, second).first().map(String::as_str), Some("ip saddr 10.77.0.1 drop"));
+        assert_eq!(
+            drops(&both, second).first().map(String::as_str),
+            Some("ip saddr 10.77.0.1 drop")
+        );
         assert_eq!(both.loss_percent, 5);
     }
 

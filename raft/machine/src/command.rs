@@ -238,6 +238,9 @@ pub enum Command {
     WriteEntity {
         /// Which.
         entity: EntityId,
+        /// How often it had been written when this step was thought out; refused if it has been written since, so that a
+        /// step that was given up as lost and came all the same is not done twice.
+        based_on: u64,
         /// Rows to set or remove.
         rows: Vec<RowChange>,
         /// Its letters up to and including this number are done with, and gone; 0: none.

@@ -332,13 +332,23 @@ impl Query<'_> {
         }
     }
 
-    /// Letters that wait for an entity, with their numbers, in order.
-    pub fn letters(&self, entity: &EntityId, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    /// Letters that wait for an entity and have a number above `after`, with their numbers, in order.
+    pub fn letters(
+        &self,
+        entity: &EntityId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let Some(partition) = self.partition_of_entity(entity)? else {
             return Ok(Vec::new());
         };
         let prefix = keys::entity_prefix(partition, entity);
-        let rows = keys::scan_prefix(self.0, Table::Letters, &prefix, false, limit)?;
+        let (from, to) = (
+            keys::letter(partition, entity, after),
+            keys::letter(partition, entity, u64::MAX),
+        );
+        let (from, to) = (Bound::Excluded(from.as_slice()), Bound::Included(to.as_slice()));
+        let rows = self.0.scan(Table::Letters, from, to, false, limit)?;
         rows.into_iter()
             .map(|(key, body)| {
                 let number = KeyParts::new(key.get(prefix.len()..).unwrap_or_default()).u64()?;

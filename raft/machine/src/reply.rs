@@ -111,6 +111,12 @@ pub enum Refusal {
         /// Who speaks less.
         by: Vec<NodeName>,
     },
+    /// The entity has been written since.
+    #[error("the entity has been written since: it is at version {current}")]
+    StaleVersion {
+        /// The version it is at.
+        current: u64,
+    },
 }
 
 fn names(nodes: &[NodeName]) -> String {

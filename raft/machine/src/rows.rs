@@ -291,6 +291,8 @@ pub struct ProposerRow {
 /// What the tables know of an entity that keeps something or was sent something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub struct EntityRow {
+    /// How often it was written.
+    pub version: u64,
     /// Number of the last letter it was sent; they count from 1, for ever.
     pub last_letter: u64,
     /// It is done with its letters up to and including this one.

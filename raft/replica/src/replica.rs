@@ -228,7 +228,10 @@ impl Replica {
         };
 
         let marker = log.clone().keep_marker(state.applied.subscribe());
-        let renewal = Arc::new(Renewal::new(config.timers.election_max, config.timers.election_min));
+        let renewal = Arc::new(Renewal::new(
+            config.timers.election_max,
+            config.timers.election_min,
+        ));
         let kept = (Arc::clone(&renewal), raft.clone());
         let inner = Arc::new(ReplicaInner {
             node: config.node,

@@ -10,12 +10,12 @@
 //! A [`model::Automation`] is what somebody wrote, in Home Assistant's own terms. A run of it is plain data, so that it can be
 //! replicated after every step and go on elsewhere.
 
-pub mod facts;
-pub mod model;
-pub mod load;
-pub mod template;
-mod yaml;
 pub mod clock;
+pub mod facts;
+pub mod load;
+pub mod model;
 pub mod program;
 pub mod run;
+pub mod template;
 pub mod triggers;
+mod yaml;

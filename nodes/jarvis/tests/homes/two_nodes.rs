@@ -55,7 +55,10 @@ fn the_survivor_reads_and_says_unavailable_for_the_rest() {
 
     // Without the one that votes the other could never decide anything again.
     let (_, why) = refused(&["remove", "one", "--force", "--data", home.data(1)]);
-    assert!(why.contains("only one votes") && why.contains("jarvis invite"), "{why}");
+    assert!(
+        why.contains("only one votes") && why.contains("jarvis invite"),
+        "{why}"
+    );
 
     home.kill(0);
     let status = home.until(1, "nobody leads", |status| status["leader"].is_null());

@@ -29,14 +29,26 @@ struct Head {
 /// Heads of all entities that a command touches, by entity: read once, written once.
 type Heads = BTreeMap<EntityId, Head>;
 
+/// What an entity writes in one step.
+pub(super) struct Step<'s> {
+    pub(super) based_on: u64,
+    pub(super) rows: &'s [RowChange],
+    pub(super) taken: u64,
+    pub(super) letters: &'s [Letter],
+}
+
 pub(super) fn write(
     cx: &mut Context<'_>,
     fence: Option<Fence>,
     entity: &EntityId,
-    rows: &[RowChange],
-    taken: u64,
-    letters: &[Letter],
+    step: Step<'_>,
 ) -> Result<Reply, Halt> {
+    let Step {
+        based_on,
+        rows,
+        taken,
+        letters,
+    } = step;
     let mut heads = Heads::new();
     let own = head(cx, &mut heads, entity)?;
     let partition = own.partition;
@@ -46,6 +58,11 @@ pub(super) fn write(
             "only the owner of partition {partition} writes {entity}"
         )));
     }
+    if own.row.version != based_on {
+        let current = own.row.version;
+        return Err(Refusal::StaleVersion { current }.into());
+    }
+    own.row.version += 1;
     let before = own.row.taken;
     if taken > own.row.last_letter {
         return Err(invalid(format!(

@@ -155,10 +155,19 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
         Command::NoteTakeOver { moves, took_ms } => placement::note_take_over(cx, moves, *took_ms),
         Command::WriteEntity {
             entity,
+            based_on,
             rows,
             taken,
             letters,
-        } => entities::write(cx, fence, entity, rows, *taken, letters),
+        } => {
+            let step = entities::Step {
+                based_on: *based_on,
+                rows,
+                taken: *taken,
+                letters,
+            };
+            entities::write(cx, fence, entity, step)
+        }
         Command::Post { letters } => entities::post(cx, letters),
     }
 }

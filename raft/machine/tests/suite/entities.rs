@@ -70,7 +70,11 @@ impl World {
             .unwrap()
             .unwrap()
             .epoch;
-        self.run_fenced(fence_of(key, epoch.0), command(key, rows, taken, letters))
+        let row = self.read(|q| q.entity(&entity(key)).unwrap()).unwrap_or_default();
+        self.run_fenced(
+            fence_of(key, epoch.0),
+            command_on(row.version, key, rows, taken, letters),
+        )
     }
 
     fn kept(&self, key: &str) -> Vec<(String, String)> {
@@ -82,15 +86,20 @@ impl World {
     }
 
     fn waiting(&self, key: &str) -> Vec<(u64, String)> {
-        let letters = self.read(|q| q.letters(&entity(key), usize::MAX).unwrap());
+        let letters = self.read(|q| q.letters(&entity(key), 0, usize::MAX).unwrap());
         let text = |(number, body)| (number, String::from_utf8(body).unwrap());
         letters.into_iter().map(text).collect()
     }
 }
 
 fn command(key: &str, rows: &[RowChange], taken: u64, letters: &[Letter]) -> Command {
+    command_on(0, key, rows, taken, letters)
+}
+
+fn command_on(based_on: u64, key: &str, rows: &[RowChange], taken: u64, letters: &[Letter]) -> Command {
     Command::WriteEntity {
         entity: entity(key),
+        based_on,
         rows: rows.to_vec(),
         taken,
         letters: letters.to_vec(),
@@ -139,6 +148,7 @@ fn rows_are_kept_replaced_and_removed_and_read_in_the_order_of_their_names() {
         EntityRow {
             rows: 2,
             row_bytes,
+            version: 2,
             ..EntityRow::default()
         }
     );
@@ -188,6 +198,37 @@ fn only_the_owner_writes_and_only_its_own_entities() {
     ));
     world.write("a", &[set("x", "2")], 0, &[]).unwrap();
     assert_eq!(world.kept("a"), owned(&[("x", "2")]));
+}
+
+#[test]
+fn a_step_that_was_thought_lost_is_not_done_twice() {
+    let mut world = world();
+    let fence = fence_of("a", 1);
+    world
+        .run(Command::Post {
+            letters: vec![letter("a", "add one")],
+        })
+        .unwrap();
+    let step = command_on(0, "a", &[set("sum", "1")], 1, &[letter("b", "done")]);
+    assert_eq!(world.run_fenced(fence, step.clone()), Ok(Reply::Done));
+    assert_eq!(
+        world.run_fenced(fence, step),
+        Err(Refusal::StaleVersion { current: 1 })
+    );
+    let ahead = command_on(7, "a", &[], 0, &[]);
+    assert_eq!(
+        world.run_fenced(fence, ahead),
+        Err(Refusal::StaleVersion { current: 1 })
+    );
+    assert_eq!(world.waiting("b").len(), 1);
+    // Letters that come change nothing of what a step was based on.
+    world
+        .run(Command::Post {
+            letters: vec![letter("a", "add one")],
+        })
+        .unwrap();
+    let next = command_on(1, "a", &[set("sum", "2")], 2, &[]);
+    assert_eq!(world.run_fenced(fence, next), Ok(Reply::Done));
 }
 
 #[test]

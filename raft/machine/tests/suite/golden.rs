@@ -128,9 +128,10 @@ fn refusal_tag(refusal: &Refusal) -> u8 {
         Refusal::LimitReached(_) => 12,
         Refusal::LevelTooLow { .. } => 13,
         Refusal::LevelHeldBack { .. } => 14,
+        Refusal::StaleVersion { .. } => 15,
     }
 }
-const REFUSALS: u8 = 15;
+const REFUSALS: u8 = 16;
 
 fn reply_tag(reply: &Reply) -> u8 {
     match reply {
@@ -380,11 +381,12 @@ pub(crate) fn commands_of_level_3() -> Vec<(Command, &'static str)> {
         (
             Command::WriteEntity {
                 entity: entity("a"),
+                based_on: 9,
                 rows: vec![row("x", Some("1")), row("y", None)],
                 taken: 300,
                 letters: letters.clone(),
             },
-            "0114010161020178010131017900fb2c0101010162026869",
+            "011401016109020178010131017900fb2c0101010162026869",
         ),
         (Command::Post { letters }, "011501010162026869"),
     ]
@@ -542,6 +544,7 @@ fn outcomes_have_these_bytes() {
             },
             "01010e0201076b69746368656e",
         ),
+        (Refusal::StaleVersion { current: 300 }, "01010ffb2c01"),
     ];
     let reply_tags: Vec<u8> = replies.iter().map(|(reply, _)| reply_tag(reply)).collect();
     assert_eq!(
@@ -743,12 +746,13 @@ fn rows_have_these_bytes() {
     golden.check(UserId(2), "0102");
     golden.check(
         EntityRow {
+            version: 9,
             last_letter: 300,
             taken: 2,
             rows: 3,
             row_bytes: 70_000,
         },
-        "01fb2c010203fc70110100",
+        "0109fb2c010203fc70110100",
     );
     golden.check(Seq(300), "01fb2c01");
     golden.done();
