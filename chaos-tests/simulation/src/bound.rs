@@ -20,11 +20,14 @@ pub const EVENTS_A_SECOND: u64 = 400_000;
 /// Between two looks.
 pub const LOOK: Duration = Duration::from_millis(250);
 
+/// The thread that a run began on, and what it runs.
+type Started = (ThreadTime, Arc<World>);
+
 /// How far a run has come, for who watches it.
 #[derive(Clone, Default)]
 pub struct Progress {
     now_ms: Arc<AtomicU64>,
-    started: Arc<Mutex<Option<(ThreadTime, Arc<World>)>>>,
+    started: Arc<Mutex<Option<Started>>>,
 }
 
 impl Progress {

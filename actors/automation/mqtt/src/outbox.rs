@@ -155,7 +155,8 @@ impl Outbox {
             attempts,
             order: self.sent,
         };
-        let sent = self.under_way.entry(packet_id).insert_entry(sent).into_mut();
+        self.under_way.insert(packet_id, sent);
+        let sent = self.under_way.get(&packet_id)?;
         Some(Next {
             packet_id,
             duplicate: false,
