@@ -19,7 +19,7 @@ use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::TestBed;
 use jarvis_replica::api::{ProposeError, ProposeOptions, ReadError, Replica, View};
 use jarvis_replica::config::{MemoryDisk, ReplicaConfig, ReplicaDeps, StoreChoice};
-use jarvis_replica::testing::start_member;
+use jarvis_replica::testing::{start_member, voters_settled};
 use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, SessionId, UserId};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -242,6 +242,10 @@ impl Cluster {
         for mesh in meshes {
             cluster.add(mesh).await;
         }
+        let replicas = cluster.nodes.values().map(|node| &node.replica);
+        voters_settled(replicas, cluster.nodes.len())
+            .await
+            .expect("the voters are what they are meant to be");
         cluster.settled().await;
         cluster
     }

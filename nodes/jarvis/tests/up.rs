@@ -364,22 +364,15 @@ fn what_is_left_of_a_cluster_lets_a_lost_node_in_again() {
         "what is 6 times 7?\n",
     ));
     let session = said["session"].as_str().expect("a session").to_owned();
-    let (url, token) = (up.ready["nodes"][1]["url"].clone(), up.ready["token"].clone());
-    let (url, token) = (url.as_str().expect("a url"), token.as_str().expect("a token"));
+    let index = |node: &str, which: &str| {
+        let data = data.join(node);
+        let output = jarvis(&["status", "--json", "--data", data.to_str().expect("text")]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        status[which].as_u64()
+    };
+    let committed = index("node1", "commit_index").expect("it leads");
     eventually("the other has it", || {
-        let there = [
-            "chat",
-            "--json",
-            "--server",
-            url,
-            "--token",
-            token,
-            "--session",
-            &session,
-        ];
-        let output = jarvis_with(&there, "");
-        let read: Value = serde_json::from_slice(&output.stdout).ok()?;
-        (read["messages"].as_array()?.len() == 2).then_some(())
+        (index("node2", "applied_index")? >= committed).then_some(())
     });
     up.signal(Signal::INT);
     up.wait();

@@ -12,7 +12,7 @@ use jarvis_mesh::api::{Answer, Call, CallError, Handler, Lane, Service};
 use jarvis_types::NodeId;
 use tokio::sync::{oneshot, watch};
 
-pub use self::member::start_member;
+pub use self::member::{start_member, voters_settled};
 use crate::replica::lock;
 use crate::transport::{Pipe, PipeHandler, Transport};
 

@@ -73,3 +73,25 @@ pub async fn start_member(
     replica.propose(announce, options()).await?;
     Ok(replica)
 }
+
+/// Waits until a cluster of so many members that may vote has as many voters as it is meant to have, and every one of these
+/// replicas knows: before that a majority may need a node that nobody would miss afterwards.
+///
+/// # Errors
+/// Where it does not come about in time.
+pub async fn voters_settled(
+    replicas: impl IntoIterator<Item = &Replica>,
+    members: usize,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let voters = if members.is_multiple_of(2) {
+        members - 1
+    } else {
+        members
+    };
+    for replica in replicas {
+        let mut state = replica.state();
+        let settled = state.wait_for(|state| state.voters.len() == voters && !state.joint);
+        drop(tokio::time::timeout(STEP_TIMEOUT, settled).await??);
+    }
+    Ok(())
+}
