@@ -41,6 +41,8 @@ bench: ## throughput, latency, idle cost, memory, sockets, failover with 3,000 s
 	$(LOAD) memory --report reports/bench
 	$(LOAD) failover --rounds $(ROUNDS) --report reports/bench
 	$(LOAD) takeover --report reports/bench
+	cargo bench --locked -p jarvis-rules --bench rules
+	cargo bench --locked -p jarvis-devices --bench messages
 
 drill: ## kills, rolling restarts, machines that vanish, splits, on clusters of its own, with reports
 	@.ci/setup drill
