@@ -130,7 +130,11 @@ async fn a_learner_can_be_what_is_left() {
     cluster.propose(say(1, "a")).await.unwrap();
     let view = cluster.replicas[&second].linearizable(PATIENCE).await.unwrap();
     drop(view);
-    assert_eq!(cluster.replicas[&second].state().borrow().learners, [second]);
+    // What is watched may come a little later than what is read.
+    until(&cluster.replicas[&second], "it learns", |state| {
+        state.learners == [second]
+    })
+    .await;
     cluster.kill(NodeId(1));
     cluster.kill(second);
     let found = inspected(second, &cluster).await;
