@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jarvis_chaos::cluster::{Options, find_jarvis};
 use jarvis_chaos::measure::Tool;
 use jarvis_chaos::measure::failover::{self, Plan, Victim};
 
 #[tokio::test]
 async fn every_session_goes_on_with_its_next_owner() -> Result<()> {
     let report = tempfile::tempdir()?;
-    let tool = Tool {
-        options: Options::unlimited(find_jarvis()?),
-        report: report.path().to_owned(),
-        machines: false,
-    };
+    let tool = Tool::on_loopback(report.path())?;
     let plan = Plan {
         sessions: 60,
         probes: 8,

@@ -1,7 +1,6 @@
 //! What a witness takes stays small while the two others have much to do.
 
 use anyhow::{Context, Result};
-use jarvis_chaos::cluster::{Options, find_jarvis};
 use jarvis_chaos::measure::Tool;
 use jarvis_chaos::measure::memory::{self, Memory, Plan};
 
@@ -15,11 +14,7 @@ const MOST_GROWTH_MB: f64 = 3.0;
 #[tokio::test]
 async fn a_witness_stays_small_under_load() -> Result<()> {
     let report = tempfile::tempdir()?;
-    let tool = Tool {
-        options: Options::unlimited(find_jarvis()?),
-        report: report.path().to_owned(),
-        machines: false,
-    };
+    let tool = Tool::on_loopback(report.path())?;
     let plan = Plan {
         exchanges: 2_000,
         clients: 32,

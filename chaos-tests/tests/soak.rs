@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jarvis_chaos::cluster::{Options, find_jarvis, signal};
+use jarvis_chaos::cluster::{find_jarvis, signal};
 use jarvis_chaos::measure::Tool;
 use jarvis_chaos::measure::soak::{self, Bounds, Plan};
 use jarvis_chaos::net::possible;
@@ -54,11 +54,7 @@ fn judge(report: &std::path::Path) -> Result<()> {
 #[tokio::test]
 async fn a_phase_of_faults_on_one_loopback_is_borne() -> Result<()> {
     let report = tempfile::tempdir()?;
-    let tool = Tool {
-        options: Options::unlimited(find_jarvis()?),
-        report: report.path().to_owned(),
-        machines: false,
-    };
+    let tool = Tool::on_loopback(report.path())?;
     let plan = Plan {
         seed: 4,
         lasting: Duration::MAX,

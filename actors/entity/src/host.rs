@@ -499,13 +499,11 @@ impl Host {
             return;
         };
         let mut entities = self.lock();
-        let runs = (entities.slots.get(id))
+        let running = (entities.slots.get(id))
             .and_then(|slot| slot.activation.as_ref())
-            .is_some_and(|activation| activation.epoch == epoch && !activation.stands_by());
-        if runs {
-            if let Some(activation) = entities.slots.get(id).and_then(|slot| slot.activation.as_ref()) {
-                activation.tell();
-            }
+            .filter(|activation| activation.epoch == epoch && !activation.stands_by());
+        if let Some(activation) = running {
+            activation.tell();
         } else {
             // A start looks for letters by itself; one that crashed or was set aside looks when it starts again.
             let _ = self.activate_in(&mut entities, id, partition, epoch);

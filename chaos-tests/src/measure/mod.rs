@@ -11,14 +11,14 @@ pub mod stress;
 mod watcher;
 mod witness;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Cluster, Options, find_jarvis};
 use crate::gaps::percentile;
 use crate::laws::Broken;
 
@@ -33,6 +33,18 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// One that measures the binary beside it, on one loopback.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn on_loopback(report: &Path) -> Result<Self> {
+        Ok(Self {
+            options: Options::unlimited(find_jarvis()?),
+            report: report.to_owned(),
+            machines: false,
+        })
+    }
+
     /// A cluster of its own.
     ///
     /// # Errors

@@ -62,14 +62,7 @@ pub(super) fn feeds(
         Component::Valve => valve(&mut found)?,
         Component::Climate => climate(&mut found)?,
         Component::Fan => {
-            found.add(
-                "state_topic",
-                "state_value_template",
-                Slot::State(vec![
-                    (config.payload("payload_on", "ON"), "on"),
-                    (config.payload("payload_off", "OFF"), "off"),
-                ]),
-            )?;
+            found.add("state_topic", "state_value_template", switched(config))?;
             let (min, max) = speeds(config);
             found.add(
                 "percentage_state_topic",
@@ -123,14 +116,7 @@ pub(super) fn feeds(
             found.add("state_topic", "state_value_template", Slot::Siren { on, off })?;
         }
         Component::Humidifier => {
-            found.add(
-                "state_topic",
-                "state_value_template",
-                Slot::State(vec![
-                    (config.payload("payload_on", "ON"), "on"),
-                    (config.payload("payload_off", "OFF"), "off"),
-                ]),
-            )?;
+            found.add("state_topic", "state_value_template", switched(config))?;
             found.add(
                 "target_humidity_state_topic",
                 "target_humidity_state_template",
@@ -263,6 +249,14 @@ impl Found<'_> {
     }
 }
 
+/// What says that it is on, and what that it is off.
+fn switched(config: &Config) -> Slot {
+    Slot::State(vec![
+        (config.payload("payload_on", "ON"), "on"),
+        (config.payload("payload_off", "OFF"), "off"),
+    ])
+}
+
 fn light(found: &mut Found<'_>) -> Result<(), String> {
     let config = found.config;
     let kelvin = config.flag("color_temp_kelvin").unwrap_or(false);
@@ -293,11 +287,7 @@ fn light(found: &mut Found<'_>) -> Result<(), String> {
             found.add("state_topic", "", Slot::TemplateLight(Box::new(parts)))
         }
         _ => {
-            let on_off = Slot::State(vec![
-                (config.payload("payload_on", "ON"), "on"),
-                (config.payload("payload_off", "OFF"), "off"),
-            ]);
-            found.add("state_topic", "state_value_template", on_off)?;
+            found.add("state_topic", "state_value_template", switched(config))?;
             found.add(
                 "brightness_state_topic",
                 "brightness_value_template",
