@@ -253,6 +253,16 @@ pub enum Command {
         /// In this order.
         letters: Vec<Letter>,
     },
+    /// Something that the assistant says without having been asked: reply [`crate::reply::Reply::Appended`]. The same id again
+    /// is the same message. It waits for no reply and is none. Level 3.
+    Notify {
+        /// The session.
+        session: SessionId,
+        /// Names it among what was told in this session; messages of users have ids of their own.
+        id: ClientMessageId,
+        /// What is said.
+        text: String,
+    },
 }
 
 /// A row of an entity's own.

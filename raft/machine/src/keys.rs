@@ -87,6 +87,11 @@ pub fn message_id(id: SessionId, client: &ClientMessageId) -> Vec<u8> {
     [&session(id)[..], client.as_str().as_bytes()].concat()
 }
 
+/// `MessageIds` of what was told unasked. No client's id begins with a zero byte, so neither takes the other's place.
+pub fn told_id(id: SessionId, told: &ClientMessageId) -> Vec<u8> {
+    [&session(id)[..], &[0], told.as_str().as_bytes()].concat()
+}
+
 /// Prefix of a partition's `OpenTurns`.
 pub fn open_turns(partition: PartitionIndex) -> [u8; 2] {
     partition.0.to_be_bytes()

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 1 | everything that is not named below |
 //! | 2 | `RaiseLevel`, `DescribeNode`, `PlaceBecause`, `NoteTakeOver`; tables `NodeFacts` and `PlacementNotes` |
-//! | 3 | `WriteEntity`, `Post`; tables `Entities`, `EntityRows` and `Letters` |
+//! | 3 | `WriteEntity`, `Post`, `Notify`; tables `Entities`, `EntityRows` and `Letters`; entries that were `Told` |
 
 use crate::command::Command;
 
@@ -24,7 +24,7 @@ impl Command {
             | Self::DescribeNode { .. }
             | Self::PlaceBecause { .. }
             | Self::NoteTakeOver { .. } => 2,
-            Self::WriteEntity { .. } | Self::Post { .. } => 3,
+            Self::WriteEntity { .. } | Self::Post { .. } | Self::Notify { .. } => 3,
             _ => FIRST_LEVEL,
         }
     }

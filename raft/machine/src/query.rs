@@ -86,12 +86,16 @@ impl Query<'_> {
 
     /// Kinds, by number.
     pub fn kinds(&self) -> Result<Vec<(KindId, KindRow)>, StoreError> {
-        self.all(Table::Kinds, &[], |key| Ok(KindId(key.u8()?)))
+        let kinds = self.all(Table::Kinds, &[], |key| Ok(KindId(key.u8()?)))?;
+        kinds.iter().try_for_each(|(_, row)| with_partitions(row))?;
+        Ok(kinds)
     }
 
     /// A kind.
     pub fn kind(&self, kind: KindId) -> Result<Option<KindRow>, StoreError> {
-        get_row(self.0, Table::Kinds, &keys::kind(kind))
+        let row = get_row(self.0, Table::Kinds, &keys::kind(kind))?;
+        row.iter().try_for_each(with_partitions)?;
+        Ok(row)
     }
 
     /// Grows with every `Place`, and with every change of nodes that a plan depends on.
@@ -256,6 +260,11 @@ impl Query<'_> {
         get_row(self.0, Table::MessageIds, &keys::message_id(session, id))
     }
 
+    /// Place of what was told unasked under this id.
+    pub fn seq_of_told(&self, session: SessionId, id: &ClientMessageId) -> Result<Option<Seq>, StoreError> {
+        get_row(self.0, Table::MessageIds, &keys::told_id(session, id))
+    }
+
     /// Messages of a partition's sessions that are not answered yet.
     pub fn open_turns(&self, partition: PartitionIndex) -> Result<Vec<(SessionId, Seq)>, StoreError> {
         let rows = keys::scan_prefix(
@@ -372,6 +381,14 @@ impl Query<'_> {
         rows.iter()
             .map(|(key, row)| Ok((id(&mut KeyParts::new(key))?, decode_row(row)?)))
             .collect()
+    }
+}
+
+/// A kind is registered with a partition at least; another row is not ours, and its keys would belong nowhere.
+fn with_partitions(row: &KindRow) -> Result<(), StoreError> {
+    match row.partitions {
+        0 => Err(StoreError(format!("the kind {:?} has no partitions", row.name))),
+        _ => Ok(()),
     }
 }
 

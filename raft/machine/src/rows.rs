@@ -14,6 +14,7 @@
 //! | `Sessions`, `UserSessions` | session id; user id, session id | [`SessionRow`]; empty |
 //! | `Messages` | session id, seq | [`MessageRow`] |
 //! | `MessageIds` | session id, client id | seq |
+//! | | session id, 0, id of what was told | seq; from level 3 on |
 //! | `OpenTurns` | partition, session id, seq | empty: messages not yet answered |
 //! | `NodeFacts` | node id | [`NodeFacts`]; from level 2 on |
 //! | `PlacementNotes` | kind, partition, epoch | [`PlacementNoteRow`], beside `PlacementLog`; from level 2 on |
@@ -276,6 +277,11 @@ pub enum MessageBody {
         to_id: ClientMessageId,
         /// Whether the user stopped it.
         cancelled: bool,
+    },
+    /// Jarvis, without having been asked. From level 3 on.
+    Told {
+        /// Names it among what was told in this session.
+        id: ClientMessageId,
     },
 }
 

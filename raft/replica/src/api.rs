@@ -9,7 +9,7 @@ use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, Fence};
 use jarvis_machine::query::Query;
 use jarvis_machine::reply::{Refusal, Reply};
-use jarvis_machine::storage::Read;
+use jarvis_machine::storage::{Read, StoreError};
 use jarvis_types::{NodeId, RequestId};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
@@ -82,6 +82,12 @@ pub enum ReadError {
     /// The store failed.
     #[error("the state store failed")]
     Store(#[source] std::io::Error),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(io::Error::other(error))
+    }
 }
 
 /// Where the replica stands.

@@ -2,10 +2,10 @@
 //!
 //! Both are handed in with a [`MemoryDisk`](crate::MemoryDisk): a replica on a real disk knows neither.
 
-use jarvis_machine::ProposalError;
 use jarvis_machine::command::{Command, Proposal};
 use jarvis_machine::keys;
 use jarvis_machine::storage::{StoreError, Table, Write};
+use jarvis_machine::{ProposalError, Query};
 
 /// Sees every entry when it is applied.
 pub trait Observer: Send + Sync + 'static {
@@ -54,6 +54,12 @@ pub enum Bite {
     LeaseNotWaitedOut,
     /// An owner goes on to act when its lease is over.
     LeaseNotAsked,
+    /// What an automation asks for is begun, and kept nowhere until it is done.
+    IntentLost,
+    /// Who gets an automation does not look at what fell due before.
+    TimerForgotten,
+    /// The machine does not look whether what is told unasked was told before.
+    ToldIdNotChecked,
 }
 
 impl Bite {
@@ -68,9 +74,20 @@ impl Bite {
             error => return Ok(error),
         };
         match (self, &proposal.command) {
+            // A step of an entity without a fence would be refused for want of one.
+            (Bite::EpochNotChecked, Command::WriteEntity { .. }) => {
+                if let Some(fence) = &mut proposal.fence
+                    && let Some(row) = Query(&*tables).placement_of(fence.kind, fence.partition)?
+                {
+                    fence.epoch = row.epoch;
+                }
+            }
             (Bite::EpochNotChecked, _) => proposal.fence = None,
             (Bite::MessageIdNotChecked, Command::Say { session, id, .. }) => {
                 tables.delete(Table::MessageIds, &keys::message_id(*session, id))?;
+            }
+            (Bite::ToldIdNotChecked, Command::Notify { session, id, .. }) => {
+                tables.delete(Table::MessageIds, &keys::told_id(*session, id))?;
             }
             (Bite::OpenTurnLost, Command::Place { moves, .. } | Command::PlaceBecause { moves, .. }) => {
                 for moved in moves {

@@ -112,8 +112,9 @@ pub enum ServerFrame {
         seq: u64,
         /// The reply's own id.
         id: String,
-        /// The message it answers.
-        reply_to: String,
+        /// The message it answers; none: nobody asked, Jarvis speaks up by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<String>,
         /// Always `assistant`.
         role: Role,
         /// The reply.
@@ -208,6 +209,18 @@ mod tests {
             serde_json::to_string(&said).expect("serialises"),
             r#"{"type":"said","seq":1,"id":"a","role":"user","text":"hi","at":5}"#
         );
+        let told = ServerFrame::Reply {
+            seq: 2,
+            id: "b".into(),
+            reply_to: None,
+            role: Role::Assistant,
+            text: "It rains.".into(),
+            at: 6,
+            cancelled: false,
+        };
+        let json = r#"{"type":"reply","seq":2,"id":"b","role":"assistant","text":"It rains.","at":6}"#;
+        assert_eq!(serde_json::to_string(&told).expect("serialises"), json);
+        assert_eq!(serde_json::from_str::<ServerFrame>(json).expect("is read"), told);
         let error = ServerFrame::Error {
             code: ErrorCode::Unavailable,
             message: "m".into(),

@@ -243,6 +243,10 @@ impl KindId {
     pub const SESSION: KindId = KindId(1);
     /// Beacons, by which drills prove that no two nodes act at once.
     pub const BEACON: KindId = KindId(2);
+    /// The one that speaks with the home's devices and watches what triggers automations.
+    pub const BRIDGE: KindId = KindId(3);
+    /// Automations.
+    pub const AUTOMATION: KindId = KindId(4);
     /// First of the numbers that only tests use.
     pub const FIRST_TEST_KIND: KindId = KindId(240);
 }
@@ -252,6 +256,8 @@ impl fmt::Display for KindId {
         match *self {
             KindId::SESSION => f.write_str("session"),
             KindId::BEACON => f.write_str("beacon"),
+            KindId::BRIDGE => f.write_str("bridge"),
+            KindId::AUTOMATION => f.write_str("automation"),
             KindId(other) => write!(f, "kind-{other}"),
         }
     }
@@ -272,6 +278,22 @@ impl EntityId {
         Self {
             kind: KindId::SESSION,
             key: id.to_string(),
+        }
+    }
+
+    /// The bridge: there is one.
+    pub fn bridge() -> Self {
+        Self {
+            kind: KindId::BRIDGE,
+            key: String::from("home"),
+        }
+    }
+
+    /// The entity of an automation.
+    pub fn automation(id: &str) -> Self {
+        Self {
+            kind: KindId::AUTOMATION,
+            key: id.to_owned(),
         }
     }
 

@@ -32,3 +32,9 @@ pub const SESSION_PARTITIONS: u16 = 60;
 
 /// Partitions of the beacon kind: a few on every node of a small cluster.
 pub const BEACON_PARTITIONS: u16 = 8;
+
+/// Partitions of the bridge kind: the broker keeps one session for the whole cluster.
+pub const BRIDGE_PARTITIONS: u16 = 1;
+
+/// Partitions of the automation kind.
+pub const AUTOMATION_PARTITIONS: u16 = 36;

@@ -169,6 +169,7 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
             entities::write(cx, fence, entity, step)
         }
         Command::Post { letters } => entities::post(cx, letters),
+        Command::Notify { session, id, text } => sessions::notify(cx, fence, *session, id, text),
     }
 }
 

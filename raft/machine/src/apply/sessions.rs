@@ -133,6 +133,33 @@ pub(super) fn answer(
     })
 }
 
+pub(super) fn notify(
+    cx: &mut Context<'_>,
+    fence: Option<Fence>,
+    session: SessionId,
+    id: &ClientMessageId,
+    text: &str,
+) -> Result<Reply, Halt> {
+    check_partition(fence, session)?;
+    let row = cx.query().session(session)?.ok_or_else(|| no_session(session))?;
+    names::check_client_id(id)?;
+    let key = keys::told_id(session, id);
+    if let Some(seq) = cx.get(Table::MessageIds, &key)? {
+        return repeated(cx, session, seq);
+    }
+    if text.is_empty() {
+        return Err(invalid("the text is empty"));
+    }
+    names::check_text(text)?;
+    let seq = append(cx, session, row, MessageBody::Told { id: id.clone() }, text)?;
+    cx.put(Table::MessageIds, &key, &seq)?;
+    Ok(Reply::Appended {
+        seq,
+        at_ms: cx.now_ms,
+        repeated: false,
+    })
+}
+
 /// Writes the next entry of a transcript and the session's row, which the caller has read.
 fn append(
     cx: &mut Context<'_>,

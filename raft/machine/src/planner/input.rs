@@ -127,6 +127,20 @@ impl PlanInput {
         }
     }
 
+    /// What a node should have to own partitions of a kind, wherever any node that may own some has it. Comes after health.
+    pub fn add_preferences(&mut self, kind: KindId, wished: &[&str]) {
+        let can_be_had = |wish: &&&str| {
+            let mut nodes = self.nodes.iter();
+            nodes.any(|node| node.state == NodeState::Eligible && node.capabilities.contains(**wish))
+        };
+        let met: Vec<String> = (wished.iter().filter(can_be_had))
+            .map(|&wish| wish.to_owned())
+            .collect();
+        for found in self.kinds.iter_mut().filter(|found| found.kind == kind) {
+            found.needs.extend(met.iter().cloned());
+        }
+    }
+
     /// Puts what is known of a node's health in the place of what the tables have.
     pub fn set_health(&mut self, id: NodeId, row: &NodeRow, healthy: bool) {
         for node in self.nodes.iter_mut().filter(|node| node.id == id) {

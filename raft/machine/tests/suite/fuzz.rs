@@ -19,7 +19,7 @@ use jarvis_types::codec::{self, DECODE_LIMIT_OF_SHORT_BYTES};
 use jarvis_types::{PartitionIndex, Seq};
 
 use crate::golden::{commands, commands_of_level_2, commands_of_level_3};
-use crate::world::{CHAT, World, all_rows, answer, chat_fence, origin, say};
+use crate::world::{CHAT, World, all_rows, answer, chat_fence, notify, origin, say, speaks};
 
 /// What decoding, encoding and decoding again may hold at once.
 const MOST_BYTES: u64 = (DECODE_LIMIT_OF_SHORT_BYTES + 128 * 1024) as u64;
@@ -34,6 +34,11 @@ fn world() -> World {
     world.say("m1", "hello").unwrap();
     world.run(answer(1, "good day")).unwrap();
     world.say("m2", "and now?").unwrap();
+    for node in 1..=3 {
+        world.run(speaks(node, 3)).unwrap();
+    }
+    world.run(Command::RaiseLevel { to: 3 }).unwrap();
+    world.run(notify("n1", "it rains")).unwrap();
     world
 }
 

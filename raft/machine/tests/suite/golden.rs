@@ -103,9 +103,10 @@ fn command_tag(command: &Command) -> u8 {
         Command::NoteTakeOver { .. } => 19,
         Command::WriteEntity { .. } => 20,
         Command::Post { .. } => 21,
+        Command::Notify { .. } => 22,
     }
 }
-const COMMANDS: u8 = 22;
+const COMMANDS: u8 = 23;
 /// Commands that builds of the first level know.
 const COMMANDS_OF_LEVEL_1: u8 = 16;
 /// And of the second.
@@ -389,6 +390,14 @@ pub(crate) fn commands_of_level_3() -> Vec<(Command, &'static str)> {
             "011401016109020178010131017900fb2c0101010162026869",
         ),
         (Command::Post { letters }, "011501010162026869"),
+        (
+            Command::Notify {
+                session: SESSION,
+                id: message_id(),
+                text: "salut".to_owned(),
+            },
+            "0116fe100f0e0d0c0b0a090807060504030201036d2d310573616c7574",
+        ),
     ]
 }
 
@@ -713,6 +722,10 @@ fn rows_have_these_bytes() {
             cancelled: false,
         }),
         "010101036d2d31000573616c7574fc70110100",
+    );
+    golden.check(
+        entry(MessageBody::Told { id: message_id() }),
+        "0102036d2d310573616c7574fc70110100",
     );
     golden.check(
         ProposerRow {

@@ -163,16 +163,36 @@ fn needs_are_met_or_partitions_are_stranded() {
     };
     let mut input = PlanInput {
         nodes: vec![with(1, "mqtt"), with(2, "microphone")],
-        kinds: vec![needs(2, "microphone"), needs(3, "gpu")],
+        kinds: vec![needs(2, "microphone"), needs(9, "gpu")],
         placements: placed(2, &[1, 2]),
         balance: Full,
     };
-    input.placements.extend(placed(3, &[1, 0]));
+    input.placements.extend(placed(9, &[1, 0]));
     insta::assert_snapshot!(show(&plan(&input)), @r"
     beacon/0: 1 -> 2 Drain
-    kind-3/0: stranded
-    kind-3/1: stranded
+    kind-9/0: stranded
+    kind-9/1: stranded
     ");
+}
+
+#[test]
+fn what_is_preferred_counts_where_a_node_has_it() {
+    let with = |id, state, capability: &str| PlanNode {
+        capabilities: BTreeSet::from([capability.to_owned()]),
+        ..node(id, state)
+    };
+    let preferring = |state| {
+        let nodes = vec![node(1, Eligible), with(2, state, "mqtt")];
+        let mut input = input(nodes, &[1], Full);
+        input.add_preferences(KindId(1), &["mqtt"]);
+        show(&plan(&input))
+    };
+    insta::assert_snapshot!(preferring(Eligible), @"session/0: 1 -> 2 Drain");
+    // The only one that has it is gone, or goes: any will do.
+    assert_eq!(
+        (preferring(Lost), preferring(Retiring)),
+        (String::new(), String::new())
+    );
 }
 
 #[test]

@@ -85,9 +85,15 @@ fn commands() -> impl Strategy<Value = Command> {
         node: new_node(&format!("node-{name}")),
     });
     let intents = [NodeIntent::Active, NodeIntent::Draining, NodeIntent::Drained];
+    let notify = (1u128..4, 0u64..6, "[a-z]{0,3}").prop_map(|(session, id, text)| Command::Notify {
+        session: SessionId(session),
+        id: format!("m{id}").parse().unwrap(),
+        text,
+    });
     prop_oneof![
         8 => say,
         6 => answer,
+        3 => notify,
         3 => create,
         4 => place,
         1 => invite,
@@ -162,10 +168,22 @@ fn start() -> World {
     world
 }
 
+/// The same at a cluster level from the start.
+fn start_at(level: u32) -> World {
+    let mut world = start();
+    for node in 1..=2 {
+        world.run(speaks(node, level)).unwrap();
+    }
+    world.run(Command::RaiseLevel { to: level }).unwrap();
+    world
+}
+
 fn proposal(world: &mut World, step: &Step) -> Proposal {
     world.now_ms += step.later_ms;
     let of = match &step.command {
-        Command::Say { session, .. } | Command::Answer { session, .. } => partition_of_session(*session),
+        Command::Say { session, .. } | Command::Answer { session, .. } | Command::Notify { session, .. } => {
+            partition_of_session(*session)
+        }
         _ => PartitionIndex(0),
     };
     Proposal {
@@ -204,7 +222,7 @@ fn check_transcripts(world: &World) {
         );
         entries += messages.len();
         let by_seq: BTreeMap<_, _> = messages.iter().cloned().collect();
-        let mut ids = BTreeSet::new();
+        let (mut ids, mut told_ids) = (BTreeSet::new(), BTreeSet::new());
         for (seq, message) in &messages {
             match &message.body {
                 MessageBody::Said { id: client, reply } => {
@@ -221,6 +239,13 @@ fn check_transcripts(world: &World) {
                             assert!(answers, "entry {at} does not answer {seq}");
                         }
                     }
+                }
+                MessageBody::Told { id: told } => {
+                    assert!(
+                        told_ids.insert(told.clone()),
+                        "{told} was told twice in session {id}"
+                    );
+                    assert_eq!(world.read(|q| q.seq_of_told(id, told)).unwrap(), Some(*seq));
                 }
                 MessageBody::Reply { to, .. } => {
                     let MessageBody::Said { reply, .. } = &by_seq[to].body else {
@@ -273,8 +298,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_proposed_the_laws_hold(steps in steps()) {
-        let (mut world, mut twin) = (start(), start());
+    fn whatever_is_proposed_the_laws_hold(level in 1u32..4, steps in steps()) {
+        let (mut world, mut twin) = (start_at(level), start_at(level));
         let mut answers: BTreeMap<(u64, u64, u64), Outcome> = BTreeMap::new();
         for step in &steps {
             let before = (epochs(&world), world.read(|q| (q.ledger_ms().unwrap(), q.placement_revision().unwrap())));

@@ -1,4 +1,4 @@
-//! `CreateSession`, `Say` and `Answer`.
+//! `CreateSession`, `Say`, `Answer` and `Notify`.
 
 use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, Fence};
@@ -10,7 +10,7 @@ use jarvis_machine::rows::{MessageBody, MessageRow, SessionRow};
 use jarvis_machine::storage::{Table, TableStore};
 use jarvis_types::{ClientMessageId, KindId, PartitionIndex, Seq, SessionId, UserId, codec};
 
-use crate::world::{ADMIN, CHAT, World, answer, chat_fence, create_user, say};
+use crate::world::{ADMIN, CHAT, World, answer, chat_fence, create_user, notify, say, speaks};
 
 fn create(session: u128, user: u64) -> Command {
     Command::CreateSession {
@@ -283,4 +283,158 @@ fn a_fence_must_be_of_the_sessions_partition() {
         Err(Refusal::StaleEpoch { .. })
     ));
     world.run_fenced(chat_fence(1), answer(1, "hi")).unwrap();
+}
+
+/// A node of level 3 with an empty session.
+fn world_of_level_3() -> World {
+    let mut world = World::with_nodes(1);
+    world.run(speaks(1, 3)).unwrap();
+    world.run(Command::RaiseLevel { to: 3 }).unwrap();
+    world
+}
+
+#[test]
+fn what_is_told_unasked_stands_in_the_transcript_and_waits_for_nothing() {
+    let mut world = world_of_level_3();
+    assert_eq!(
+        world.changes(notify("rain", "It rains.")),
+        [Change::Appended {
+            session: CHAT,
+            seq: Seq(1)
+        }]
+    );
+    world.read(|q| {
+        let row = q.message(CHAT, Seq(1)).unwrap().unwrap();
+        let told = MessageRow {
+            body: MessageBody::Told {
+                id: "rain".parse().unwrap(),
+            },
+            text: "It rains.".to_owned(),
+            at_ms: 1_000,
+        };
+        assert_eq!(row, told);
+        assert_eq!(q.open_turns_of(CHAT).unwrap(), []);
+        assert_eq!(
+            q.seq_of_told(CHAT, &"rain".parse().unwrap()).unwrap(),
+            Some(Seq(1))
+        );
+        let session = q.session(CHAT).unwrap().unwrap();
+        assert_eq!((session.last_seq, &*session.title), (Seq(1), ""));
+    });
+    // The conversation goes on around it.
+    assert_eq!(world.say("m1", "does it?"), Ok(appended(2, 1_000, false)));
+    assert_eq!(
+        world.run(notify("snow", "It snows.")),
+        Ok(appended(3, 1_000, false))
+    );
+    assert_eq!(world.run(answer(2, "yes")), Ok(appended(4, 1_000, false)));
+    assert_eq!(
+        world.read(|q| q.session(CHAT).unwrap().unwrap().title),
+        "does it?",
+        "named after what the user said"
+    );
+    world.refuse_saying(answer(1, "?"), "itself a reply");
+}
+
+#[test]
+fn the_same_is_told_once() {
+    let mut world = world_of_level_3();
+    assert_eq!(world.run(notify("a", "one")), Ok(appended(1, 1_000, false)));
+    world.now_ms = 5_000;
+    assert_eq!(world.run(notify("b", "one")), Ok(appended(2, 5_000, false)));
+    for again in [notify("a", "one"), notify("a", "other"), notify("a", "")] {
+        assert_eq!(world.run(again.clone()), Ok(appended(1, 1_000, true)));
+        assert_eq!(world.changes(again), []);
+    }
+    // What users call their messages is another matter.
+    assert_eq!(world.say("a", "mine"), Ok(appended(3, 5_000, false)));
+    assert_eq!(world.say("c", "mine"), Ok(appended(4, 5_000, false)));
+    assert_eq!(world.run(notify("c", "three")), Ok(appended(5, 5_000, false)));
+    assert_eq!(world.say("a", "mine"), Ok(appended(3, 5_000, true)));
+}
+
+#[test]
+fn what_cannot_be_told() {
+    let mut world = World::with_nodes(1);
+    world.refuse(notify("a", "hi"), Refusal::LevelTooLow { needs: 3, level: 1 });
+    let mut world = world_of_level_3();
+    let elsewhere = Command::Notify {
+        session: SessionId(1),
+        id: "a".parse().unwrap(),
+        text: "hi".to_owned(),
+    };
+    world.refuse(elsewhere, Refusal::NotFound(format!("session {}", SessionId(1))));
+    world.refuse_saying(notify("a", ""), "empty");
+    world.refuse_saying(notify("a", &"é".repeat(65_537)), "65536 characters");
+    let own = partition_of_session(CHAT);
+    let other = PartitionIndex((own.0 + 1) % 60);
+    world.place(&[(own.0, 1), (other.0, 1)]).unwrap();
+    let wrong = Fence {
+        partition: other,
+        ..chat_fence(1)
+    };
+    assert!(matches!(
+        world.run_fenced(wrong, notify("a", "hi")),
+        Err(Refusal::Invalid(_))
+    ));
+    assert!(matches!(
+        world.run_fenced(chat_fence(2), notify("a", "hi")),
+        Err(Refusal::StaleEpoch { .. })
+    ));
+    assert_eq!(
+        world.run_fenced(chat_fence(1), notify("a", "hi")),
+        Ok(appended(1, 1_000, false))
+    );
+}
+
+#[test]
+fn rows_of_before_are_read_and_replayed_beside_what_is_told() {
+    // A transcript as builds of earlier levels wrote it.
+    let mut world = world_of_level_3();
+    world.say("m1", "salut").unwrap();
+    let (said, reply) = (
+        "0100036d2d3100 0573616c7574 fc70110100",
+        "0101 01 036d2d3100 0573616c7574 fc70110100",
+    );
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(|b| *b != b' ').collect();
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(pair).collect()
+    };
+    world
+        .store
+        .write(false, &mut |w| {
+            w.put(Table::Messages, &keys::message(CHAT, Seq(1)), &bytes(said))
+        })
+        .unwrap();
+    world.run(answer(1, "salut")).unwrap();
+    let answered = world.read(|q| q.0.get(Table::Messages, &keys::message(CHAT, Seq(2))).unwrap());
+    let before = bytes(reply);
+    assert_eq!(
+        answered.unwrap()[..before.len() - 5],
+        before[..before.len() - 5],
+        "all but the time"
+    );
+    world.run(notify("a", "salut")).unwrap();
+    let bodies: Vec<_> = world.read(|q| {
+        let messages = q.messages(CHAT, Seq(0), 9).unwrap();
+        messages.into_iter().map(|(_, row)| row.body).collect()
+    });
+    assert_eq!(
+        bodies,
+        [
+            MessageBody::Said {
+                id: "m-1".parse().unwrap(),
+                reply: Some(Seq(2))
+            },
+            MessageBody::Reply {
+                to: Seq(1),
+                to_id: "m-1".parse().unwrap(),
+                cancelled: false
+            },
+            MessageBody::Told {
+                id: "a".parse().unwrap()
+            },
+        ]
+    );
 }

@@ -261,6 +261,14 @@ pub(crate) fn say(id: &str, text: &str) -> Command {
     }
 }
 
+pub(crate) fn notify(id: &str, text: &str) -> Command {
+    Command::Notify {
+        session: CHAT,
+        id: id.parse().unwrap(),
+        text: text.to_owned(),
+    }
+}
+
 pub(crate) fn answer(to: u64, text: &str) -> Command {
     Command::Answer {
         session: CHAT,

@@ -57,6 +57,7 @@ fn fuzz_server_frames() {
         .seed(
             r#"{"type":"reply","seq":2,"id":"b","reply_to":"a","role":"assistant","text":"x","at":6,"cancelled":true}"#,
         )
+        .seed(r#"{"type":"reply","seq":3,"id":"c","role":"assistant","text":"unasked","at":7}"#)
         .seed(r#"{"type":"moved","owner":"b","epoch":3}"#)
         .seed(r#"{"type":"draining","endpoints":["ws://b/ws"]}"#)
         .seed(r#"{"type":"error","code":"unavailable","message":"m","id":"a","retry_after_ms":250}"#)
