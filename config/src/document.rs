@@ -8,7 +8,17 @@ use toml::de::{DeTable, DeValue};
 use crate::problem::{Origin, Problem};
 
 /// Sections that stand once.
-pub(crate) const SECTIONS: [&str; 7] = ["node", "mesh", "raft", "limits", "log", "session", "mqtt"];
+pub(crate) const SECTIONS: [&str; 9] = [
+    "node",
+    "mesh",
+    "raft",
+    "limits",
+    "log",
+    "home",
+    "session",
+    "mqtt",
+    "automation",
+];
 /// Sections that may be repeated, `[[responder]]`.
 pub(crate) const LISTS: [&str; 1] = ["responder"];
 /// Most entries of a repeated section: more would be a mistake.
@@ -25,6 +35,8 @@ pub(crate) enum Raw {
     String(String),
     /// An integer of a file.
     Integer(i64),
+    /// A number with a fraction of a file.
+    Float(f64),
     /// A boolean of a file.
     Bool(bool),
     /// A list of strings of a file.
@@ -39,6 +51,10 @@ impl Raw {
             DeValue::String(text) => Raw::String(text.into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Raw::Other("an integer out of range"), Raw::Integer),
+            DeValue::Float(number) => {
+                let number = number.as_str().parse();
+                number.map_or(Raw::Other("a number that cannot be read"), Raw::Float)
+            }
             DeValue::Boolean(flag) => Raw::Bool(flag),
             DeValue::Array(array) => {
                 let texts = array.into_iter().map(|element| match element.into_inner() {

@@ -8,11 +8,14 @@
 //!
 //! - [`Settings`]: what there is to set, with the defaults.
 //! - [`MqttSettings`]: the section of the home's broker, and what its address says.
+//! - [`HomeSettings`], [`AutomationSettings`]: where the home is, and how automations act.
 //! - [`load`]: where settings come from; [`check_file`]: whether a file would do.
 //! - [`Problem`], [`ConfigError`]: what is wrong with them, and where.
 //! - `document`, `reader`, `value`: how text becomes settings.
 //! - `reference`: what it names outside of itself.
+mod automation;
 mod document;
+mod home;
 mod load;
 mod mqtt;
 mod problem;
@@ -21,6 +24,8 @@ mod reference;
 mod settings;
 mod value;
 
+pub use automation::AutomationSettings;
+pub use home::HomeSettings;
 pub use load::{Checked, Loaded, Lookup, check_file, check_text, load};
 pub use mqtt::{MqttAddress, MqttSettings};
 pub use problem::{ConfigError, Origin, Problem};

@@ -75,7 +75,7 @@ impl Default for MqttSettings {
             session_expiry: DAY,
             receive_maximum: 100,
             messages_per_second: 2_000,
-            max_packet_kib: 256,
+            max_packet_kib: 4_096,
         }
     }
 }

@@ -109,6 +109,26 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A number that may have a fraction.
+    pub(crate) fn decimal(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
+        self.take(key, &format!("a number from {least} to {most}"), |raw| {
+            let number = match raw {
+                Raw::Float(number) => *number,
+                Raw::Integer(number) => f64::from(i32::try_from(*number).ok()?),
+                Raw::Text(text) => text.trim().parse().ok()?,
+                _ => return None,
+            };
+            // What is no number is in no range.
+            (least..=most).contains(&number).then_some(number)
+        })
+    }
+
+    /// The name of a time zone.
+    pub(crate) fn time_zone(&mut self, key: &'static str) -> Option<String> {
+        let expected = "an IANA time zone such as \"Europe/Paris\"";
+        self.text_that(key, expected, |name| jiff::tz::TimeZone::get(name).is_ok())
+    }
+
     pub(crate) fn duration(
         &mut self,
         key: &'static str,
@@ -239,6 +259,7 @@ fn describe(raw: &Raw) -> String {
     match raw {
         Raw::Text(text) | Raw::String(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
         Raw::Integer(number) => format!("the integer {number}"),
+        Raw::Float(number) => format!("the number {number}"),
         Raw::Bool(flag) => format!("the boolean {flag}"),
         Raw::Strings(texts) => {
             let shown = format!("{texts:?}");

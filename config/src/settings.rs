@@ -9,14 +9,16 @@ use jarvis_types::limits::MAX_NAME_CHARS;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::automation::AutomationSettings;
 use crate::document::{Document, LISTS, SECTIONS};
+use crate::home::HomeSettings;
 use crate::mqtt::MqttSettings;
 use crate::problem::Problem;
 use crate::reader::{Reader, unknown};
 use crate::reference::{Reference, Target};
 use crate::value::{Secret, serialize_duration};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
@@ -37,10 +39,14 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// Logs.
     pub log: LogSettings,
+    /// The home.
+    pub home: HomeSettings,
     /// Conversations.
     pub session: SessionSettings,
     /// The home's MQTT broker.
     pub mqtt: MqttSettings,
+    /// Automations.
+    pub automation: AutomationSettings,
     /// Language models that answer, the preferred one first. None: only what is built in answers.
     #[serde(rename = "responder", skip_serializing_if = "Vec::is_empty")]
     pub responders: Vec<ResponderSettings>,
@@ -189,7 +195,7 @@ impl Default for LogSettings {
 /// Conversations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SessionSettings {
-    /// IANA name of the zone in which times are told; none: the machine's.
+    /// IANA name of the zone in which times are told; none: the home's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
     /// Messages of the past that a language model is shown.
@@ -293,10 +299,37 @@ impl Settings {
             "raft" => self.raft.read(from),
             "limits" => self.limits.read(from),
             "log" => self.log.read(from),
+            "home" => self.home.read(from),
             "session" => self.session.read(from),
             "mqtt" => self.mqtt.read(from, references),
+            "automation" => self.automation.read(from),
             _ => debug_assert!(false, "every section is read"),
         }
+    }
+
+    /// The home's time zone; none: the machine's.
+    pub fn home_time_zone(&self) -> Option<&str> {
+        let either = self.home.time_zone.as_ref().or(self.session.time_zone.as_ref());
+        either.map(String::as_str)
+    }
+
+    /// The time zone in which conversations tell times; none: the machine's.
+    pub fn session_time_zone(&self) -> Option<&str> {
+        let either = self.session.time_zone.as_ref().or(self.home.time_zone.as_ref());
+        either.map(String::as_str)
+    }
+
+    /// What is right but leaves something wanting, in sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.home.place().is_none() {
+            notes.push(
+                "[home] latitude and longitude are not set: triggers and conditions by the sun are reckoned for the \
+                 Gulf of Guinea (0, 0)"
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     /// The settings in force as a configuration file, secrets masked.
@@ -422,10 +455,7 @@ impl LogSettings {
 
 impl SessionSettings {
     fn read(&mut self, from: &mut Reader<'_>) {
-        let expected = "an IANA time zone such as \"Europe/Paris\"";
-        self.time_zone = from.text_that("time_zone", expected, |name| {
-            jiff::tz::TimeZone::get(name).is_ok()
-        });
+        self.time_zone = from.time_zone("time_zone");
         set(
             &mut self.history_messages,
             from.number("history_messages", 0, 1_000),

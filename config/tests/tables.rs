@@ -40,6 +40,7 @@ fn nothing_set_is_the_defaults_and_the_example_says_the_same() {
         (1, Some("Europe/Paris"))
     );
     assert_eq!(all.mqtt.key_file.as_deref(), Some("/etc/jarvis/mqtt.key"));
+    assert_eq!(all.home.place(), Some((48.8566, 2.3522)));
 }
 
 #[test]
@@ -104,6 +105,54 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         (
             "[session]\ntime_zone = \"Mars/Olympus\"",
             "jarvis.toml:2: session.time_zone: expected an IANA time zone such as \"Europe/Paris\", found \"Mars/Olympus\"",
+        ),
+        (
+            "[home]\nlattitude = 48.85",
+            "jarvis.toml:2: home.lattitude: unknown key; did you mean \"latitude\"?",
+        ),
+        (
+            "[home]\nlatitude = 91.5\nlongitude = 2",
+            "jarvis.toml:2: home.latitude: expected a number from -90 to 90, found the number 91.5",
+        ),
+        (
+            "[home]\nlatitude = nan\nlongitude = 2",
+            "jarvis.toml:2: home.latitude: expected a number from -90 to 90, found the number NaN",
+        ),
+        (
+            "[home]\nlatitude = 48.85",
+            "jarvis.toml:1: home.latitude: latitude and longitude belong together",
+        ),
+        (
+            "[home]\nelevation_m = \"high\"",
+            "jarvis.toml:2: home.elevation_m: expected a number from -500 to 9000, found \"high\"",
+        ),
+        (
+            "[home]\ntime_zone = \"Paris\"",
+            "jarvis.toml:2: home.time_zone: expected an IANA time zone such as \"Europe/Paris\", found \"Paris\"",
+        ),
+        (
+            "[automation]\npublish_with = \"1m\"",
+            "jarvis.toml:2: automation.publish_with: unknown key; did you mean \"publish_within\"?",
+        ),
+        (
+            "[automation]\npublish_within = \"0s\"",
+            "jarvis.toml:2: automation.publish_within: expected a duration from \"1s\" to \"1d\", found \"0s\"",
+        ),
+        (
+            "[automation]\ntraces = 1000",
+            "jarvis.toml:2: automation.traces: expected a whole number from 0 to 100, found the integer 1000",
+        ),
+        (
+            "[automation]\nzigbee2mqtt = [\"zigbee2mqtt/#\"]",
+            "jarvis.toml:2: automation.zigbee2mqtt: expected a list of at most 16 topics such as [\"zigbee2mqtt\"], found the list [\"zigbee2mqtt/#\"]",
+        ),
+        (
+            "[automation]\ntasmota = \"+\"",
+            "jarvis.toml:2: automation.tasmota: expected a topic such as \"tasmota/discovery\", or \"\" for none, found \"+\"",
+        ),
+        (
+            "[automation]\ndiscovery_prefix = \"\"",
+            "jarvis.toml:2: automation.discovery_prefix: expected a topic such as \"homeassistant\", found \"\"",
         ),
         (
             "node = 3",
@@ -437,4 +486,55 @@ fn a_password_is_not_shown_where_it_is_wrong() {
         assert_eq!(error, expected, "{text}");
         assert!(!error.contains("hunter2") && !error.contains("4711"), "{error}");
     }
+}
+
+#[test]
+fn where_and_how_automations_run_is_read_from_file_and_environment() {
+    let text = "[home]\nname = \"Maple Street 5\"\nlatitude = -33\nlongitude = 151.2\nelevation_m = 20\n\
+                [session]\ntime_zone = \"Australia/Sydney\"\n\
+                [automation]\nannounce = false\ntasmota = \"\"\nzigbee2mqtt = []\n";
+    let settings = check_text(Path::new("jarvis.toml"), text).expect("right");
+    assert_eq!(settings.home.place(), Some((-33.0, 151.2)));
+    assert_eq!((settings.home.elevation_m, settings.automation.traces), (20.0, 5));
+    assert!(!settings.automation.announce && settings.automation.tasmota.is_empty());
+    assert!(settings.automation.zigbee2mqtt.is_empty() && settings.notes().is_empty());
+    assert_eq!(
+        check_text(Path::new("jarvis.toml"), &settings.effective()).expect("can be read again"),
+        settings
+    );
+    // The zone of conversations is the home's where it has none of its own.
+    assert_eq!(settings.home_time_zone(), Some("Australia/Sydney"));
+    let vars = env(&[
+        ("JARVIS_HOME__TIME_ZONE", "Europe/Paris"),
+        ("JARVIS_HOME__LATITUDE", "48.85"),
+        ("JARVIS_HOME__LONGITUDE", " 2 "),
+        ("JARVIS_AUTOMATION__PUBLISH_WITHIN", "90s"),
+        ("JARVIS_AUTOMATION__TASMOTA", ""),
+        ("JARVIS_AUTOMATION__ZIGBEE2MQTT", "zigbee2mqtt, attic"),
+    ]);
+    let empty = tempfile::tempdir().expect("a folder");
+    let loaded = load(&Lookup {
+        explicit: None,
+        data: Some(empty.path()),
+        env: &vars,
+    })
+    .expect("right");
+    let settings = loaded.settings;
+    assert_eq!(settings.home.place(), Some((48.85, 2.0)));
+    assert_eq!(
+        (settings.home_time_zone(), settings.session_time_zone()),
+        (Some("Europe/Paris"), Some("Europe/Paris"))
+    );
+    assert_eq!(settings.automation.publish_within, Duration::from_secs(90));
+    assert_eq!(settings.automation.zigbee2mqtt, ["zigbee2mqtt", "attic"]);
+    assert!(settings.automation.tasmota.is_empty());
+}
+
+#[test]
+fn a_home_without_a_place_is_told_of() {
+    let notes = Settings::default().notes();
+    assert!(
+        notes.len() == 1 && notes[0].starts_with("[home] latitude and longitude are not set"),
+        "{notes:?}"
+    );
 }

@@ -42,6 +42,10 @@ pub trait EntityKind: Send + Sync + 'static {
     fn needs(&self) -> &'static [&'static str] {
         &[]
     }
+    /// What a node should have to carry its entities, as long as any node that may carry some has it.
+    fn prefers(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// An entity, not yet started.
     fn create(&self, id: &EntityId) -> Self::Entity;
     /// Keys of entities of a partition that must run at once when it is gained: those with work left undone.
@@ -115,6 +119,20 @@ pub struct Cx<E> {
     pub tasks: Tasks,
     pub(crate) events: Arc<dyn Fn(E) + Send + Sync>,
     pub(crate) leases: Leases,
+}
+
+impl<E> Clone for Cx<E> {
+    fn clone(&self) -> Self {
+        Self {
+            entity: self.entity.clone(),
+            partition: self.partition,
+            epoch: self.epoch,
+            replica: self.replica.clone(),
+            tasks: self.tasks.clone(),
+            events: Arc::clone(&self.events),
+            leases: self.leases.clone(),
+        }
+    }
 }
 
 impl<E: Send + 'static> Cx<E> {

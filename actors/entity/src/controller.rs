@@ -278,6 +278,7 @@ impl Controller {
         }
         for spec in &self.kinds {
             input.set_needs(spec.id, spec.needs);
+            input.add_preferences(spec.id, spec.prefers);
         }
         let (plan, is_part) = self.plan(&mut input, &query, &nodes)?;
         if let Some((reason, moves)) = plan.batches().into_iter().next() {

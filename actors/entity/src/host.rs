@@ -99,6 +99,7 @@ pub(crate) struct KindSpec {
     pub(crate) partitions: u16,
     pub(crate) acts: bool,
     pub(crate) needs: &'static [&'static str],
+    pub(crate) prefers: &'static [&'static str],
     pub(crate) since_level: u32,
 }
 
@@ -114,6 +115,7 @@ impl Kinds {
             partitions: kind.partitions(),
             acts: kind.acts_on_world(),
             needs: kind.needs(),
+            prefers: kind.prefers(),
             since_level: kind.since_level(),
         };
         self.0.push((spec, Arc::new(kind)));

@@ -42,7 +42,7 @@ use self::holder::{Holder, full_length};
 use self::terms::Moment;
 use self::wire::SERVICE_RENEW;
 use crate::metrics;
-use crate::placement::{Moved, store};
+use crate::placement::Moved;
 
 /// First wait before asking again for what could not be granted yet; doubles up to [`MAX_RETRY`].
 const MIN_RETRY: Duration = Duration::from_millis(4);
@@ -404,10 +404,10 @@ impl Inner {
     fn members(&self) -> Result<Members, ReadError> {
         let view = self.replica.local()?;
         let query = view.query();
-        let rows = query.nodes().map_err(store)?;
+        let rows = query.nodes()?;
         // Ids are given out one after another and never again, so every id is a member's or a removed one's.
         let mut last = rows.iter().map(|(node, _)| node.0).max().unwrap_or(0);
-        while query.is_removed(NodeId(last + 1)).map_err(store)? {
+        while query.is_removed(NodeId(last + 1))? {
             last += 1;
         }
         let all: BTreeSet<NodeId> = rows.iter().map(|(node, _)| *node).collect();

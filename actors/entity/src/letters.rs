@@ -17,7 +17,6 @@ use jarvis_replica::api::{ProposeError, ReadError, View};
 use jarvis_types::{KindId, PartitionIndex, RequestId};
 
 use crate::api::{Cx, EntityError};
-use crate::placement;
 
 /// A step of an entity: all of it becomes so, or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,8 +69,7 @@ impl Ledger {
             .replica
             .local()?
             .query()
-            .entity(&cx.entity)
-            .map_err(placement::store)?
+            .entity(&cx.entity)?
             .unwrap_or_default();
         Ok(Self {
             version: row.version,
@@ -92,7 +90,7 @@ impl Ledger {
         // This node may not have applied yet what it wrote last, and still show letters that are done with.
         view.query()
             .letters(&cx.entity, self.taken, limit)
-            .map_err(placement::store)
+            .map_err(ReadError::from)
     }
 
     /// Writes a step; done when a majority has it. This node's own tables may show it a little later.
@@ -138,6 +136,48 @@ impl Ledger {
     }
 }
 
+/// Between tries of a step of which it is not known whether it was written.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+impl Ledger {
+    /// As [`Ledger::write`], again and again until it is known what became of the step: for an entity that cannot go on without
+    /// it, while no majority is reachable perhaps.
+    ///
+    /// # Errors
+    /// [`LedgerError`], `Unknown` never for want of a majority.
+    pub async fn persist<E: Send + 'static>(
+        &mut self,
+        cx: &Cx<E>,
+        step: Step,
+        request: Option<RequestId>,
+        deadline: Duration,
+    ) -> Result<(), LedgerError> {
+        let mut is_unsure = false;
+        loop {
+            match self.write(cx, step.clone(), request.clone(), deadline).await {
+                Err(LedgerError::Unknown(ProposeError::Unavailable { .. })) => is_unsure = true,
+                // Nobody else writes in this ownership: it is the try that was given up.
+                Err(LedgerError::Unknown(ProposeError::Refused(Refusal::StaleVersion { current })))
+                    if is_unsure && current == self.version + 1 =>
+                {
+                    self.version = current;
+                    self.taken = self.taken.max(step.taken);
+                    return Ok(());
+                }
+                // Nothing was taken in, and there may be room soon.
+                Err(LedgerError::Refused(ProposeError::Overloaded)) => {}
+                known => return known,
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// How often the entity was written, as far as is known.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
 impl<E: Send + 'static> Cx<E> {
     /// Its rows whose names begin with `prefix`, by name, as far as this node has applied.
     ///
@@ -147,13 +187,13 @@ impl<E: Send + 'static> Cx<E> {
         let view = self.replica.local()?;
         view.query()
             .entity_rows(&self.entity, prefix, limit)
-            .map_err(placement::store)
+            .map_err(ReadError::from)
     }
 
     /// Whether letters wait for it.
     pub(crate) fn has_letters(&self) -> Result<bool, ReadError> {
         let view = self.replica.local()?;
-        let row = view.query().entity(&self.entity).map_err(placement::store)?;
+        let row = view.query().entity(&self.entity)?;
         Ok(row.is_some_and(|row| row.last_letter > row.taken))
     }
 }
@@ -164,10 +204,7 @@ pub(crate) fn waited_for(
     kind: KindId,
     partition: PartitionIndex,
 ) -> Result<Vec<String>, ReadError> {
-    let entities = view
-        .query()
-        .entities_of(kind, partition)
-        .map_err(placement::store)?;
+    let entities = view.query().entities_of(kind, partition)?;
     let waited_for = entities
         .into_iter()
         .filter(|(_, row)| row.last_letter > row.taken);

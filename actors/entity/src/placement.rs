@@ -57,8 +57,8 @@ impl Placement {
     pub(crate) fn refresh(&self, view: &View) -> Result<Vec<Moved>, ReadError> {
         let query = view.query();
         let mut next = PlacementTable::new();
-        for (kind, _) in query.kinds().map_err(store)? {
-            let rows = query.placement(kind).map_err(store)?;
+        for (kind, _) in query.kinds()? {
+            let rows = query.placement(kind)?;
             next.insert(
                 kind,
                 rows.iter()
@@ -92,10 +92,6 @@ fn differences(before: &PlacementTable, after: &PlacementTable) -> Vec<Moved> {
         }
     }
     moved
-}
-
-pub(crate) fn store(error: jarvis_machine::storage::StoreError) -> ReadError {
-    ReadError::Store(std::io::Error::other(error))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub use crate::feed::Feed;
 use crate::feed::frame;
-use crate::hub::{Hub, store};
+use crate::hub::Hub;
 use crate::message::{FromSession, ToSession, decode, encode};
 
 /// How long a missing leader is waited for: an election under way is over by then, a lost majority is not.
@@ -163,7 +163,7 @@ impl Sessions {
             Ok(view) => (view, true),
             Err(_) => (self.replica().local().map_err(read)?, false),
         };
-        match view.query().session(session).map_err(|e| read(store(e)))? {
+        match view.query().session(session).map_err(|e| read(e.into()))? {
             Some(row) if row.user == user => Ok(Opened { row, certain }),
             None if !certain => Err(unavailable()),
             _ => Err(SessionError::NotFound),
@@ -225,13 +225,13 @@ impl Sessions {
         limit: usize,
     ) -> Result<Page, SessionError> {
         let view = self.replica().local().map_err(read)?;
-        let row = view.query().session(session).map_err(|e| read(store(e)))?;
+        let row = view.query().session(session).map_err(|e| read(e.into()))?;
         let row = row.filter(|row| row.user == user).ok_or(SessionError::NotFound)?;
         let limit = limit.min(MAX_PAGE_MESSAGES);
         let rows = view
             .query()
             .messages(session, after, limit)
-            .map_err(|e| read(store(e)))?;
+            .map_err(|e| read(e.into()))?;
         let messages = rows
             .into_iter()
             .map(|(seq, row)| frame(session, seq, row))
@@ -248,7 +248,7 @@ impl Sessions {
     /// `Internal` where the store fails.
     pub fn list(&self, user: UserId, limit: usize) -> Result<Vec<(SessionId, SessionRow)>, SessionError> {
         let view = self.replica().local().map_err(read)?;
-        view.query().sessions_of(user, limit).map_err(|e| read(store(e)))
+        view.query().sessions_of(user, limit).map_err(|e| read(e.into()))
     }
 
     /// Owner and epoch of the session's partition, as applied here.

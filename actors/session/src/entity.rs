@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::api::{OVERLOADED_RETRY_MS, UNAVAILABLE_RETRY_MS};
-use crate::hub::{Hub, Registration, store};
+use crate::hub::{Hub, Registration};
 use crate::logic::turn::{Effect, Input, Turns};
 use crate::message::{Delta, FromSession, ToSession, decode, encode};
 use crate::metrics;
@@ -126,7 +126,7 @@ impl EntityKind for SessionKind {
     }
 
     fn unfinished(&self, view: &View, partition: PartitionIndex) -> Result<Vec<String>, ReadError> {
-        let open = view.query().open_turns(partition).map_err(store)?;
+        let open = view.query().open_turns(partition)?;
         let mut sessions: Vec<SessionId> = open.into_iter().map(|(session, _)| session).collect();
         sessions.sort_unstable();
         sessions.dedup();
@@ -333,15 +333,11 @@ impl SessionEntity {
     ) -> Result<Option<FromSession>, ReadError> {
         let view = cx.replica.local()?;
         let query = view.query();
-        if query
-            .session(session)
-            .map_err(store)?
-            .is_some_and(|row| row.user != user)
-        {
+        if query.session(session)?.is_some_and(|row| row.user != user) {
             return Ok(Some(FromSession::NotFound));
         }
-        if let Some(seq) = query.seq_of(session, id).map_err(store)?
-            && let Some(row) = query.message(session, seq).map_err(store)?
+        if let Some(seq) = query.seq_of(session, id)?
+            && let Some(row) = query.message(session, seq)?
         {
             return Ok(Some(FromSession::Said {
                 seq,
@@ -393,12 +389,12 @@ impl SessionEntity {
     ) -> Result<bool, ReadError> {
         let view = cx.replica.local()?;
         let query = view.query();
-        let row = query.session(session).map_err(store)?;
+        let row = query.session(session)?;
         if row.is_none_or(|row| row.user != user) {
             return Ok(false);
         }
-        let message = match query.seq_of(session, id).map_err(store)? {
-            Some(seq) => query.message(session, seq).map_err(store)?,
+        let message = match query.seq_of(session, id)? {
+            Some(seq) => query.message(session, seq)?,
             None => None,
         };
         Ok(match message {
@@ -415,12 +411,12 @@ impl SessionEntity {
         let query = view.query();
         let last = query
             .session(session)
-            .map_err(|e| fault(store(e)))?
+            .map_err(|e| fault(e.into()))?
             .map_or(Seq(0), |row| row.last_seq);
-        let open = query.open_turns_of(session).map_err(|e| fault(store(e)))?;
+        let open = query.open_turns_of(session).map_err(|e| fault(e.into()))?;
         self.last_seen = self.last_seen.max(last);
         for to in open {
-            if let Some(row) = query.message(session, to).map_err(|e| fault(store(e)))?
+            if let Some(row) = query.message(session, to).map_err(|e| fault(e.into()))?
                 && let MessageBody::Said { id, .. } = row.body
             {
                 self.decide(cx, session, Input::Committed { to, id })?;

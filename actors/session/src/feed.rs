@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jarvis_machine::rows::{MessageBody, MessageRow};
+use jarvis_replica::api::ReadError;
 use jarvis_types::chat::{Role, ServerFrame};
-use jarvis_types::{Epoch, NodeId, Seq, SessionId};
+use jarvis_types::{ClientMessageId, Epoch, NodeId, Seq, SessionId};
 
 use crate::api::FeedEvent;
 use crate::hub::{Follower, Hub, Part};
@@ -104,7 +105,7 @@ impl Feed {
         let rows = self.hub.replica().local().and_then(|view| {
             view.query()
                 .messages(self.session, self.cursor, READ_ROWS)
-                .map_err(crate::hub::store)
+                .map_err(ReadError::from)
         });
         match rows {
             Ok(rows) => {
@@ -115,7 +116,7 @@ impl Feed {
                 self.ready.extend(rows.into_iter().map(|(seq, row)| {
                     let answers = match &row.body {
                         MessageBody::Reply { to, .. } => Some(*to),
-                        MessageBody::Said { .. } => None,
+                        MessageBody::Said { .. } | MessageBody::Told { .. } => None,
                     };
                     Ready {
                         frame: frame(self.session, seq, row),
@@ -191,6 +192,15 @@ pub(crate) fn frame(session: SessionId, seq: Seq, row: MessageRow) -> ServerFram
         text,
         at_ms: at,
     } = row;
+    let reply = |reply_to: Option<&ClientMessageId>, cancelled, text| ServerFrame::Reply {
+        seq: seq.0,
+        id: format!("{session}-{seq}"),
+        reply_to: reply_to.map(|id| id.as_str().to_owned()),
+        role: Role::Assistant,
+        text,
+        at,
+        cancelled,
+    };
     match body {
         MessageBody::Said { id, .. } => ServerFrame::Said {
             seq: seq.0,
@@ -199,15 +209,9 @@ pub(crate) fn frame(session: SessionId, seq: Seq, row: MessageRow) -> ServerFram
             text,
             at,
         },
-        MessageBody::Reply { to_id, cancelled, .. } => ServerFrame::Reply {
-            seq: seq.0,
-            id: format!("{session}-{seq}"),
-            reply_to: to_id.as_str().to_owned(),
-            role: Role::Assistant,
-            text,
-            at,
-            cancelled,
-        },
+        MessageBody::Reply { to_id, cancelled, .. } => reply(Some(&to_id), cancelled, text),
+        // Its id is of the transcript, like a reply's: what names it within the cluster is nobody's business.
+        MessageBody::Told { .. } => reply(None, false, text),
     }
 }
 
@@ -267,8 +271,19 @@ mod tests {
             panic!("a reply")
         };
         assert_eq!(
-            (id.as_str(), reply_to.as_str(), cancelled),
-            ("00000000000000000000000001-2", "m1", true)
+            (id.as_str(), reply_to.as_deref(), cancelled),
+            ("00000000000000000000000001-2", Some("m1"), true)
         );
+        let told = frame(
+            session,
+            Seq(3),
+            row(MessageBody::Told {
+                id: "reminder".parse().expect("a valid id"),
+            }),
+        );
+        let ServerFrame::Reply { id, reply_to, .. } = told else {
+            panic!("a reply")
+        };
+        assert_eq!((id.as_str(), reply_to), ("00000000000000000000000001-3", None));
     }
 }

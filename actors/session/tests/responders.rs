@@ -5,12 +5,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jarvis_session::logic::intents::{Facts, NodeFact};
 use jarvis_session::responder::{
     Chain, DeltaSink, Finished, Line, Model, Piece, Prompt, Responder, ResponderError,
 };
 use jarvis_session::settings::{EndpointSettings, Protocol, ResponderSettings};
 use jarvis_types::limits::MAX_REPLY_CHARS;
+use jarvis_types::{Seq, SessionId};
 use jiff::tz::TimeZone;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -23,6 +25,8 @@ const BOTH: [Protocol; 2] = [Protocol::OpenAi, Protocol::Ollama];
 
 fn prompt(text: &str) -> Prompt {
     Prompt {
+        session: SessionId(7),
+        seq: Seq(3),
         text: text.to_owned(),
         history: vec![
             Line {
@@ -406,4 +410,43 @@ fn settings_that_cannot_work_are_named() {
     let error = Chain::from_settings(&settings).err().expect("refused");
     assert_eq!(error.name, "odd");
     assert!(!format!("{settings:?}").contains("sk-test"));
+}
+
+/// Answers what begins with its word, fails where that is all, and passes on the rest.
+struct Ordered(&'static str);
+
+#[async_trait]
+impl Responder for Ordered {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    async fn respond(&self, prompt: &Prompt, sink: &mut DeltaSink) -> Result<Finished, ResponderError> {
+        let rest = prompt.text.strip_prefix(self.0).ok_or(ResponderError::Passed)?;
+        let reply = format!("{} of {}/{}:{rest}", self.0, prompt.session.0, prompt.seq);
+        sink.push(&reply).await.map_err(|_| ResponderError::Unwanted)?;
+        match rest {
+            "" => Err(ResponderError::Empty),
+            _ => Ok(Finished {
+                responder: self.0.to_owned(),
+            }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn those_that_do_things_are_asked_first_and_may_pass() {
+    let chain = chain(Vec::new())
+        .asking_first(Arc::new(Ordered("light")))
+        .asking_first(Arc::new(Ordered("1")));
+    for (text, reply) in [
+        ("light on", "light of 7/3: on"),
+        ("1+1", "1 of 7/3:+1"),
+        ("2+2", "2 + 2 = 4"),
+    ] {
+        assert_eq!(ask(&chain, text).await.text, reply, "{text}");
+    }
+    let told = ask(&chain, "light").await;
+    assert!(told.text.contains("did not understand"), "{}", told.text);
+    assert_eq!(told.restarts, 1, "what was half said is taken back");
 }

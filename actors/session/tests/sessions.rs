@@ -50,6 +50,27 @@ impl Responder for Gated {
     }
 }
 
+/// Shows what it is shown of the conversation before the message: what Jarvis said of it.
+struct Showing;
+
+#[async_trait]
+impl Responder for Showing {
+    fn name(&self) -> &str {
+        "showing"
+    }
+
+    async fn respond(&self, prompt: &Prompt, sink: &mut DeltaSink) -> Result<Finished, ResponderError> {
+        let lines = prompt.history.iter().filter(|line| line.by_jarvis);
+        let before: Vec<&str> = lines.map(|line| line.text.as_str()).collect();
+        sink.push(&format!("after {}", before.join(" ")))
+            .await
+            .map_err(|_| ResponderError::Unwanted)?;
+        Ok(Finished {
+            responder: "showing".into(),
+        })
+    }
+}
+
 async fn gated(count: u64) -> (Cluster, watch::Sender<bool>) {
     let (open, gate) = watch::channel(false);
     let cluster = Cluster::start(count, |node| {
@@ -112,6 +133,50 @@ async fn one_node_answers_each_message_once_and_in_order() {
     let mut late = Reader::of(node, session, 6);
     late.entries(2).await;
     assert_eq!(late.seen.entries[..], reader.seen.entries[6..]);
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_reaches_readers_on_every_node_between_what_was() {
+    let cluster = Cluster::start(3, |_| Arc::new(Showing)).await;
+    cluster.raise_level(3).await;
+    let session = cluster.session().await;
+    let mut readers: Vec<Reader> = (1..=3)
+        .map(|node| Reader::of(cluster.node(node), session, 0))
+        .collect();
+    let notify = |id: &str, text: &str| Command::Notify {
+        session,
+        id: message_id(id),
+        text: text.to_owned(),
+    };
+    cluster.propose(notify("door", "The door is open.")).await;
+    say(cluster.node(2), session, "a", "which one?")
+        .await
+        .expect("said");
+    for reader in &mut readers {
+        reader.entries(3).await;
+    }
+    let again = cluster.propose(notify("door", "The door is open.")).await;
+    assert!(matches!(
+        again,
+        Reply::Appended {
+            seq: Seq(1),
+            repeated: true,
+            ..
+        }
+    ));
+    cluster.propose(notify("shut", "The door is shut.")).await;
+    for reader in &mut readers {
+        reader.entries(4).await;
+        assert_eq!(
+            told(&reader.seen.entries),
+            [
+                "1 to nobody: The door is open.",
+                "2 a: which one?",
+                "3 to a: after The door is open.",
+                "4 to nobody: The door is shut.",
+            ]
+        );
+    }
 }
 
 #[tokio::test]
@@ -400,6 +465,7 @@ async fn under_load_a_kill_loses_and_repeats_nothing() {
         let mut answered: Vec<usize> = (reader.seen.entries.iter())
             .filter_map(|frame| match frame {
                 ServerFrame::Reply { reply_to, text, .. } => {
+                    let reply_to = reply_to.as_deref().expect("it was asked for");
                     let n: usize = reply_to.parse().expect("a number");
                     assert_eq!(*text, format!("{n} + 1 = {}", n + 1));
                     Some(n)

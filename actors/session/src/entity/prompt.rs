@@ -7,7 +7,6 @@ use jarvis_replica::api::{ReadError, Replica, View};
 use jarvis_types::{NodeId, Seq, SessionId};
 
 use super::Shared;
-use crate::hub::store;
 use crate::logic::intents::{Facts, NodeFact};
 use crate::responder::{Line, Prompt};
 
@@ -43,8 +42,7 @@ pub(super) async fn gather(shared: &Shared, replica: &Replica, asked: Asked) -> 
     let rows = view
         .query()
         // Twice as many: messages that wait behind this one stand among them and are left out.
-        .last_messages(asked.session, 2 * shared.history_entries + 2)
-        .map_err(store)?;
+        .last_messages(asked.session, 2 * shared.history_entries + 2)?;
     let said_before = rows
         .iter()
         .rev()
@@ -52,24 +50,26 @@ pub(super) async fn gather(shared: &Shared, replica: &Replica, asked: Asked) -> 
         .map(|(_, row)| row.text.clone());
     let history = history(rows, asked.to, shared.history_entries);
     let facts = facts(shared, replica, &view, asked.gateway, said_before)?;
-    Ok(Prompt { text, history, facts })
+    Ok(Prompt {
+        session: asked.session,
+        seq: asked.to,
+        text,
+        history,
+        facts,
+    })
 }
 
 /// The message's text, once it is applied here.
 fn written(replica: &Replica, session: SessionId, to: Seq) -> Result<Option<String>, ReadError> {
-    Ok(replica
-        .local()?
-        .query()
-        .message(session, to)
-        .map_err(store)?
-        .map(|row| row.text))
+    Ok(replica.local()?.query().message(session, to)?.map(|row| row.text))
 }
 
 fn is_said(row: &MessageRow) -> bool {
     matches!(row.body, MessageBody::Said { .. })
 }
 
-/// The last `limit` entries before the message `to`, each reply behind its own message.
+/// The last `limit` entries before the message `to`, each reply behind its own message. What was said unasked is part of
+/// the conversation: "turn it off again" may be about it.
 fn history(rows: Vec<(Seq, MessageRow)>, to: Seq, limit: usize) -> Vec<Line> {
     let mut lines: Vec<((Seq, bool), Line)> = rows
         .into_iter()
@@ -79,6 +79,8 @@ fn history(rows: Vec<(Seq, MessageRow)>, to: Seq, limit: usize) -> Vec<Line> {
                 MessageBody::Reply { to: answered, .. } if answered < to && !row.text.is_empty() => {
                     (answered, true)
                 }
+                // Where it stands: it belongs to no message.
+                MessageBody::Told { .. } if seq < to => (seq, true),
                 _ => return None,
             };
             Some((
@@ -110,7 +112,7 @@ fn facts(
     gateway: Option<NodeId>,
     said_before: Option<String>,
 ) -> Result<Facts, ReadError> {
-    let nodes = view.query().nodes().map_err(store)?;
+    let nodes = view.query().nodes()?;
     let name = |id: NodeId| {
         let row = nodes.iter().find(|(node, _)| *node == id);
         row.map_or_else(|| format!("{id}"), |(_, row)| row.name.to_string())
@@ -179,6 +181,18 @@ mod tests {
         assert_eq!(texts(10), ["said 1", "reply to 1", "said 2", "reply to 2"]);
         assert_eq!(texts(2), ["said 2", "reply to 2"]);
         assert!(texts(0).is_empty());
+        let told = |seq: u64| {
+            let (body, text) = (MessageBody::Told { id: id(seq) }, format!("told {seq}"));
+            (Seq(seq), MessageRow { body, text, at_ms: 0 })
+        };
+        let with_told = vec![said(1), told(2), reply(3, 1), told(4), said(5), told(6)];
+        let lines = history(with_told, Seq(5), 10);
+        assert!(lines[1..].iter().all(|line| line.by_jarvis));
+        assert_eq!(
+            lines.iter().map(|line| &*line.text).collect::<Vec<_>>(),
+            ["said 1", "reply to 1", "told 2", "told 4"],
+            "what was told stands where it stands, and what came later is left out"
+        );
         let mut long = rows.clone();
         long[1].1.text = "é".repeat(MAX_HISTORY_CHARS);
         let kept = history(long, Seq(3), 10);

@@ -290,7 +290,7 @@ impl Hub {
     fn placed(&self) {
         let placement = self
             .local()
-            .and_then(|view| view.query().placement(KindId::SESSION).map_err(store));
+            .and_then(|view| view.query().placement(KindId::SESSION).map_err(ReadError::from));
         match placement {
             Ok(placement) => {
                 let mut board = self.board();
@@ -344,11 +344,11 @@ impl Hub {
     /// Sessions of this node with unanswered messages that no actor here knows of.
     fn undone(&self) -> Result<Vec<SessionId>, ReadError> {
         let view = self.local()?;
-        let placement = view.query().placement(KindId::SESSION).map_err(store)?;
+        let placement = view.query().placement(KindId::SESSION)?;
         let mut sessions = Vec::new();
         for (index, row) in (0..SESSION_PARTITIONS).zip(&placement) {
             if row.owner == Some(self.inner.node) {
-                let open = view.query().open_turns(PartitionIndex(index)).map_err(store)?;
+                let open = view.query().open_turns(PartitionIndex(index))?;
                 sessions.extend(open.into_iter().map(|(session, _)| session));
             }
         }
@@ -398,9 +398,4 @@ impl Drop for Registration {
 /// Messages about one session take one stream.
 fn order(session: SessionId) -> u64 {
     (session.0 >> 64) as u64 ^ session.0 as u64
-}
-
-/// A store's error as a read error.
-pub(crate) fn store(error: jarvis_machine::storage::StoreError) -> ReadError {
-    ReadError::Store(std::io::Error::other(error))
 }

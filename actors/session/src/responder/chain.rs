@@ -1,5 +1,5 @@
-//! Which responder answers: the built-in one where it is certain, else the models in their order, and the built-in one
-//! again where none of them can be reached.
+//! Which responder answers: those that do what is asked for, each unless it is about something else; the built-in one where it is
+//! certain, else the models in their order, and the built-in one again where none of them can be reached.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +26,7 @@ pub struct SetUpError {
 
 /// Answers by the first responder that can.
 pub struct Chain {
+    first: Vec<Arc<dyn Responder>>,
     links: Vec<Link>,
     /// Breakers count milliseconds from here.
     started: Instant,
@@ -68,9 +69,46 @@ impl Chain {
             })
             .collect();
         Self {
+            first: Vec::new(),
             links,
             started: Instant::now(),
         }
+    }
+
+    /// Asks `responder` before all others but those that were given here before it. It answers, or gives
+    /// [`ResponderError::Passed`] before it does anything.
+    #[must_use]
+    pub fn asking_first(mut self, responder: Arc<dyn Responder>) -> Self {
+        self.first.push(responder);
+        self
+    }
+
+    async fn by_first(
+        &self,
+        prompt: &Prompt,
+        sink: &mut DeltaSink,
+    ) -> Option<Result<Finished, ResponderError>> {
+        for responder in &self.first {
+            let began = Instant::now();
+            let result = responder.respond(prompt, sink).await;
+            let outcome = match &result {
+                Err(ResponderError::Passed) => continue,
+                Err(ResponderError::Unwanted) => return Some(result),
+                Err(error) => error.label(),
+                Ok(_) => "ok",
+            };
+            metrics::generated(responder.name(), outcome, began.elapsed());
+            match result {
+                Ok(finished) => return Some(Ok(finished)),
+                Err(error) => {
+                    tracing::warn!(responder = responder.name(), %error, "no reply; the next responder is tried");
+                    if sink.restart().await.is_err() {
+                        return Some(Err(ResponderError::Unwanted));
+                    }
+                }
+            }
+        }
+        None
     }
 
     async fn by_models(
@@ -122,6 +160,9 @@ impl Responder for Chain {
     }
 
     async fn respond(&self, prompt: &Prompt, sink: &mut DeltaSink) -> Result<Finished, ResponderError> {
+        if let Some(result) = self.by_first(prompt, sink).await {
+            return result;
+        }
         let began = Instant::now();
         let own = understand(&prompt.text, &prompt.facts);
         let mut text = own.text;

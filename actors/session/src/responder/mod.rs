@@ -12,6 +12,7 @@ mod sink;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jarvis_types::{Seq, SessionId};
 
 use crate::logic::intents::Facts;
 
@@ -24,6 +25,10 @@ pub use sink::{DeltaSink, Piece, SinkError};
 /// What is to be answered.
 #[derive(Debug, Clone)]
 pub struct Prompt {
+    /// The session.
+    pub session: SessionId,
+    /// The message's place in it: with the session it names the message, whoever answers it, and however often.
+    pub seq: Seq,
     /// The user's message.
     pub text: String,
     /// What was said before it, oldest first.
@@ -102,6 +107,9 @@ pub enum ResponderError {
     /// Nobody waits for the reply.
     #[error("nobody waits for the reply")]
     Unwanted,
+    /// The message is about something that it knows nothing of: another is to answer.
+    #[error("the message is for another responder")]
+    Passed,
 }
 
 impl ResponderError {
@@ -119,6 +127,7 @@ impl ResponderError {
             Self::Reported(_) => "reported",
             Self::Empty => "empty",
             Self::Unwanted => "unwanted",
+            Self::Passed => "passed",
         }
     }
 }

@@ -119,6 +119,21 @@ impl Cluster {
         assert_eq!(joined, Reply::Joined { node: id });
     }
 
+    /// Has every node speak a cluster level, and the cluster be at it.
+    pub(crate) async fn raise_level(&self, level: u32) {
+        for node in self.nodes.keys() {
+            self.propose(Command::AnnounceNode {
+                node: *node,
+                mesh_address: String::new(),
+                http_url: String::new(),
+                version: "0.1.0".into(),
+                level,
+            })
+            .await;
+        }
+        self.propose(Command::RaiseLevel { to: level }).await;
+    }
+
     pub(crate) async fn propose(&self, command: Command) -> Reply {
         let (_, node) = self.nodes.first_key_value().expect("a node");
         node.replica.propose(command, options()).await.expect("applied")
@@ -326,7 +341,7 @@ impl Seen {
                 );
                 // The reply takes the place of what was shown of it, which may have been an attempt that failed.
                 if let ServerFrame::Reply { reply_to, .. } = &frame {
-                    self.written.take_if(|(of, _)| of == reply_to);
+                    self.written.take_if(|(of, _)| Some(&*of) == reply_to.as_ref());
                 }
                 self.entries.push(frame);
             }
@@ -355,7 +370,8 @@ pub(crate) fn told(frames: &[ServerFrame]) -> Vec<String> {
                 ..
             } => {
                 format!(
-                    "{seq} to {reply_to}{}: {text}",
+                    "{seq} to {}{}: {text}",
+                    reply_to.as_deref().unwrap_or("nobody"),
                     if *cancelled { ", cancelled" } else { "" }
                 )
             }
