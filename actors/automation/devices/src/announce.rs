@@ -86,6 +86,11 @@ pub enum Asked {
         /// Its name.
         node: String,
     },
+    /// Let a node take part again.
+    Undrain {
+        /// Its name.
+        node: String,
+    },
     /// Start a drill.
     Drill {
         /// Its name.
@@ -154,6 +159,7 @@ impl Announcer {
             "automation/+/set",
             "automation/+/trigger",
             "node/+/drain",
+            "node/+/undrain",
             "drill/+/run",
             "timer/+/cancel",
         ]
@@ -192,7 +198,7 @@ impl Announcer {
         ]
     }
 
-    /// A node: its state, whether it answers, a button to drain it.
+    /// A node: its state, whether it answers, buttons to drain it and to have it back.
     pub fn node(&self, shown: &NodeShown) -> Vec<Publish> {
         let topic = self.topic("node", &shown.name);
         let parts = json!({
@@ -215,6 +221,13 @@ impl Announcer {
                 "entity_category": "config",
                 "icon": "mdi:server-off",
                 "command_topic": format!("{topic}/drain"),
+            },
+            "undrain": {
+                "platform": "button",
+                "name": "Undrain",
+                "entity_category": "config",
+                "icon": "mdi:server",
+                "command_topic": format!("{topic}/undrain"),
             },
         });
         let name = format!("Jarvis node {}", shown.name);
@@ -300,6 +313,7 @@ impl Announcer {
             ("automation", "set"),
             ("automation", "trigger"),
             ("node", "drain"),
+            ("node", "undrain"),
             ("drill", "run"),
             ("timer", "cancel"),
         ];
@@ -401,7 +415,8 @@ fn read(kind: &str, what: &str, id: &str, payload: &[u8], is_retained: bool) -> 
     }
     Ok(match (kind, what) {
         ("automation", _) => Asked::Trigger { automation: id },
-        ("node", _) => Asked::Drain { node: id },
+        ("node", "drain") => Asked::Drain { node: id },
+        ("node", _) => Asked::Undrain { node: id },
         ("drill", _) => Asked::Drill { name: id },
         _ => Asked::Cancel { timer: id },
     })

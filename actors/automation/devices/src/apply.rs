@@ -1,6 +1,7 @@
 //! What a payload does to what is known of an entity.
 
 mod light;
+mod moments;
 mod parts;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::limits::{MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES, MAX_STATE_CHARS};
-use crate::plan::{Feed, Kind, Plan, Slot};
+use crate::plan::{Feed, Kind, Plan, Reading, Slot};
 use crate::template::{Engine, Payload};
 use crate::text::{number, printed, quoted};
 
@@ -36,41 +37,50 @@ pub(crate) enum Taken {
     Happened(String, Map<String, Value>),
 }
 
-/// Takes a payload in.
+/// Takes a payload in. What of it could not be used, though the rest was, is put to `faults`.
 ///
 /// # Errors
-/// Why it could not be.
+/// Why nothing of it could be.
 pub(crate) fn take(
     feed: &Feed,
     payload: &Payload<'_>,
     plan: &Plan,
     engine: &Engine<'_>,
     known: &mut Known,
+    faults: &mut Vec<String>,
 ) -> Result<Taken, String> {
     let text = match &feed.template {
         Some(template) => match template.value(payload, &plan.variables, engine) {
-            Some(text) => text,
-            None => return Ok(Taken::Nothing),
+            Ok(Some(text)) => text,
+            Ok(None) | Err(_) if plan.sparse => return Ok(Taken::Nothing),
+            Ok(None) => String::new(),
+            // Home Assistant takes the payload as it is then; of use is only one that is known.
+            Err(why) => match &feed.slot {
+                Slot::State(pairs) if pairs.iter().any(|(known, _)| known == payload.text) => {
+                    payload.text.to_owned()
+                }
+                _ => return Err(why),
+            },
         },
         None => payload.text.to_owned(),
     };
     match &feed.slot {
         Slot::JsonLight { scale, kelvin } => return light::json(payload, *scale, *kelvin, known),
-        Slot::TemplateLight(templates) => return light::template(templates, payload, plan, engine, known),
+        Slot::TemplateLight(templates) => {
+            return light::template(templates, payload, plan, engine, known, faults);
+        }
         Slot::Attributes => return extra(&text, payload, feed.template.is_some(), known),
         _ => {}
     }
-    // Empty is what a template says that found nothing.
-    if text.is_empty() && !matches!(feed.slot, Slot::Choice(_)) {
+    if text.trim().is_empty() && !is_said_by_nothing(&feed.slot) {
         return Ok(Taken::Nothing);
     }
     let nothing = text == "None";
     match &feed.slot {
-        Slot::State(_) | Slot::Choice(_) | Slot::Sensor { .. } | Slot::Number | Slot::Position { .. }
-            if nothing =>
-        {
+        Slot::State(_) | Slot::Sensor(_) | Slot::Number | Slot::Position { .. } if nothing => {
             known.state = None;
         }
+        Slot::Choice(_) if text.eq_ignore_ascii_case("none") => known.state = None,
         Slot::State(pairs) => match pairs.iter().find(|(payload, _)| *payload == text) {
             Some((_, state)) => known.state = Some((*state).to_owned()),
             None => {
@@ -80,20 +90,29 @@ pub(crate) fn take(
                 ));
             }
         },
-        Slot::Choice(options)
-        | Slot::Sensor {
-            numeric: false,
-            options,
-        } => {
+        Slot::Choice(options) | Slot::Sensor(Reading::Text(options)) => {
             if !options.is_empty() && !options.contains(&text) {
                 return Err(unexpected(&text, options.iter().map(String::as_str)));
             }
             known.state = Some(state(&text)?);
         }
-        Slot::Sensor { numeric: true, .. } => match number(&text) {
+        Slot::Text => known.state = Some(state(&text)?),
+        Slot::Sensor(Reading::Number) => match number(&text) {
             Some(_) => known.state = Some(text.trim().to_owned()),
             None => return Err(format!("\"{}\" is not a number", quoted(&text))),
         },
+        Slot::Sensor(reading @ (Reading::Moment | Reading::Day)) => {
+            known.state = match moments::read(&text, *reading == Reading::Day) {
+                Ok(state) => Some(state),
+                Err(moments::Unread::NoZone) => {
+                    return Err(format!("\"{}\" does not say its time zone", quoted(&text)));
+                }
+                Err(moments::Unread::NoMoment) => {
+                    faults.push(format!("\"{}\" is not a date and time", quoted(&text)));
+                    None
+                }
+            };
+        }
         Slot::Number => match number(&text) {
             Some(value) => known.state = Some(printed(&value)),
             None => return Err(format!("\"{}\" is not a number", quoted(&text))),
@@ -152,6 +171,15 @@ pub(crate) fn take(
         Slot::JsonLight { .. } | Slot::TemplateLight(_) | Slot::Attributes => {}
     }
     Ok(Taken::Heard)
+}
+
+/// Whether an empty text says something: elsewhere it is what a template prints that found nothing.
+fn is_said_by_nothing(slot: &Slot) -> bool {
+    match slot {
+        Slot::Text | Slot::Sensor(Reading::Moment | Reading::Day) => true,
+        Slot::Sensor(Reading::Text(options)) => options.is_empty(),
+        _ => false,
+    }
 }
 
 /// More attributes.

@@ -37,20 +37,38 @@ impl Colour {
         }
     }
 
-    /// As hue and saturation.
+    /// As hue and saturation: as they were said, else to a thousandth.
     pub(crate) fn hs(self) -> (f64, f64) {
         match self {
             Self::Hs(hue, saturation) => (hue, saturation),
-            other => rgb_to_hs(other.rgb()),
+            other => {
+                let (hue, saturation) = rgb_to_hs(other.rgb());
+                (rounded(hue, 3), rounded(saturation, 3))
+            }
         }
     }
 
-    /// In the CIE's plane.
+    /// In the CIE's plane: as it was said, else to a thousandth.
     pub(crate) fn xy(self) -> (f64, f64) {
         match self {
             Self::Xy(x, y) => (x, y),
-            other => rgb_to_xy(other.rgb()),
+            other => {
+                let (x, y) = rgb_to_xy(other.rgb().map(f64::round));
+                (rounded(x, 3), rounded(y, 3))
+            }
         }
+    }
+
+    /// The white that is nearest, in whole kelvin, by McCamy's formula; it says little of colours far from white.
+    pub(crate) fn kelvin(self) -> f64 {
+        if let Self::Kelvin(kelvin) = self {
+            return kelvin;
+        }
+        let (x, y) = self.xy();
+        let n = (x - 0.3320) / (0.1858 - y);
+        let kelvin = 437.0 * n.powi(3) + 3_601.0 * n.powi(2) + 6_861.0 * n + 5_517.0;
+        // Not a number where y is the formula's pole.
+        if kelvin.is_finite() { kelvin.trunc() } else { 0.0 }
     }
 
     /// The attributes that tell it: `rgb_color`, `hs_color`, `xy_color`.
@@ -59,7 +77,7 @@ impl Colour {
         [
             ("hs_color", json!([rounded(hue, 3), rounded(saturation, 3)])),
             ("rgb_color", json!([whole(r), whole(g), whole(b)])),
-            ("xy_color", json!([rounded(x, 4), rounded(y, 4)])),
+            ("xy_color", json!([rounded(x, 3), rounded(y, 3)])),
         ]
     }
 }
@@ -76,10 +94,10 @@ pub(crate) fn rounded(value: f64, digits: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-/// Mired of kelvin and the other way round.
+/// Mired of kelvin and the other way round, whole as in Home Assistant: there and back, mired stay what they were.
 pub(crate) fn mired(kelvin: f64) -> f64 {
     if kelvin > 0.0 {
-        (1_000_000.0 / kelvin).round()
+        (1_000_000.0 / kelvin).floor()
     } else {
         0.0
     }
@@ -208,9 +226,12 @@ mod tests {
                 "{rgb:?} {back:?}"
             );
             let (x, y) = Colour::Rgb(rgb).xy();
+            // A thousandth is much near blue.
             let back = Colour::Xy(x, y).rgb();
             assert!(
-                rgb.iter().zip(back).all(|(one, other)| (one - other).abs() < 4.0),
+                rgb.iter()
+                    .zip(back)
+                    .all(|(one, other)| (one - other).abs() < 12.0),
                 "{rgb:?} {back:?}"
             );
         }
@@ -222,7 +243,17 @@ mod tests {
         assert_eq!(Colour::Rgb([0.0, 255.0, 0.0]).hs(), (120.0, 100.0));
         let (x, y) = Colour::Rgb([255.0, 0.0, 0.0]).xy();
         assert_eq!((rounded(x, 3), rounded(y, 3)), (0.701, 0.299));
-        assert_eq!((mired(2_700.0), mired(370.0)), (370.0, 2_703.0));
+        assert_eq!((mired(2_700.0), mired(370.0)), (370.0, 2_702.0));
+        assert!((50..=1_000).all(|one| mired(mired(f64::from(one))) == f64::from(one)));
+        for (x, y, kelvin) in [
+            (0.5119, 0.4147, 2_136.0),
+            (0.368, 0.3686, 4_302.0),
+            (0.4448, 0.4066, 2_893.0),
+            (0.1, 0.8, 8_645.0),
+            (0.5, 0.4, 2_140.0),
+        ] {
+            assert_eq!(Colour::Xy(x, y).kelvin(), kelvin, "{x} {y}");
+        }
         let [r, g, b] = Colour::Kelvin(2_700.0).rgb().map(whole);
         assert!(r == 255 && g > b && b > 50, "{r} {g} {b}");
         for wild in [f64::NAN, f64::INFINITY, -5.0, 1e300] {
@@ -230,6 +261,7 @@ mod tests {
                 Colour::Xy(wild, wild).rgb(),
                 Colour::Hs(wild, wild).rgb(),
                 Colour::Kelvin(wild).rgb(),
+                Colour::Xy(wild, wild).kelvin(),
                 mired(wild),
             );
         }

@@ -83,11 +83,6 @@ impl Component {
     pub fn of_entity(id: &str) -> Option<Self> {
         Self::of(id.split_once('.')?.0)
     }
-
-    /// What an entity without a name is called.
-    pub fn title(self) -> String {
-        titled(self.name())
-    }
 }
 
 /// Kinds that Home Assistant knows and that have no state here: they are passed over without a word.

@@ -21,6 +21,7 @@ pub mod config;
 mod discovery;
 pub mod entity;
 pub mod limits;
+mod naming;
 mod plan;
 mod registry;
 pub mod service;
@@ -36,5 +37,6 @@ pub use apply::Known;
 pub use bare::tasmota::Note;
 pub use registry::{
     Area, Assignment, Change, GroupOf, Live, PeopleError, Problem, Registry, Row, RowError, RowKey, Settings,
-    Table, Thing, UNAVAILABLE, UNKNOWN, View,
+    Table, Thing, UNAVAILABLE, UNKNOWN, View, moment,
 };
+pub use text::slug;

@@ -61,6 +61,9 @@ pub const MAX_PROBLEMS: usize = 200;
 /// How much of a topic or payload a problem quotes, in characters.
 pub const QUOTED_CHARS: usize = 120;
 
+/// How much of what a template fails by a problem tells, in characters.
+pub const MAX_WHY_CHARS: usize = 300;
+
 /// Areas.
 pub const MAX_AREAS: usize = 256;
 

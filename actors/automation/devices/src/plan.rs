@@ -27,8 +27,12 @@ pub(crate) struct Plan {
     pub mode: Mode,
     /// Whether it counts as reachable until it is said not to be.
     pub assumed: bool,
+    /// Whether its messages tell only what changed: what one leaves out is as it was.
+    pub sparse: bool,
     /// Attributes that do not change.
     pub fixed: BTreeMap<String, Value>,
+    /// Attributes as they are while it can be reached and has not told them.
+    pub blank: BTreeMap<String, Value>,
     /// What templates see of it.
     pub variables: Map<String, Value>,
     /// After how long without a message it counts as unreachable.
@@ -77,15 +81,12 @@ pub(crate) enum Mode {
 pub(crate) enum Slot {
     /// The state, by what each payload stands for. Others are refused.
     State(Vec<(String, &'static str)>),
-    /// The state as it is; one of these where there are any.
+    /// The state as it is, one of these.
     Choice(Vec<String>),
     /// The state of a sensor.
-    Sensor {
-        /// Only numbers are taken.
-        numeric: bool,
-        /// One of these, where there are any.
-        options: Vec<String>,
-    },
+    Sensor(Reading),
+    /// The state is any text, an empty one too.
+    Text,
     /// The state is a number.
     Number,
     /// An attribute.
@@ -158,6 +159,19 @@ pub(crate) enum Slot {
     Attributes,
 }
 
+/// What a sensor says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Numbers.
+    Number,
+    /// Text, one of these where there are any. Without a list an empty text is a state too: a button that was let go.
+    Text(Vec<String>),
+    /// Moments, which are shown by UTC's clock.
+    Moment,
+    /// Days.
+    Day,
+}
+
 /// What an attribute holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
@@ -225,7 +239,9 @@ impl Plan {
             availability,
             mode,
             assumed: config.flag(ASSUMED).unwrap_or(false),
+            sparse: config.get(ASSUMED).is_some(),
             fixed: attributes::fixed(entity),
+            blank: attributes::blank(entity),
             variables: variables
                 .into_iter()
                 .map(|(key, value)| (key.to_owned(), value))
@@ -242,7 +258,8 @@ impl Plan {
     }
 }
 
-/// A setting of our own for bare devices, of which it is not known whether they tell of their availability at all.
+/// A setting of our own for bare devices, of which it is not known whether they tell of their availability at all. Their
+/// messages tell only what changed.
 pub(crate) const ASSUMED: &str = "jarvis_assume_available";
 
 /// A template of a setting, where there is one.

@@ -9,11 +9,11 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use jarvis_rules::facts::Facts;
-use jarvis_rules::template::Templates;
+use jarvis_rules::template::{Templates, state};
 use serde_json::{Map, Value};
 
-use crate::limits::MAX_TEMPLATE_BYTES;
-use crate::text::printed;
+use crate::limits::{MAX_TEMPLATE_BYTES, MAX_WHY_CHARS};
+use crate::text::{printed, quoted};
 use quick::Quick;
 
 /// A template that was seen to parse.
@@ -21,6 +21,8 @@ use quick::Quick;
 pub(crate) struct Template {
     source: String,
     quick: Option<Quick>,
+    /// Whether it may ask for `this`, which is not worth making for those that do not.
+    asks_this: bool,
 }
 
 /// What templates are rendered with.
@@ -72,28 +74,45 @@ impl Template {
         Ok(Self {
             source: source.to_owned(),
             quick,
+            asks_this: source.contains("this"),
         })
     }
 
-    /// What a payload comes to. None: the template failed or found nothing, and the message says nothing to the entity.
+    /// What a payload comes to. None: there is nothing where the value is picked, which prints as an empty text.
+    ///
+    /// # Errors
+    /// Why the template fails.
     pub(crate) fn value(
         &self,
         payload: &Payload<'_>,
         of: &Map<String, Value>,
         engine: &Engine<'_>,
-    ) -> Option<String> {
+    ) -> Result<Option<String>, String> {
         match &self.quick {
-            Some(Quick::Value) => Some(payload.text.to_owned()),
-            Some(Quick::Path(steps)) => quick::walk(payload.json()?, steps).map(printed),
+            Some(Quick::Value) => Ok(Some(payload.text.to_owned())),
+            Some(Quick::Path(steps)) => {
+                let json = payload
+                    .json()
+                    .ok_or_else(|| self.fails("the payload is not JSON"))?;
+                let found = quick::walk(json, steps).map_err(|why| self.fails(&why))?;
+                Ok(found.map(printed))
+            }
             None => {
                 let mut variables = of.clone();
                 variables.insert("value".to_owned(), Value::from(payload.text));
                 if let Some(json) = payload.json() {
                     variables.insert("value_json".to_owned(), json.clone());
                 }
-                self.render(&variables, engine).ok()
+                self.render(variables, engine)
+                    .map(Some)
+                    .map_err(|why| self.fails(&why))
             }
         }
+    }
+
+    fn fails(&self, why: &str) -> String {
+        let why: String = why.chars().take(MAX_WHY_CHARS).collect();
+        format!("its template \"{}\" fails: {why}", quoted(&self.source))
     }
 
     /// A command's payload.
@@ -107,14 +126,23 @@ impl Template {
     ) -> Result<String, String> {
         match &self.quick {
             Some(Quick::Value) => Ok(variables.get("value").map(printed).unwrap_or_default()),
-            _ => self.render(variables, engine),
+            _ => self.render(variables.clone(), engine),
         }
     }
 
-    fn render(&self, variables: &Map<String, Value>, engine: &Engine<'_>) -> Result<String, String> {
+    /// Renders it. The entity's own state, where it is asked for, is the one that the facts have of `entity_id`.
+    fn render(&self, mut variables: Map<String, Value>, engine: &Engine<'_>) -> Result<String, String> {
+        let facts = (engine.facts)();
+        let own = variables.get("entity_id").and_then(Value::as_str);
+        if let (true, Some(id)) = (self.asks_this, own)
+            && let Some(shown) = facts.entity(id)
+        {
+            let this = state(id, &shown);
+            variables.insert("this".to_owned(), this);
+        }
         engine
             .templates
-            .render(&self.source, (engine.facts)(), variables)
+            .render(&self.source, facts, &variables)
             .map(|rendered| rendered.text)
             .map_err(|error| error.to_string())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::limits::QUOTED_CHARS;
+use crate::limits::{MAX_NAME_BYTES, QUOTED_CHARS};
 
 /// Lower case, accents taken off, ligatures and typographic signs written plainly.
 pub(crate) fn fold(text: &str) -> String {
@@ -29,19 +29,50 @@ pub(crate) fn words(folded: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A name as the latter half of an entity id: lower case letters, digits and single underscores. Where nothing is left,
-/// `unknown`.
-pub(crate) fn slug(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars().flat_map(char::to_lowercase) {
-        if c.is_ascii_alphanumeric() {
-            out.push(c);
-        } else if let Some(plain) = plain(c) {
-            out.push_str(plain);
-        } else if !('\u{300}'..='\u{36f}').contains(&c) && !out.is_empty() && !out.ends_with('_') {
+/// A name as the latter half of an entity id, as Home Assistant makes it: lower case letters, digits and single underscores.
+/// Other scripts are written in Latin letters (`Кухня` is `kukhnia`), signs too where they are read (`°` is `deg`); pictures
+/// are left out. Where nothing is left, `unknown`. At most 256 bytes.
+pub fn slug(name: &str) -> String {
+    let mut latin = String::with_capacity(name.len());
+    if name.is_ascii() {
+        latin.push_str(name);
+    } else {
+        let apart = icu_normalizer::DecomposingNormalizerBorrowed::new_nfkd();
+        for c in apart.normalize_iter(name.chars()) {
+            match c {
+                // An apostrophe that was written parts words; one that stands for a letter (`ь`) is a part of its word.
+                '\'' => latin.push(' '),
+                // Marks on letters, like those that the table leaves out.
+                '\u{5c1}' | '\u{653}' | '\u{670}' | '\u{309a}' => {}
+                // Signs of mathematics and drawing part words.
+                '\u{2200}'..='\u{25ff}' => latin.push(' '),
+                // A picture says nothing that somebody would type.
+                '\u{2600}'..='\u{2bff}' | '\u{10000}'.. => {}
+                c => {
+                    let read = deunicode::deunicode_char(c).unwrap_or_default();
+                    latin.extend(read.chars().filter(|c| *c != '\''));
+                }
+            }
+        }
+    }
+    let mut out = String::with_capacity(latin.len());
+    let mut rest = latin.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        if byte.is_ascii_alphanumeric() {
+            out.push(byte.to_ascii_lowercase().into());
+            // The thousands of a number are not parted.
+            let thousands = |next: &u8| byte.is_ascii_digit() && *next == b',';
+            if rest.peek().is_some_and(thousands) {
+                rest.next();
+                if !rest.peek().is_some_and(u8::is_ascii_digit) {
+                    out.push('_');
+                }
+            }
+        } else if !out.is_empty() && !out.ends_with('_') {
             out.push('_');
         }
     }
+    out.truncate(MAX_NAME_BYTES);
     out.truncate(out.trim_end_matches('_').len());
     if out.is_empty() { "unknown".to_owned() } else { out }
 }
@@ -143,8 +174,49 @@ mod tests {
             ("  Küche -- Licht 2 ", "kuche_licht_2"),
             ("0x00158d0001ab", "0x00158d0001ab"),
             ("Cœur & Ångström", "coeur_angstrom"),
-            ("客厅", "unknown"),
+            ("don't", "don_t"),
+            ("l’entrée", "lentree"),
+            ("1,000 W, 2,5", "1000_w_25"),
+            ("7, 8,", "7_8"),
+            ("_x__y_", "x_y"),
             ("", "unknown"),
+            ("--", "unknown"),
+        ] {
+            assert_eq!(slug(name), id, "{name}");
+        }
+        assert!(slug(&"厨房 ".repeat(200)).len() <= MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn names_in_other_scripts_are_written_in_latin_letters() {
+        for (name, id) in [
+            ("Кухня", "kukhnia"),
+            ("Ёлка", "elka"),
+            ("Объём, подъезд", "obem_podezd"),
+            ("Вітальня Київ", "vitalnia_kiiv"),
+            ("厨房灯", "chu_fang_deng"),
+            ("客廳 2", "ke_ting_2"),
+            ("キッチン", "kitutin"),
+            ("スピーカー", "suhika"),
+            ("거실 조명", "geosil_jomyeong"),
+            ("Λάμπα", "lampa"),
+            ("Ψυγείο χώρος", "psugeio_khoros"),
+            ("مطبخ", "mtbkh"),
+            ("آشپزخانه", "shpzkhnh"),
+            ("מטבח", "mtbkh"),
+            ("ห้องครัว", "h_ngkhraw"),
+            ("Nhiệt độ", "nhiet_do"),
+            ("İstanbul ışık", "istanbul_isik"),
+            ("№5", "no5"),
+            ("5 °C ½ µm €", "5_degc_1_2_mm_eur"),
+            ("PM2.5 µg/m³", "pm2_5_mg_m3"),
+            ("25℃", "25degc"),
+            ("ＡＢ１２", "ab12"),
+            ("Living Room 💡", "living_room"),
+            ("😀", "unknown"),
+            ("∅", "unknown"),
+            ("a≥b ☀", "a_b"),
+            ("x→y", "x_y"),
         ] {
             assert_eq!(slug(name), id, "{name}");
         }

@@ -3,6 +3,7 @@
 //! Why this one and not a broker within the process: docs/decisions/0016-mqtt-bridge.md. `jarvis up` starts it where the
 //! program is installed; it listens on loopback unless told otherwise, and is ended with its [`Broker`].
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,12 +19,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Where Debian and others put it; the search path of a service often lacks these.
-const PROGRAMS: [&str; 3] = [
-    "/usr/sbin/mosquitto",
-    "/usr/local/sbin/mosquitto",
-    "/opt/homebrew/sbin/mosquitto",
-];
+/// What it is called.
+const PROGRAM: &str = "mosquitto";
+/// Where Debian and others put it; the search path of a person or a service often lacks these.
+const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
 /// Messages kept for a session that is away. The default of 1,000 is less than a night of a chatty house.
 const MAX_QUEUED_MESSAGES: u32 = 100_000;
 /// Bytes kept for a session that is away.
@@ -57,6 +56,11 @@ pub struct BrokerOptions {
     /// After so many changes all is written down: at most that is lost at a power cut. Each time the whole is written, so 1
     /// costs a broker that keeps thousands of messages all but 160 a second, and an SD card its life; 100 costs little.
     pub save_every_changes: u32,
+    /// The program; none: [`Broker::program`].
+    pub program: Option<PathBuf>,
+    /// A program and the first of its arguments by which it is started; none: at once. It has to become what stands after
+    /// them, in the same process.
+    pub through: Vec<OsString>,
 }
 
 /// Why there is no broker.
@@ -129,6 +133,7 @@ impl Drop for Broker {
 /// What it takes to start it, again and again.
 struct Starter {
     program: PathBuf,
+    through: Vec<OsString>,
     config: PathBuf,
     log: PathBuf,
     address: SocketAddr,
@@ -137,7 +142,11 @@ struct Starter {
 impl Broker {
     /// Where the program is, if it is installed.
     pub fn program() -> Option<PathBuf> {
-        PROGRAMS.iter().map(PathBuf::from).find(|path| path.is_file())
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .chain(FOLDERS.iter().map(PathBuf::from))
+            .map(|folder| folder.join(PROGRAM))
+            .find(|path| path.is_file())
     }
 
     /// Starts it, and returns when it listens.
@@ -149,10 +158,14 @@ impl Broker {
         options: &BrokerOptions,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, BrokerError> {
-        let program = Self::program().ok_or(BrokerError::NotInstalled)?;
+        let found = options.program.clone().or_else(Self::program);
+        let program = found
+            .filter(|path| path.is_file())
+            .ok_or(BrokerError::NotInstalled)?;
         let config = configure(options, &**entropy)?;
         let starter = Starter {
             program,
+            through: options.through.clone(),
             config,
             log: options.dir.join("mosquitto.log"),
             address: options.listen,
@@ -187,12 +200,22 @@ impl Starter {
             path: self.log.clone(),
             source,
         })?;
-        let mut child = Command::new(&self.program)
+        let mut command = match self.through.split_first() {
+            None => Command::new(&self.program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
+        let mut child = command
             .arg("-c")
             .arg(&self.config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Ctrl-C is for whoever started it, who ends it when all that need it have ended.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| BrokerError::Unstartable {

@@ -32,11 +32,11 @@ pub use bridge::{Bridge, Gate, Parts, ReplayError};
 pub use link::dial::{Dial, Stream, Tcp};
 pub use link::wire::{INTENT_PROPERTY, Version};
 pub use message::{Digest, MAX_REMEMBERED, Message, MessageId, Remembered};
-pub use options::{Batches, Options, OptionsError, Patience};
+pub use options::{Batches, Options, OptionsError, Patience, Will};
 pub use pipeline::partition::{KeyOf, device_of};
 pub use pipeline::sink::{
     DeadLetter, DeadLetters, LettersInMemory, Memory, MemoryInProcess, Outcome, Sink, SinkError,
 };
-pub use publish::{MAX_PAYLOAD_BYTES, Publication, PublishError, Publisher};
+pub use publish::{Confirmation, MAX_PAYLOAD_BYTES, Publication, PublishError, Publisher};
 pub use status::{State, Status};
 pub use trouble::Trouble;

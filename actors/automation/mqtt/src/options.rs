@@ -29,6 +29,8 @@ pub struct Options {
     pub topics: Vec<String>,
     /// How long a broker keeps the session while nobody is there.
     pub session_expiry: Duration,
+    /// What the broker says for the cluster once nobody has come back for a while.
+    pub will: Option<Will>,
     /// Most messages under way, each way.
     pub receive_maximum: u16,
     /// Messages a second that are taken in; 0: no limit.
@@ -49,6 +51,18 @@ impl std::fmt::Debug for Options {
             .field("topics", &self.topics)
             .finish_non_exhaustive()
     }
+}
+
+/// What a broker says, retained, when a bridge has gone and none has taken its session up in time. Of MQTT 5 only: before, a
+/// broker says it at once, and every change of nodes would be taken for the end of the house.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub payload: String,
+    /// How long it waits for a bridge.
+    pub delay: Duration,
 }
 
 /// How long things may take.
@@ -174,6 +188,7 @@ impl Options {
             client_id: settings.client_id.clone(),
             topics: settings.topics.clone(),
             session_expiry: settings.session_expiry,
+            will: None,
             receive_maximum: u16::try_from(settings.receive_maximum).unwrap_or(u16::MAX),
             messages_per_second: u32::try_from(settings.messages_per_second).unwrap_or(u32::MAX),
             max_packet_bytes: usize::try_from(settings.max_packet_kib * 1_024).unwrap_or(usize::MAX),

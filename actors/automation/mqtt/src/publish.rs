@@ -116,6 +116,56 @@ impl Publisher {
     }
 }
 
+/// A publication that was handed over.
+#[derive(Debug)]
+pub struct Confirmation {
+    answer: oneshot::Receiver<Result<(), PublishError>>,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Confirmation {
+    /// Waits for the broker to confirm it.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn wait(mut self, patience: Duration) -> Result<(), PublishError> {
+        let confirmed = async {
+            tokio::select! {
+                biased;
+                answered = &mut self.answer => answered.unwrap_or(Err(PublishError::Released)),
+                () = self.requests.closed() => Err(PublishError::Released),
+            }
+        };
+        let waited_ms = patience.as_millis() as u64;
+        let ended = timeout(patience, confirmed).await;
+        ended.unwrap_or(Err(PublishError::TimedOut { waited_ms }))
+    }
+}
+
+impl Publisher {
+    /// How many publications can be handed over without waiting.
+    pub fn room(&self) -> usize {
+        self.requests.capacity()
+    }
+
+    /// Hands a publication over without waiting: what is handed over first is sent first. None: too many wait.
+    ///
+    /// # Errors
+    /// [`PublishError`]; there will be no confirmation.
+    pub fn offer(&self, publication: Publication) -> Result<Option<Confirmation>, PublishError> {
+        check(&publication)?;
+        let (reply, answer) = oneshot::channel();
+        match self.requests.try_send(Request { publication, reply }) {
+            Ok(()) => Ok(Some(Confirmation {
+                answer,
+                requests: self.requests.clone(),
+            })),
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(None),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(PublishError::Released),
+        }
+    }
+}
+
 fn check(publication: &Publication) -> Result<(), PublishError> {
     let invalid = |what: String| Err(PublishError::Invalid { what });
     if !is_topic(&publication.topic) {

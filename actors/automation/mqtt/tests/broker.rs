@@ -16,6 +16,8 @@ fn broker_options(dir: &std::path::Path, login: Option<(&str, &str)>) -> BrokerO
         listen: ([127, 0, 0, 1], free_port()).into(),
         login: login.map(|(user, password)| (user.to_owned(), Secret::new(password))),
         save_every_changes: 1,
+        program: None,
+        through: Vec::new(),
     }
 }
 

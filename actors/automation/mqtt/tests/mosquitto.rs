@@ -282,3 +282,32 @@ async fn topics_come_and_go_while_it_runs() {
     .await
     .expect("what is given up stays away");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_says_that_nobody_came_back_and_not_that_another_did() {
+    let (broker, tasks, sink) = (Mosquitto::start().await, Tasks::new(), TestSink::new());
+    let watcher = TestSink::new();
+    let mut watching = options(broker.port, "watcher");
+    watching.topics = vec!["jarvis/status".to_owned()];
+    let watched = Bridge::own(&tasks, watching, parts(&watcher));
+    connected(&watched).await;
+    let mut own = options(broker.port, "jarvis");
+    own.will = Some(jarvis_mqtt::Will {
+        topic: "jarvis/status".to_owned(),
+        payload: "offline".to_owned(),
+        delay: Duration::from_secs(1),
+    });
+    let dies = Bridge::own(&tasks, own.clone(), parts(&sink));
+    connected(&dies).await;
+    drop(dies);
+    // The next owner is there before the broker speaks; longer than it would have waited, nothing is said.
+    let next = Bridge::own(&tasks, own, parts(&sink));
+    connected(&next).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(watcher.payloads(), Vec::<String>::new());
+    drop(next);
+    timeout(DEADLINE, watcher.until_decided(1))
+        .await
+        .expect("the broker speaks");
+    assert_eq!(watcher.payloads(), ["offline"]);
+}

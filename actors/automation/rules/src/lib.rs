@@ -11,6 +11,7 @@
 //! replicated after every step and go on elsewhere.
 
 pub mod clock;
+mod earth;
 pub mod facts;
 pub mod load;
 pub mod model;

@@ -98,7 +98,7 @@ pub enum Data {
     /// As it is.
     Plain(serde_json::Value),
     /// Rendered; what comes out is read as a number, truth value, list or mapping where it looks like one, as Home Assistant
-    /// does.
+    /// does. Where a service takes a text it stays one.
     Template(Template),
     /// Each of them.
     List(Vec<Data>),

@@ -194,6 +194,20 @@ impl Program {
         &self.steps
     }
 
+    /// Whether nothing is done from there on to the end, of the program or of one sequence of a [`Op::Fork`].
+    pub(crate) fn is_over_at(&self, mut place: Place) -> bool {
+        // Jumps that only leave something go forward: a loop goes back by `Again`.
+        while let Some(step) = self.step(place) {
+            place = match step.op {
+                Op::End => return true,
+                Op::Leave | Op::Disabled => place + 1,
+                Op::Jump { to } if to > place => to,
+                _ => return false,
+            };
+        }
+        false
+    }
+
     /// One step; none: a run stands where this program has nothing.
     pub fn step(&self, place: Place) -> Option<&Step> {
         self.steps.get(usize::try_from(place).ok()?)

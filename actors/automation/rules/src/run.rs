@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::admission::{Admission, Admitted, RunSeen, admit, next_queued};
+pub use self::admission::{Admission, Admitted, MOST_FINISHING, RunSeen, admit, next_queued};
 pub use self::conditions::{Check, ConditionError};
 pub use self::effect::{Advanced, Effect, Level};
 pub use self::input::{Env, Input, Outcome};

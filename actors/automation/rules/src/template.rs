@@ -3,6 +3,7 @@
 mod arguments;
 mod cache;
 mod error;
+mod format;
 mod functions;
 mod guard;
 mod limits;
@@ -103,6 +104,8 @@ impl Templates {
     }
 }
 
+#[cfg(test)]
+mod callables;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Bounded reading of YAML: a tree with line and column at every node.
 //!
 //! ```text
-//!  text ──saphyr-parser──► events ──build──► Node      aliases expanded, `<<` merged, all of it counted
-//!                                     │
-//!                                     └► Wrong         where, what, and what to write instead
+//!  text ──saphyr-parser──► events ──build──► Node      aliases expanded, `<<` merged, all of it counted;
+//!                                     │                what is wrong by itself is a node that is refused
+//!                                     └► Wrong         where, what, and what to write instead: nothing can be read
 //! ```
 //!
 //! What plain scalars mean follows YAML 1.1 where Home Assistant does: `on` and `yes` are truth values where a truth value is

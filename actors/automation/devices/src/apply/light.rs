@@ -150,41 +150,43 @@ fn colour_of(colour: &Value, mode: Option<&str>) -> Option<Colour> {
     }
 }
 
-/// A state of which templates pick the parts.
+/// A state of which templates pick the parts. One that fails leaves its own part as it was.
 pub(super) fn template(
     templates: &LightTemplates,
     payload: &Payload<'_>,
     plan: &Plan,
     engine: &Engine<'_>,
     known: &mut Known,
+    faults: &mut Vec<String>,
 ) -> Result<Taken, String> {
-    let get = |template: &Option<Template>| {
-        let text = template.as_ref()?.value(payload, &plan.variables, engine)?;
-        (!text.is_empty()).then_some(text)
+    let mut get = |template: Option<&Template>| {
+        let said = template?.value(payload, &plan.variables, engine);
+        said.unwrap_or_else(|why| {
+            faults.push(why);
+            None
+        })
+        .filter(|text| !text.is_empty())
     };
-    match get(&templates.state).as_deref() {
+    match get(templates.state.as_ref()).as_deref() {
         Some("on") => known.state = Some("on".to_owned()),
         Some("off") => known.state = Some("off".to_owned()),
         Some("None") => known.state = None,
         Some(other) => return Err(super::unexpected(other, ["on", "off"])),
         None => {}
     }
-    if let Some(text) = get(&templates.brightness) {
+    if let Some(text) = get(templates.brightness.as_ref()) {
         brightness(&text, 255.0, known)?;
     }
-    if let Some(text) = get(&templates.temperature) {
+    if let Some(text) = get(templates.temperature.as_ref()) {
         temperature(&text, templates.kelvin, known)?;
     }
-    if let Some(rgb) = &templates.rgb {
-        let parts: Option<Vec<f64>> = rgb
-            .iter()
-            .map(|template| parse(&template.value(payload, &plan.variables, engine)?).ok())
-            .collect();
-        if let Some(&[r, g, b]) = parts.as_deref() {
+    if let Some([red, green, blue]) = &templates.rgb {
+        let parts = [red, green, blue].map(|template| parse(&get(Some(template))?).ok());
+        if let [Some(r), Some(g), Some(b)] = parts {
             put_colour(Colour::Rgb([r, g, b]), "rgb", known);
         }
     }
-    if let Some(text) = get(&templates.effect) {
+    if let Some(text) = get(templates.effect.as_ref()) {
         set(known, "effect", Value::from(state(&text)?));
     }
     Ok(Taken::Heard)

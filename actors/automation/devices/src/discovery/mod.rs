@@ -192,6 +192,11 @@ fn entity(part: String, component: Component, mut said: Map<String, Value>) -> R
         Some(Value::Object(device)) => Some(read_device(&device)?),
         Some(_) => return Err("device is not an object".to_owned()),
     };
+    // As in Home Assistant, what has no id of its own is no part of a device.
+    let device = device.filter(|_| {
+        said.get("unique_id")
+            .is_some_and(|unique| !unique.is_null() && unique != "")
+    });
     let config = said
         .into_iter()
         .filter(|(key, _)| KNOWN.binary_search(&key.as_str()).is_ok())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::feeds::speeds;
 use crate::colour::mired;
 use crate::component::Component;
 use crate::config::Config;
@@ -11,6 +12,16 @@ use crate::entity::Entity;
 
 /// What Home Assistant takes for the warmest and coldest white of a light that does not say, in kelvin.
 const KELVIN: (f64, f64) = (2_000.0, 6_535.0);
+
+/// The preset of a thermostat that follows none.
+const NO_PRESET: &str = "none";
+
+/// What a thermostat's fan and flaps can be set to where discovery does not say.
+const USUAL_MODES: [(&str, &[&str]); 3] = [
+    ("fan_mode", &["auto", "low", "medium", "high"]),
+    ("swing_mode", &["on", "off"]),
+    ("swing_horizontal_mode", &["on", "off"]),
+];
 
 /// Settings that stand among the attributes of every kind under their own name.
 const COMMON: &[&str] = &[
@@ -39,11 +50,14 @@ pub(super) fn fixed(entity: &Entity) -> BTreeMap<String, Value> {
     let list = |key: &str| json!(config.list(key));
     match entity.component {
         Component::Light => {
-            let modes = colour_modes(config);
+            let mut modes = colour_modes(config);
+            modes.sort_unstable();
             if modes.iter().any(|mode| mode == "color_temp") {
                 let (least, most) = kelvins(config);
-                put("min_color_temp_kelvin", json!(least));
-                put("max_color_temp_kelvin", json!(most));
+                put("min_color_temp_kelvin", json!(least as i64));
+                put("max_color_temp_kelvin", json!(most as i64));
+                put("min_mireds", json!(mired(most) as i64));
+                put("max_mireds", json!(mired(least) as i64));
             }
             put("supported_color_modes", json!(modes));
             if config.get("effect_list").is_some() {
@@ -52,21 +66,29 @@ pub(super) fn fixed(entity: &Entity) -> BTreeMap<String, Value> {
         }
         Component::Climate => {
             put("hvac_modes", json!(hvac_modes(config)));
-            for key in [
-                "preset_modes",
-                "fan_modes",
-                "swing_modes",
-                "swing_horizontal_modes",
-            ] {
-                if config.get(key).is_some() {
-                    put(key, list(key));
+            for (stem, usual) in USUAL_MODES {
+                let has = |what: &str| config.get(&format!("{stem}_{what}_topic")).is_some();
+                let key = format!("{stem}s");
+                if has("command") || has("state") {
+                    let listed = config.get(&key).is_some();
+                    put(&key, if listed { list(&key) } else { json!(usual) });
                 }
+            }
+            if config.get("preset_mode_command_topic").is_some() {
+                let mut modes = config.list("preset_modes");
+                if !modes.is_empty() {
+                    modes.insert(0, NO_PRESET.to_owned());
+                }
+                put("preset_modes", json!(modes));
             }
             put("min_temp", number("min_temp", 7.0));
             put("max_temp", number("max_temp", 35.0));
             put("target_temp_step", number("temp_step", 1.0));
         }
-        Component::Fan if config.get("preset_modes").is_some() => put("preset_modes", list("preset_modes")),
+        Component::Fan if config.get("preset_mode_command_topic").is_some() => {
+            put("preset_modes", list("preset_modes"));
+        }
+        Component::Fan if config.get("percentage_command_topic").is_some() => put("preset_modes", json!([])),
         Component::Humidifier => {
             if config.get("modes").is_some() {
                 put("available_modes", list("modes"));
@@ -96,6 +118,51 @@ pub(super) fn fixed(entity: &Entity) -> BTreeMap<String, Value> {
             put("fan_speed_list", list("fan_speed_list"))
         }
         Component::DeviceTracker => put("source_type", json!(config.text("source_type").unwrap_or("gps"))),
+        _ => {}
+    }
+    out
+}
+
+/// Attributes that are there while an entity can be reached, as they are until messages tell them.
+pub(super) fn blank(entity: &Entity) -> BTreeMap<String, Value> {
+    let config = &entity.config;
+    let has = |key: &str| config.get(key).is_some();
+    let mut out = BTreeMap::new();
+    match entity.component {
+        Component::Light => {
+            let modes = colour_modes(config);
+            // Lit in one way only, a light need not say in which.
+            let mode = match modes.as_slice() {
+                [only] => only,
+                _ => "unknown",
+            };
+            out.insert("color_mode".to_owned(), Value::from(mode));
+            let mut put = |keys: &[&str], yes: bool| {
+                if yes {
+                    out.extend(keys.iter().map(|key| ((*key).to_owned(), Value::Null)));
+                }
+            };
+            let any = |of: &[&str]| modes.iter().any(|mode| of.contains(&mode.as_str()));
+            put(&["brightness"], !modes.iter().all(|mode| mode == "onoff"));
+            put(&["color_temp_kelvin", "color_temp"], any(&["color_temp"]));
+            put(
+                &["hs_color", "rgb_color", "xy_color"],
+                any(&["color_temp", "hs", "rgb", "rgbw", "rgbww", "xy"]),
+            );
+            put(&["rgbw_color"], any(&["rgbw"]));
+            put(&["rgbww_color"], any(&["rgbww"]));
+            let effects =
+                has("effect_list") || has("effect_command_topic") || config.flag("effect") == Some(true);
+            put(&["effect"], effects);
+        }
+        Component::Climate if has("preset_mode_command_topic") => {
+            out.insert("preset_mode".to_owned(), Value::from(NO_PRESET));
+        }
+        Component::Fan if has("percentage_command_topic") => {
+            let (min, max) = speeds(config);
+            let speeds = (max.trunc() - min.trunc() + 1.0).clamp(1.0, 100.0);
+            out.insert("percentage_step".to_owned(), json!(100.0 / speeds));
+        }
         _ => {}
     }
     out

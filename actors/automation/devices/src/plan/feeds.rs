@@ -3,7 +3,7 @@
 use jarvis_rules::template::Templates;
 use serde_json::Value;
 
-use super::{Availability, Feed, Kind, LightTemplates, Mode, Slot, Space, template};
+use super::{Availability, Feed, Kind, LightTemplates, Mode, Reading, Slot, Space, template};
 use crate::bare::tasmota::SECOND;
 use crate::component::Component;
 use crate::config::Config;
@@ -42,14 +42,7 @@ pub(super) fn feeds(
             )?;
         }
         Component::Sensor => {
-            let numeric = config.get("unit_of_measurement").is_some()
-                || config.get("state_class").is_some()
-                || config.get("suggested_display_precision").is_some();
-            let slot = Slot::Sensor {
-                numeric,
-                options: config.list("options"),
-            };
-            found.add("state_topic", "value_template", slot)?;
+            found.add("state_topic", "value_template", Slot::Sensor(reading(config)))?;
             found.add_as(
                 "state_topic",
                 "last_reset_value_template",
@@ -108,7 +101,7 @@ pub(super) fn feeds(
             "value_template",
             Slot::Choice(config.list("options")),
         )?,
-        Component::Text => found.add("state_topic", "value_template", Slot::Choice(Vec::new()))?,
+        Component::Text => found.add("state_topic", "value_template", Slot::Text)?,
         Component::Siren => {
             let on = config.payload("payload_on", "ON");
             let off = config.payload("payload_off", "OFF");
@@ -212,6 +205,27 @@ pub(super) fn feeds(
         Slot::Attributes,
     )?;
     Ok(found.feeds)
+}
+
+/// What a sensor of these settings says.
+fn reading(config: &Config) -> Reading {
+    let options = config.list("options");
+    let measured = [
+        "unit_of_measurement",
+        "state_class",
+        "suggested_display_precision",
+    ]
+    .iter()
+    .any(|key| config.get(key).is_some());
+    let class = config.text("device_class").map(str::to_ascii_lowercase);
+    match class.as_deref() {
+        Some("timestamp") => Reading::Moment,
+        Some("date") => Reading::Day,
+        Some("enum") => Reading::Text(options),
+        None if !measured => Reading::Text(options),
+        _ if !options.is_empty() => Reading::Text(options),
+        _ => Reading::Number,
+    }
 }
 
 /// A fan's slowest and fastest speed.
@@ -391,11 +405,13 @@ fn valve(found: &mut Found<'_>) -> Result<(), String> {
 }
 
 fn climate(found: &mut Found<'_>) -> Result<(), String> {
-    found.add(
-        "mode_state_topic",
-        "mode_state_template",
-        Slot::Choice(Vec::new()),
-    )?;
+    let modes = Slot::Choice(super::hvac_modes(found.config));
+    // One template may serve for all.
+    let mut add = |topic: &str, template: &str, slot: Slot| {
+        let own = found.config.get(template).is_some();
+        found.add(topic, if own { template } else { "value_template" }, slot)
+    };
+    add("mode_state_topic", "mode_state_template", modes)?;
     for (topic, template, name, kind) in [
         (
             "temperature_state_topic",
@@ -459,13 +475,7 @@ fn climate(found: &mut Found<'_>) -> Result<(), String> {
             Kind::Text,
         ),
     ] {
-        // One template may serve for all.
-        let key = if found.config.get(template).is_some() {
-            template
-        } else {
-            "value_template"
-        };
-        found.add(topic, key, Slot::Attribute(name, kind))?;
+        add(topic, template, Slot::Attribute(name, kind))?;
     }
     Ok(())
 }

@@ -72,6 +72,16 @@ impl Live {
         live
     }
 
+    /// Whether the same is known, whatever is seen of it.
+    pub(crate) fn knows_the_same(&self, other: &Self) -> bool {
+        self.known == other.known
+            && self.heard == other.heard
+            && self.latest == other.latest
+            && self.expired == other.expired
+            && self.expires_at_ms == other.expires_at_ms
+            && self.off_at_ms == other.off_at_ms
+    }
+
     /// Whether it can be reached.
     pub(crate) fn is_reachable(&self, plan: &Plan) -> bool {
         if self.expired {
@@ -117,11 +127,12 @@ impl Live {
                         .iter()
                         .map(|(key, value)| (key.clone(), value.clone())),
                 );
-                let own = self
-                    .known
-                    .attributes
-                    .iter()
-                    .filter(|(key, _)| !hides || !LIT.contains(&key.as_str()));
+                let dark = |key: &String| hides && LIT.contains(&key.as_str());
+                out.extend(plan.blank.iter().map(|(key, value)| match dark(key) {
+                    true => (key.clone(), Value::Null),
+                    false => (key.clone(), value.clone()),
+                }));
+                let own = self.known.attributes.iter().filter(|(key, _)| !dark(key));
                 out.extend(own.map(|(key, value)| (key.clone(), value.clone())));
                 // What discovery says stands, whatever a device says of itself.
                 if let Some(name) = plan.fixed.get("friendly_name") {

@@ -1,5 +1,6 @@
 //! All devices and entities: messages in, changes out.
 
+mod hear;
 mod index;
 mod live;
 mod people;
@@ -13,20 +14,17 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use jarvis_rules::facts::{EntityState, Facts, Home};
+use jarvis_rules::facts::{EntityState, Home};
 use jarvis_rules::template::Templates;
 use serde_json::{Map, Value};
 
-use crate::apply::{Known, Taken, take};
 use crate::bare::tasmota::Note;
 use crate::component::Component;
 use crate::entity::Device;
-use crate::limits::{MAX_PROBLEMS, MAX_STATE_BYTES};
-use crate::plan::Plan;
+use crate::limits::MAX_PROBLEMS;
 use crate::service::Assumed;
-use crate::template::{Engine, Payload};
 use crate::text::quoted;
-use index::{Index, Route};
+use index::Index;
 use people::People;
 use store::Store;
 
@@ -208,18 +206,7 @@ impl Registry {
     pub fn message(&mut self, topic: &str, payload: &[u8], retained: bool, now_ms: i64) -> Vec<Change> {
         let mut changes = Vec::new();
         self.discover(topic, payload, now_ms, &mut changes);
-        let routes = self.index.find(topic);
-        if !routes.is_empty() {
-            match readable(payload) {
-                Ok(text) => {
-                    let payload = Payload::new(text);
-                    for route in routes.iter().flat_map(|routes| routes.iter()) {
-                        self.hear(route, topic, &payload, retained, now_ms, &mut changes);
-                    }
-                }
-                Err(why) => self.problem(topic, why, now_ms),
-            }
-        }
+        self.hear(topic, payload, retained, now_ms, &mut changes);
         self.subscriptions(&mut changes);
         changes
     }
@@ -314,109 +301,6 @@ impl Registry {
         })
     }
 
-    /// Lets an entity hear a message.
-    fn hear(
-        &mut self,
-        route: &Route,
-        topic: &str,
-        payload: &Payload<'_>,
-        retained: bool,
-        now_ms: i64,
-        changes: &mut Vec<Change>,
-    ) {
-        let id = &*route.entity;
-        let Some(entry) = self.store.get(id) else { return };
-        let (plan, before) = (entry.plan.clone(), entry.live.clone());
-        let facts = || -> Arc<dyn Facts> { Arc::new(self.view(now_ms)) };
-        let engine = Engine {
-            templates: &self.templates,
-            facts: &facts,
-        };
-        if route.availability {
-            let Some(one) = plan.availability.get(route.at) else {
-                return;
-            };
-            let rendered = one
-                .template
-                .as_ref()
-                .and_then(|template| template.value(payload, &plan.variables, &engine));
-            let said = rendered.unwrap_or_else(|| payload.text.to_owned());
-            let online = match () {
-                () if said == one.online => true,
-                () if said == one.offline => false,
-                () => return,
-            };
-            let mut live = (*before).clone();
-            live.heard.resize(plan.availability.len(), None);
-            if let Some(heard) = live.heard.get_mut(route.at) {
-                *heard = Some(online);
-            }
-            live.latest = Some(online);
-            return self.settle(id, live, false, now_ms, changes);
-        }
-        let Some(feed) = plan.feeds.get(route.at) else {
-            return;
-        };
-        let mut known = before.known.clone();
-        let taken = match take(feed, payload, &plan, &engine, &mut known) {
-            Ok(taken) => taken,
-            Err(why) => return self.problem(topic, format!("{id}: {why}"), now_ms),
-        };
-        match taken {
-            Taken::Nothing => {}
-            // What is retained happened before, perhaps long before.
-            Taken::Happened(..) if retained => {}
-            Taken::Happened(kind, data) => {
-                known.state = Some(moment(now_ms));
-                known.attributes = data.clone().into_iter().collect();
-                known
-                    .attributes
-                    .insert("event_type".to_owned(), Value::from(kind.clone()));
-                let live = Live {
-                    known,
-                    ..(*before).clone()
-                };
-                self.settle(id, live, true, now_ms, changes);
-                changes.push(Change::Event {
-                    entity: id.to_owned(),
-                    kind,
-                    data,
-                });
-            }
-            Taken::Heard => self.heard(id, &plan, &before, known, now_ms, changes),
-        }
-    }
-
-    fn heard(
-        &mut self,
-        id: &str,
-        plan: &Plan,
-        before: &Live,
-        known: Known,
-        now_ms: i64,
-        changes: &mut Vec<Change>,
-    ) {
-        let timed = plan.expire_after_ms.is_some() || plan.off_delay_ms.is_some();
-        let forced = self
-            .store
-            .get(id)
-            .is_some_and(|entry| entry.entity.config.flag("force_update") == Some(true));
-        if known == before.known && !timed && !forced {
-            return;
-        }
-        let mut live = before.clone();
-        if let Some(after) = plan.expire_after_ms {
-            live.expired = false;
-            live.expires_at_ms = Some(now_ms.saturating_add(after));
-        }
-        if let Some(after) = plan.off_delay_ms {
-            let on = known.state.as_deref() == Some("on");
-            live.off_at_ms = on.then(|| now_ms.saturating_add(after));
-        }
-        live.known = known;
-        self.settle(id, live, forced, now_ms, changes);
-    }
-
     /// Keeps what is known of an entity now, and tells what is seen of it.
     fn settle(&mut self, id: &str, mut live: Live, force: bool, now_ms: i64, changes: &mut Vec<Change>) {
         let Some(entry) = self.store.get_mut(id) else {
@@ -500,18 +384,8 @@ fn deadline(live: &Live) -> Option<i64> {
     [live.expires_at_ms, live.off_at_ms].into_iter().flatten().min()
 }
 
-fn readable(payload: &[u8]) -> Result<&str, String> {
-    if payload.len() > MAX_STATE_BYTES {
-        return Err(format!(
-            "{} bytes, at most {MAX_STATE_BYTES} are read as a state",
-            payload.len()
-        ));
-    }
-    std::str::from_utf8(payload).map_err(|_| "it is not UTF-8 text".to_owned())
-}
-
 /// A moment as the state of what happens.
-pub(crate) fn moment(now_ms: i64) -> String {
+pub fn moment(now_ms: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string()
 }

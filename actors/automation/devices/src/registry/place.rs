@@ -9,11 +9,12 @@ use super::store::Entry;
 use super::{Area, Assignment, Change, PeopleError, Registry, Thing};
 use crate::apply::size;
 use crate::bare::{tasmota, zigbee};
-use crate::component::{Component, titled};
+use crate::component::Component;
 use crate::config::Config;
 use crate::discovery::{self, Found, Told, component_of};
 use crate::entity::{Device, Entity, Origin};
 use crate::limits::{MAX_CONFIGS_BYTES, MAX_DEVICES, MAX_ENTITIES, MAX_NAME_BYTES, MAX_TASMOTA};
+use crate::naming::{self, Named};
 use crate::plan::Plan;
 use crate::template::Template;
 use crate::text::{quoted, slug};
@@ -201,7 +202,10 @@ impl Registry {
             }
             None => (None, false),
         };
-        let (own_name, name) = self.named(component, &config, device.as_deref());
+        let Named {
+            own: own_name,
+            full: name,
+        } = self.named(component, &config, device.as_deref());
         let id = known
             .clone()
             .unwrap_or_else(|| self.new_id(component, &config, &name));
@@ -481,7 +485,10 @@ impl Registry {
             let Some(entity) = self.store.get(&id).map(|entry| (*entry.entity).clone()) else {
                 continue;
             };
-            let (own_name, name) = self.named(entity.component, &entity.config, Some(device));
+            let Named {
+                own: own_name,
+                full: name,
+            } = self.named(entity.component, &entity.config, Some(device));
             if name != entity.name {
                 // Its plan was made of the same settings before, so that it can be made again.
                 let renamed = self.put_entity(
@@ -500,31 +507,13 @@ impl Registry {
         }
     }
 
-    /// An entity's own name and its full one, as Home Assistant makes them.
-    fn named(&self, component: Component, config: &Config, device: Option<&str>) -> (Option<String>, String) {
+    /// An entity's own name and its full one.
+    fn named(&self, component: Component, config: &Config, device: Option<&str>) -> Named {
         let device = device.and_then(|id| {
-            let given = self.people.of_device(id).and_then(|said| said.name.clone());
-            given.or_else(|| self.devices.get(id).map(|device| device.name.clone()))
+            let given = self.people.of_device(id).and_then(|said| said.name.as_deref());
+            given.or_else(|| self.devices.get(id).map(|device| device.name.as_str()))
         });
-        let said = config.0.get("name");
-        let own = match said {
-            // Null: it is what the device is.
-            Some(serde_json::Value::Null) => None,
-            Some(name) => Some(crate::text::printed(name)),
-            None => Some(match config.text("device_class") {
-                Some(class) if has_class_names(component) => titled(class),
-                _ => format!("MQTT {}", component.title().to_lowercase()),
-            }),
-        };
-        match (device, own) {
-            (Some(device), Some(own)) if !own.is_empty() && own != device => {
-                let full = format!("{device} {own}");
-                (Some(own), full)
-            }
-            (Some(device), _) => (None, device),
-            (None, Some(own)) if !own.is_empty() => (Some(own.clone()), own),
-            (None, _) => (None, format!("MQTT {}", component.title().to_lowercase())),
-        }
+        naming::named(component, config, device)
     }
 
     /// An id that no other entity has.
@@ -656,23 +645,6 @@ impl Registry {
         self.dirty.insert(RowKey::new(Table::Group, &id));
         Ok(id)
     }
-}
-
-/// Whether an entity without a name is called after what it measures.
-fn has_class_names(component: Component) -> bool {
-    matches!(
-        component,
-        Component::Sensor
-            | Component::BinarySensor
-            | Component::Number
-            | Component::Button
-            | Component::Cover
-            | Component::Switch
-            | Component::Event
-            | Component::Update
-            | Component::Valve
-            | Component::Humidifier
-    )
 }
 
 /// What is known of a device from before stays where the message says nothing of it.

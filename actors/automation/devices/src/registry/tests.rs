@@ -2,6 +2,7 @@
 
 mod bare;
 mod discovery;
+mod hearing;
 mod people;
 mod properties;
 mod rows;

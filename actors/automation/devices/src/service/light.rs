@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{CallError, Command, wrong_data};
-use crate::colour::{Colour, mired, rounded, whole};
+use crate::colour::{Colour, mired, whole};
 use crate::plan::{colour_modes, kelvins};
 use crate::text::nearest;
 
@@ -80,7 +80,7 @@ impl Command<'_> {
         let modes = colour_modes(self.config);
         let dims = modes.iter().any(|mode| mode != "onoff");
         let mut wish = Wish {
-            transition: self.number("transition", 0.0, LONGEST_TRANSITION_S)?,
+            transition: self.bounded("transition", 0.0, LONGEST_TRANSITION_S)?,
             ..Wish::default()
         };
         let flash = |key: &str, usual: f64| Some(self.config.number(key).unwrap_or(usual));
@@ -91,41 +91,57 @@ impl Command<'_> {
             Some(_) => return Err(wrong_data("flash", "short or long".to_owned())),
         };
         wish.brightness = self.brightness()?.filter(|_| dims);
-        wish.colour = self.colour()?.and_then(|colour| fitted(colour, &modes));
+        let colour = self.colour()?.and_then(|colour| fitted(colour, &modes));
+        wish.colour = colour.map(|(colour, mode)| match mode {
+            "color_temp" => (Colour::Kelvin(self.clamped(colour.kelvin())), mode),
+            _ => (colour, mode),
+        });
         if self.has("white_command_topic") || modes.iter().any(|mode| mode == "white") {
-            wish.white = self.number("white", 0.0, 255.0)?;
+            wish.white = match self.data.get("white") {
+                Some(Value::Bool(true)) => Some(self.lit().unwrap_or(255.0)),
+                _ => self.bounded("white", 0.0, 255.0)?.map(f64::trunc),
+            };
         }
-        if self.text("effect")?.is_some() {
-            let effects = self.config.list("effect_list");
-            if !effects.is_empty() || self.config.get("effect").is_some() || self.has("effect_command_topic")
-            {
-                wish.effect = Some(self.choice("effect", &effects)?);
+        wish.effect = self.text("effect")?.filter(|effect| self.takes_effect(effect));
+        Ok(wish)
+    }
+
+    /// Whether an effect is sent. A lamp with a topic for effects is told of those that it lists; others are told of any,
+    /// since their lists may be older than they are.
+    fn takes_effect(&self, effect: &str) -> bool {
+        let listed = self.config.list("effect_list");
+        match self.config.text("schema") {
+            Some("json" | "template") => !listed.is_empty() || self.config.get("effect").is_some(),
+            _ => {
+                self.has("effect_command_topic")
+                    && (listed.is_empty() || listed.iter().any(|one| one == effect))
             }
         }
-        Ok(wish)
+    }
+
+    /// How bright it is now; none: it is off, or it is not known.
+    fn lit(&self) -> Option<f64> {
+        let brightness = self.shown.attributes.get("brightness").and_then(Value::as_f64);
+        brightness.filter(|_| self.shown.state == "on")
     }
 
     /// The brightness that is asked for, 0 to 255; steps are taken from what is known now.
     fn brightness(&self) -> Result<Option<f64>, CallError> {
-        if let Some(value) = self.number("brightness", 0.0, 255.0)? {
-            return Ok(Some(value.round()));
+        // A half is rounded to the even neighbour, as Python does.
+        let of_percent = |percent: f64| (percent * 255.0 / 100.0).round_ties_even();
+        if let Some(value) = self.bounded("brightness", 0.0, 255.0)? {
+            return Ok(Some(value.trunc()));
         }
         if let Some(percent) = self.number("brightness_pct", 0.0, 100.0)? {
-            return Ok(Some((percent * 255.0 / 100.0).round()));
+            return Ok(Some(of_percent(percent)));
         }
-        let step = match self.number("brightness_step", -255.0, 255.0)? {
-            Some(step) => Some(step),
-            None => self
-                .number("brightness_step_pct", -100.0, 100.0)?
-                .map(|percent| percent * 255.0 / 100.0),
-        };
-        let on = self.shown.state == "on";
-        let now = self.shown.attributes.get("brightness").and_then(Value::as_f64);
-        Ok(step.map(|step| {
-            (now.filter(|_| on).unwrap_or(0.0) + step)
-                .round()
-                .clamp(0.0, 255.0)
-        }))
+        let now = self.lit().unwrap_or(0.0);
+        if let Some(step) = self.bounded("brightness_step", -255.0, 255.0)? {
+            return Ok(Some((now + step.trunc()).clamp(0.0, 255.0)));
+        }
+        let step = self.bounded("brightness_step_pct", -100.0, 100.0)?;
+        let percent = (now / 255.0 * 100.0).round_ties_even();
+        Ok(step.map(|step| of_percent(percent + step).clamp(0.0, 255.0)))
     }
 
     fn colour(&self) -> Result<Option<Colour>, CallError> {
@@ -145,11 +161,11 @@ impl Command<'_> {
             };
         }
         for key in ["color_temp_kelvin", "kelvin"] {
-            if let Some(kelvin) = self.number(key, 1_000.0, 20_000.0)? {
+            if let Some(kelvin) = self.number(key, 1.0, 1_000_000.0)? {
                 return Ok(Some(Colour::Kelvin(self.clamped(kelvin))));
             }
         }
-        if let Some(value) = self.number("color_temp", 50.0, 1_000.0)? {
+        if let Some(value) = self.number("color_temp", 1.0, 1_000_000.0)? {
             return Ok(Some(Colour::Kelvin(self.clamped(mired(value)))));
         }
         if let Some([hue, saturation]) = self.parts("hs_color", [360.0, 100.0])? {
@@ -193,14 +209,15 @@ impl Command<'_> {
         Ok(Some(out))
     }
 
-    fn scaled(&self, brightness: f64) -> Value {
+    /// A level of 0 to 255 in the lamp's own measure, which a setting tells.
+    fn scaled(&self, level: f64, scale: &str) -> i64 {
         let scale = self
             .config
-            .number("brightness_scale")
+            .number(scale)
             .filter(|scale| *scale >= 1.0)
             .unwrap_or(255.0);
-        let least = if brightness > 0.0 { 1.0 } else { 0.0 };
-        json!((brightness / 255.0 * scale).round().clamp(least, scale) as i64)
+        let least = if level > 0.0 { 1.0 } else { 0.0 };
+        (level / 255.0 * scale).round_ties_even().clamp(least, scale) as i64
     }
 
     fn temperature(&self, kelvin: f64) -> Value {
@@ -245,10 +262,10 @@ impl Command<'_> {
             put("flash", tidy(seconds));
         }
         if let Some(brightness) = wish.brightness {
-            put("brightness", self.scaled(brightness));
+            put("brightness", json!(self.scaled(brightness, "brightness_scale")));
         }
         if let Some(white) = wish.white.filter(|_| on) {
-            put("white", self.scaled(white));
+            put("white", json!(self.scaled(white, "white_scale")));
         }
         match wish.colour {
             Some((Colour::Kelvin(kelvin), "color_temp")) => put("color_temp", self.temperature(kelvin)),
@@ -277,10 +294,7 @@ impl Command<'_> {
             Some((colour, _)) => {
                 let ([r, g, b], (hue, saturation)) = (colour.rgb().map(whole), colour.hs());
                 more.extend([("red", json!(r)), ("green", json!(g)), ("blue", json!(b))]);
-                more.extend([
-                    ("hue", json!(rounded(hue, 3))),
-                    ("sat", json!(rounded(saturation, 3))),
-                ]);
+                more.extend([("hue", json!(hue)), ("sat", json!(saturation))]);
             }
             None => {}
         }
@@ -327,15 +341,11 @@ impl Command<'_> {
                 .filter(|_| self.has("rgb_command_topic"));
         }
         if let Some((colour, mode)) = wish.colour {
-            let level = if dims {
-                1.0
-            } else {
-                wish.brightness.or(known).unwrap_or(255.0) / 255.0
-            };
-            self.basic_colour(colour, mode, level)?;
+            let brightness = wish.brightness.or(known).filter(|_| !dims).unwrap_or(255.0);
+            self.basic_colour(colour, mode, brightness)?;
         }
         if let (Some(brightness), true) = (wish.brightness, dims) {
-            let value = self.scaled(brightness);
+            let value = json!(self.scaled(brightness, "brightness_scale"));
             self.send_by(
                 "brightness_command_topic",
                 "brightness_command_template",
@@ -372,12 +382,7 @@ impl Command<'_> {
             self.assume("effect_state_topic", None, &[("effect", json!(effect))]);
         }
         if let Some(white) = wish.white {
-            let scale = self
-                .config
-                .number("white_scale")
-                .filter(|scale| *scale >= 1.0)
-                .unwrap_or(255.0);
-            let value = (white / 255.0 * scale).round() as i64;
+            let value = self.scaled(white, "white_scale");
             self.send("white_command_topic", value.to_string())?;
         }
         if kind == "last" || kind != "first" && !dims {
@@ -387,7 +392,8 @@ impl Command<'_> {
         Ok(())
     }
 
-    fn basic_colour(&mut self, colour: Colour, mode: &str, level: f64) -> Result<(), CallError> {
+    /// A colour on the topic of its mode; red, green and blue are as bright as they are to be.
+    fn basic_colour(&mut self, colour: Colour, mode: &str, brightness: f64) -> Result<(), CallError> {
         let parts: Vec<f64> = match mode {
             "rgb" => colour.rgb().to_vec(),
             "rgbw" => white_apart(colour).to_vec(),
@@ -397,29 +403,24 @@ impl Command<'_> {
             },
             "hs" => {
                 let (hue, saturation) = colour.hs();
-                let (hue, saturation) = (rounded(hue, 3), rounded(saturation, 3));
                 let more = [("hue", json!(hue)), ("sat", json!(saturation))];
-                let value = Value::from(format!("{hue},{saturation}"));
+                let value = pair(&more);
                 self.send_by("hs_command_topic", "hs_command_template", value, &more)?;
                 self.assume("hs_state_topic", None, &colour.attributes());
                 return Ok(());
             }
             "xy" => {
                 let (x, y) = colour.xy();
-                let (x, y) = (rounded(x, 4), rounded(y, 4));
                 let more = [("x", json!(x)), ("y", json!(y))];
-                self.send_by(
-                    "xy_command_topic",
-                    "xy_command_template",
-                    Value::from(format!("{x},{y}")),
-                    &more,
-                )?;
+                let value = pair(&more);
+                self.send_by("xy_command_topic", "xy_command_template", value, &more)?;
                 self.assume("xy_state_topic", None, &colour.attributes());
                 return Ok(());
             }
             _ => return Ok(()),
         };
-        let parts: Vec<u8> = parts.into_iter().map(|part| whole(part * level)).collect();
+        let dimmed = |part: f64| (f64::from(whole(part)) * brightness / 255.0) as u8;
+        let parts: Vec<u8> = parts.into_iter().map(dimmed).collect();
         let names: &[&str] = match mode {
             "rgbww" => &["red", "green", "blue", "cold_white", "warm_white"],
             _ => &["red", "green", "blue", "white"],
@@ -440,31 +441,42 @@ impl Command<'_> {
     }
 }
 
-/// The colour in a mode that the lamp has; none: it has no colours.
+/// The colour and the mode, of those that the lamp has, in which it is sent, in Home Assistant's order of preference; none: it
+/// has neither colours nor whites.
 fn fitted(colour: Colour, modes: &[String]) -> Option<(Colour, &'static str)> {
-    let has = |mode: &str| modes.iter().any(|one| one == mode);
-    let own = match colour {
-        Colour::Hs(..) => "hs",
-        Colour::Rgb(_) => "rgb",
-        Colour::Rgbw(..) => "rgbw",
-        Colour::Rgbww(..) => "rgbww",
-        Colour::Xy(..) => "xy",
-        Colour::Kelvin(_) => "color_temp",
+    let order: [&'static str; 6] = match colour {
+        Colour::Hs(..) => ["hs", "rgb", "rgbw", "rgbww", "xy", "color_temp"],
+        Colour::Rgb(_) => ["rgb", "rgbw", "rgbww", "hs", "xy", "color_temp"],
+        Colour::Rgbw(..) => ["rgbw", "rgb", "rgbww", "hs", "xy", "color_temp"],
+        Colour::Rgbww(..) => ["rgbww", "rgb", "rgbw", "hs", "xy", "color_temp"],
+        Colour::Xy(..) => ["xy", "hs", "rgb", "rgbw", "rgbww", "color_temp"],
+        Colour::Kelvin(_) => ["color_temp", "hs", "rgb", "rgbw", "rgbww", "xy"],
     };
-    [own, "rgb", "hs", "xy", "rgbw", "rgbww"]
+    order
         .into_iter()
-        .find(|mode| has(mode))
+        .find(|mode| modes.iter().any(|one| one == mode))
         .map(|mode| (colour, mode))
 }
 
-/// Red, green and blue with what they have in common as white.
+/// Red, green and blue with what they have in common as white, the brightest as bright as before.
 fn white_apart(colour: Colour) -> [f64; 4] {
     if let Colour::Rgbw([r, g, b], w) = colour {
         return [r, g, b, w];
     }
     let [r, g, b] = colour.rgb();
     let white = r.min(g).min(b);
-    [r - white, g - white, b - white, white]
+    let apart = [r - white, g - white, b - white, white];
+    let (before, after) = (r.max(g).max(b), apart.into_iter().fold(0.0, f64::max));
+    if after > 0.0 {
+        apart.map(|part| part * before / after)
+    } else {
+        apart
+    }
+}
+
+/// Two numbers with a comma between, written as Python writes them: `30.5,50.0`.
+fn pair([(_, one), (_, other)]: &[(&str, Value); 2]) -> Value {
+    Value::from(format!("{one},{other}"))
 }
 
 /// A colour as JSON lights take it.
@@ -472,11 +484,11 @@ fn object(colour: Colour, mode: &str) -> Value {
     match mode {
         "hs" => {
             let (hue, saturation) = colour.hs();
-            json!({ "h": rounded(hue, 3), "s": rounded(saturation, 3) })
+            json!({ "h": hue, "s": saturation })
         }
         "xy" => {
             let (x, y) = colour.xy();
-            json!({ "x": rounded(x, 4), "y": rounded(y, 4) })
+            json!({ "x": x, "y": y })
         }
         "rgbw" => {
             let [r, g, b, w] = white_apart(colour).map(whole);

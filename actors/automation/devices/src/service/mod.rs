@@ -31,6 +31,8 @@ use crate::template::{Engine, Template};
 use crate::text::{nearest, printed, quoted};
 use crate::topic::is_topic;
 
+use target::Asked;
+
 pub use table::{Service, services};
 pub use target::Target;
 
@@ -67,7 +69,7 @@ pub struct Outcome {
     pub publishes: Vec<Publish>,
     /// What is taken for true once they are out.
     pub assumed: Vec<Assumed>,
-    /// Entities that were meant but not reached, each with the reason.
+    /// Entities, devices, areas and labels that were meant but not reached, each with the reason.
     pub passed_over: Vec<(String, String)>,
 }
 
@@ -126,21 +128,22 @@ pub enum CallError {
     },
 }
 
-/// Decides what a call comes to. `data` may hold the target's ids too, as Home Assistant allows.
+/// Whether devices can be called upon for a service at all.
 ///
 /// # Errors
-/// Nothing of it is done: the service, its target or its data do not fit.
-pub fn call(
-    service: &str,
-    target: &Target,
-    data: &Map<String, Value>,
-    view: &View,
-    templates: &Templates,
-) -> Result<Outcome, CallError> {
-    let (target, data) = target.with(data)?;
-    if service == "mqtt.publish" {
-        return publish(&data);
+/// There is no such service; what may have been meant.
+pub fn check(service: &str) -> Result<(), CallError> {
+    if service == PUBLISH {
+        return Ok(());
     }
+    fitting(service).map(drop)
+}
+
+/// The service that sends any message.
+const PUBLISH: &str = "mqtt.publish";
+
+/// Whether a service is for all kinds of entities, else for which, and what it does.
+fn fitting(service: &str) -> Result<(bool, Option<Component>, &str), CallError> {
     let (domain, name) = service.split_once('.').unwrap_or((service, ""));
     let general = domain == "homeassistant" || domain == "group";
     let component = Component::of(domain);
@@ -149,13 +152,38 @@ pub fn call(
     } else {
         component.is_some_and(|component| services(component).iter().any(|(known, _)| *known == name))
     };
-    if !fits {
-        return Err(unknown_service(service));
+    match fits {
+        true => Ok((general, component, name)),
+        false => Err(unknown_service(service)),
     }
+}
+
+/// Decides what a call comes to. `data` may hold the target's ids too, as Home Assistant allows. What of the target is not
+/// there, or is of a kind that does not have the service, is passed over as long as something of it can be reached.
+///
+/// # Errors
+/// Nothing of it is done: the service, all of its target or its data do not fit.
+pub fn call(
+    service: &str,
+    target: &Target,
+    data: &Map<String, Value>,
+    view: &View,
+    templates: &Templates,
+) -> Result<Outcome, CallError> {
+    let (target, data) = target.with(data)?;
+    if service == PUBLISH {
+        return publish(&data);
+    }
+    let (general, component, name) = fitting(service)?;
     if let Some(component) = component {
         table::check_keys(component, name, &data)?;
     }
-    let reached = target.resolve(service, component.filter(|_| !general), view)?;
+    let asked = Asked {
+        service,
+        component: component.filter(|_| !general),
+        name,
+    };
+    let reached = target.resolve(&asked, view)?;
     let shared: Arc<dyn Facts> = Arc::new(view.clone());
     let facts = || shared.clone();
     let engine = Engine {
@@ -175,19 +203,7 @@ pub fn call(
             Some(name)
         };
         let Some(name) = name else {
-            if reached.named.contains(id) {
-                return Err(unfit(
-                    id,
-                    service,
-                    format!(
-                        "a {} cannot be switched; {}",
-                        component.name(),
-                        table::offers(component)
-                    ),
-                ));
-            }
-            out.passed_over
-                .push((id.clone(), format!("a {} cannot be switched", component.name())));
+            out.passed_over.push((id.clone(), target::no_switch(component)));
             continue;
         };
         if entry.live.shown.state == UNAVAILABLE {
@@ -426,22 +442,37 @@ impl Command<'_> {
 
     /// A number of the data, between two.
     fn number(&self, key: &str, least: f64, most: f64) -> Result<Option<f64>, CallError> {
+        self.real(
+            key,
+            |value| (least..=most).contains(&value),
+            || {
+                let (least, most) = (crate::text::short(least), crate::text::short(most));
+                format!("a number from {least} to {most}")
+            },
+        )
+    }
+
+    /// A number of the data; what is beyond either end stands for the end.
+    fn bounded(&self, key: &str, least: f64, most: f64) -> Result<Option<f64>, CallError> {
+        let value = self.real(key, |_| true, || "a number".to_owned())?;
+        Ok(value.map(|value| value.clamp(least, most)))
+    }
+
+    fn real(
+        &self,
+        key: &str,
+        fits: impl Fn(f64) -> bool,
+        wanted: impl Fn() -> String,
+    ) -> Result<Option<f64>, CallError> {
         let value = match self.data.get(key) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Number(number)) => number.as_f64(),
             Some(Value::String(text)) => text.trim().parse().ok(),
             Some(_) => None,
         };
-        match value {
-            Some(value) if value.is_finite() && (least..=most).contains(&value) => Ok(Some(value)),
-            _ => Err(wrong_data(
-                key,
-                format!(
-                    "a number from {} to {}",
-                    crate::text::short(least),
-                    crate::text::short(most)
-                ),
-            )),
+        match value.filter(|value| value.is_finite() && fits(*value)) {
+            Some(value) => Ok(Some(value)),
+            None => Err(wrong_data(key, wanted())),
         }
     }
 

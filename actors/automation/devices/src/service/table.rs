@@ -159,15 +159,9 @@ pub(super) fn offers(component: Component) -> String {
     }
 }
 
-/// What `homeassistant.turn_on` and its kind come to for a kind of entity.
+/// What `homeassistant.turn_on` and its kind come to for a kind of entity; none: it does not have that service. Covers and
+/// valves have `toggle` only, so that nothing is opened along with the lights.
 pub(super) fn general(component: Component, name: &str) -> Option<&'static str> {
-    if component == Component::Cover {
-        return Some(match name {
-            "turn_on" => "open_cover",
-            "turn_off" => "close_cover",
-            _ => "toggle",
-        });
-    }
     services(component)
         .iter()
         .map(|(known, _)| *known)

@@ -12,6 +12,9 @@ use crate::limits::MAX_TARGETS;
 use crate::registry::{View, meant};
 use crate::text::{nearest, quoted};
 
+/// For so many of what is not there it is looked up what may have been meant, which takes a look at all that is.
+const HINTS: usize = 8;
+
 /// What a call is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -32,7 +35,7 @@ pub(super) struct Reached {
     pub ids: Vec<String>,
     /// Those that were named themselves.
     pub named: BTreeSet<String>,
-    /// Those that were meant but are not there.
+    /// Those that were meant but are not there or cannot do it.
     pub passed_over: Vec<(String, String)>,
 }
 
@@ -103,22 +106,24 @@ impl Target {
         Ok((target, data))
     }
 
-    /// The entities that are meant, of one kind or of all.
-    pub(super) fn resolve(
-        &self,
-        service: &str,
-        component: Option<Component>,
-        view: &View,
-    ) -> Result<Reached, CallError> {
+    /// The entities that are meant and can do it. What is not there or cannot is passed over with the reason.
+    ///
+    /// # Errors
+    /// Nothing of the target is there and can do it: what is wrong with the first of it. Or it reaches too far.
+    pub(super) fn resolve(&self, asked: &Asked<'_>, view: &View) -> Result<Reached, CallError> {
         if self.is_empty() {
             return Err(CallError::NoTarget {
-                service: service.to_owned(),
+                service: asked.service.to_owned(),
             });
         }
+        let component = asked.component;
         let mut out = Reached::default();
         let mut seen = BTreeSet::new();
+        let mut refused: Vec<(&str, CallError)> = Vec::new();
+        let mut found = false;
         for id in &self.entity_id {
             if id == "all" {
+                found = true;
                 let all = view
                     .all_described()
                     .into_iter()
@@ -130,6 +135,7 @@ impl Target {
                 continue;
             }
             if let Some(members) = view.group_members(id) {
+                found = true;
                 for member in members {
                     if view.described(&member).is_none() {
                         out.passed_over
@@ -140,25 +146,17 @@ impl Target {
                 }
                 continue;
             }
-            let Some(entity) = view.described(id) else {
-                let all: Vec<String> = view
-                    .all_described()
-                    .iter()
-                    .map(|entity| entity.id.clone())
-                    .collect();
-                let near = nearest(id, all.iter().map(String::as_str));
-                return Err(CallError::UnknownTarget {
-                    kind: "entity",
-                    asked: quoted(id),
-                    near: meant(near),
-                });
-            };
-            if !fits(id, component) {
-                return Err(unfit(id, service, table::offers(entity.component)));
+            if !out.named.insert(id.clone()) {
+                continue;
             }
-            out.named.insert(id.clone());
-            if seen.insert(id.clone()) {
-                out.ids.push(id.clone());
+            match asked.refusal(id, view, refused.len() < HINTS) {
+                Some(why) => refused.push((id, why)),
+                None => {
+                    found = true;
+                    if seen.insert(id.clone()) {
+                        out.ids.push(id.clone());
+                    }
+                }
             }
         }
         for (kind, ids) in [
@@ -167,7 +165,14 @@ impl Target {
             ("label", &self.label_id),
         ] {
             for asked in ids {
-                let members = members(kind, asked, view)?;
+                let members = match members(kind, asked, view, refused.len() < HINTS) {
+                    Ok(members) => members,
+                    Err(why) => {
+                        refused.push((asked, why));
+                        continue;
+                    }
+                };
+                found = true;
                 // What is set up once is not switched along with its room.
                 let ordinary = members.into_iter().filter(|id| {
                     let described = view.described(id);
@@ -176,6 +181,11 @@ impl Target {
                 });
                 out.ids.extend(ordinary.filter(|id| seen.insert(id.clone())));
             }
+        }
+        let reasons = refused.iter().map(|(id, why)| (quoted(id), why.to_string()));
+        out.passed_over.extend(reasons);
+        if let (false, Some((_, first))) = (found, refused.into_iter().next()) {
+            return Err(first);
         }
         if out.ids.len() > MAX_TARGETS {
             return Err(CallError::TooMany {
@@ -187,7 +197,46 @@ impl Target {
     }
 }
 
-fn members(kind: &'static str, asked: &str, view: &View) -> Result<Vec<String>, CallError> {
+/// A service as it was called.
+pub(super) struct Asked<'c> {
+    /// In full.
+    pub service: &'c str,
+    /// For which kind of entity; none: for all that have it.
+    pub component: Option<Component>,
+    /// What it does.
+    pub name: &'c str,
+}
+
+impl Asked<'_> {
+    /// Why an entity that is named cannot do it; none: it can. With what may have been meant, if that is to be looked for.
+    fn refusal(&self, id: &str, view: &View, hint: bool) -> Option<CallError> {
+        let Some(entity) = view.described(id) else {
+            let all = if hint { view.all_described() } else { Vec::new() };
+            let near = nearest(id, all.iter().map(|entity| entity.id.as_str()));
+            return Some(CallError::UnknownTarget {
+                kind: "entity",
+                asked: quoted(id),
+                near: meant(near),
+            });
+        };
+        let of = entity.component;
+        match self.component {
+            None if table::general(of, self.name).is_none() => {
+                let why = format!("{}; {}", no_switch(of), table::offers(of));
+                Some(unfit(id, self.service, why))
+            }
+            Some(component) if component != of => Some(unfit(id, self.service, table::offers(of))),
+            _ => None,
+        }
+    }
+}
+
+/// What is said of a kind of entity that does not have `turn_on` and its like.
+pub(super) fn no_switch(component: Component) -> String {
+    format!("a {} cannot be switched", component.name())
+}
+
+fn members(kind: &'static str, asked: &str, view: &View, hint: bool) -> Result<Vec<String>, CallError> {
     let group = match kind {
         "device" => Group::Device(asked),
         "area" => Group::Area(asked),
@@ -203,6 +252,7 @@ fn members(kind: &'static str, asked: &str, view: &View) -> Result<Vec<String>, 
         return Ok(members);
     }
     let all: Vec<&str> = match kind {
+        _ if !hint => Vec::new(),
         "device" => view.devices().map(|device| device.id.as_str()).collect(),
         "area" => view.areas().map(|area| area.id.as_str()).collect(),
         _ => Vec::new(),

@@ -161,6 +161,17 @@ fn basic_lights() {
                 &["rgb 255,0,0", "b 50", "c ON"],
             ),
             ("turn_on", json!({ "effect": "rainbow" }), &["fx rainbow", "c ON"]),
+            ("turn_on", json!({ "effect": "disco" }), &["c ON"]),
+            ("turn_on", json!({ "brightness": 300 }), &["b 100", "c ON"]),
+            ("turn_on", json!({ "brightness": 0.9 }), &["c OFF"]),
+            ("turn_on", json!({ "brightness_step": -999 }), &["c OFF"]),
+            (
+                "turn_on",
+                json!({ "color_temp_kelvin": 4300 }),
+                &["t 232", "c ON"],
+            ),
+            ("turn_on", json!({ "color_temp": 9 }), &["t 153", "c ON"]),
+            ("turn_on", json!({ "transition": 99_999 }), &["c ON"]),
             ("turn_off", json!({ "transition": 2 }), &["c OFF"]),
             ("toggle", json!({}), &["c OFF"]),
         ],
@@ -203,7 +214,7 @@ fn basic_lights() {
             (
                 "turn_on",
                 json!({ "hs_color": [30.5, 50] }),
-                &["hs 30.5,50", "c ON"],
+                &["hs 30.5,50.0", "c ON"],
             ),
             (
                 "turn_on",
@@ -252,7 +263,17 @@ fn json_and_template_lights() {
             (
                 "turn_on",
                 json!({ "rgb_color": [255, 0, 0] }),
-                &[r#"c {"color":{"x":0.7006,"y":0.2993},"state":"ON"}"#],
+                &[r#"c {"color":{"x":0.701,"y":0.299},"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "xy_color": [0.3127, 0.329] }),
+                &[r#"c {"color":{"x":0.3127,"y":0.329},"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "brightness": 300 }),
+                &[r#"c {"brightness":254,"state":"ON"}"#],
             ),
             (
                 "turn_on",
@@ -306,6 +327,54 @@ fn json_and_template_lights() {
 }
 
 #[test]
+fn colours_become_whites_where_a_lamp_has_no_colours() {
+    let config = r#""schema":"json","cmd_t":"c","brightness":true,"supported_color_modes":["color_temp"]"#;
+    check(
+        "light",
+        config,
+        &[],
+        &[
+            (
+                "turn_on",
+                json!({ "rgb_color": [255, 200, 150] }),
+                &[r#"c {"color_temp":370,"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "hs_color": [30, 40] }),
+                &[r#"c {"color_temp":354,"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "xy_color": [0.4448, 0.4066] }),
+                &[r#"c {"color_temp":345,"state":"ON"}"#],
+            ),
+            // Far from white, as warm or cold as the lamp can be.
+            (
+                "turn_on",
+                json!({ "rgb_color": [0, 0, 255] }),
+                &[r#"c {"color_temp":500,"state":"ON"}"#],
+            ),
+            (
+                "turn_on",
+                json!({ "color_name": "white", "brightness_pct": 30 }),
+                &[r#"c {"brightness":76,"color_temp":167,"state":"ON"}"#],
+            ),
+        ],
+    );
+    check(
+        "light",
+        r#""cmd_t":"c","rgbw_cmd_t":"w","bri_cmd_t":"b""#,
+        &[],
+        &[(
+            "turn_on",
+            json!({ "rgb_color": [255, 128, 128] }),
+            &["w 253,0,0,255", "c ON"],
+        )],
+    );
+}
+
+#[test]
 fn covers_and_valves() {
     let plain = r#""cmd_t":"c","stat_t":"s""#;
     check(
@@ -318,7 +387,7 @@ fn covers_and_valves() {
             ("stop_cover", json!({}), &["c STOP"]),
             ("toggle", json!({}), &["c OPEN"]),
             ("set_cover_position", json!({ "position": 100 }), &["c OPEN"]),
-            ("homeassistant.turn_off", json!({}), &["c CLOSE"]),
+            ("homeassistant.toggle", json!({}), &["c OPEN"]),
         ],
     );
     refused(
@@ -398,15 +467,17 @@ fn heating_fans_and_humidifiers() {
         &[("ms", "heat")],
         &[
             ("set_temperature", json!({ "temperature": 21.5 }), &["t 21.5C"]),
+            // As Home Assistant sends it, which templates and firmware were written for.
+            ("set_temperature", json!({ "temperature": "19" }), &["t 19.0C"]),
             (
                 "set_temperature",
                 json!({ "temperature": 21, "hvac_mode": "cool" }),
-                &["m cool", "t 21C"],
+                &["m cool", "t 21.0C"],
             ),
             (
                 "set_temperature",
                 json!({ "target_temp_low": 19, "target_temp_high": 23 }),
-                &["lo 19", "hi 23"],
+                &["lo 19.0", "hi 23.0"],
             ),
             ("set_hvac_mode", json!({ "hvac_mode": "off" }), &["m off"]),
             ("set_preset_mode", json!({ "preset_mode": "eco" }), &["p eco"]),
@@ -670,8 +741,14 @@ fn unknown_services_are_refused_with_what_may_have_been_meant() {
         (
             "light.turn_on",
             "light.x",
-            json!({ "brightness": 300 }),
-            "brightness: a number from 0 to 255",
+            json!({ "brightness": "bright" }),
+            "brightness: a number",
+        ),
+        (
+            "light.turn_on",
+            "light.x",
+            json!({ "brightness_pct": 101 }),
+            "brightness_pct: a number from 0 to 100",
         ),
         (
             "light.turn_on",
@@ -843,6 +920,104 @@ fn targets_of_every_kind() {
     )
     .expect("it fits");
     assert_eq!(sent(&named), ["d ON"]);
+}
+
+#[test]
+fn what_of_a_target_is_not_there_or_cannot_is_passed_over() {
+    let mut registry = rooms();
+    tell(&mut registry, "cover/f", r#"{"name":"F","cmd_t":"f"}"#);
+    tell(&mut registry, "valve/g", r#"{"name":"G","cmd_t":"g"}"#);
+    tell(&mut registry, "lock/h", r#"{"name":"H","cmd_t":"h"}"#);
+    for (service, target, expected, passed_over) in [
+        (
+            "light.turn_on",
+            json!({ "entity_id": ["light.a", "light.missing", "light.missing"] }),
+            &["a ON"][..],
+            &[("light.missing", "there is no entity \"light.missing\"")][..],
+        ),
+        (
+            "light.turn_on",
+            json!({ "entity_id": ["light.aa", "light.a"] }),
+            &["a ON"],
+            &[("light.aa", "did you mean light.a?")],
+        ),
+        (
+            "light.turn_on",
+            json!({ "entity_id": ["switch.e", "light.a"] }),
+            &["a ON"],
+            &[(
+                "switch.e",
+                "a switch has switch.turn_on, switch.turn_off, switch.toggle",
+            )],
+        ),
+        (
+            "light.turn_on",
+            json!({ "entity_id": "light.c", "area_id": "attic", "device_id": "none_such", "label_id": "l" }),
+            &["c ON"],
+            &[
+                ("none_such", "there is no device \"none_such\""),
+                ("attic", "there is no area \"attic\""),
+                ("l", "there is no label \"l\""),
+            ],
+        ),
+        // A room without lights is known all the same.
+        (
+            "cover.open_cover",
+            json!({ "area_id": "hall", "entity_id": "cover.missing" }),
+            &[],
+            &[("cover.missing", "there is no entity \"cover.missing\"")],
+        ),
+        (
+            "homeassistant.turn_on",
+            json!({ "entity_id": ["cover.f", "valve.g", "lock.h", "light.a"] }),
+            &["a ON"],
+            &[
+                (
+                    "cover.f",
+                    "a cover cannot be switched; a cover has cover.open_cover",
+                ),
+                ("valve.g", "a valve cannot be switched"),
+                ("lock.h", "a lock cannot be switched"),
+            ],
+        ),
+        (
+            "homeassistant.toggle",
+            json!({ "entity_id": ["cover.f", "valve.g", "lock.h", "light.a"] }),
+            &["f CLOSE", "g CLOSE", "a ON"],
+            &[("lock.h", "a lock cannot be switched")],
+        ),
+    ] {
+        let out = run(&registry, service, &Target::default(), target.clone()).expect("it fits");
+        assert_eq!(sent(&out), expected, "{service} {target}");
+        let got = &out.passed_over;
+        assert_eq!(got.len(), passed_over.len(), "{service} {target}: {got:?}");
+        for ((id, reason), (wanted, part)) in got.iter().zip(passed_over) {
+            assert!(
+                id == wanted && reason.contains(part),
+                "{service} {target}: {id}: {reason}"
+            );
+        }
+    }
+    for (service, target, why) in [
+        (
+            "light.turn_on",
+            json!({ "entity_id": ["light.missing", "light.gone"], "area_id": "attic" }),
+            "there is no entity \"light.missing\"",
+        ),
+        (
+            "homeassistant.turn_on",
+            json!({ "entity_id": "cover.f" }),
+            "cover.f cannot homeassistant.turn_on: a cover cannot be switched",
+        ),
+        (
+            "homeassistant.turn_off",
+            json!({ "entity_id": "lock.h" }),
+            "a lock has lock.lock",
+        ),
+    ] {
+        let error = run(&registry, service, &Target::default(), target).expect_err("it is refused");
+        assert!(error.to_string().contains(why), "{service}: {error}");
+    }
 }
 
 #[test]

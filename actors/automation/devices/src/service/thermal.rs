@@ -94,15 +94,15 @@ impl Command<'_> {
             (low, "temperature_low", "target_temp_low"),
             (high, "temperature_high", "target_temp_high"),
         ] {
-            let Some(value) = value.and_then(|value| number(&short(value))) else {
-                continue;
-            };
+            let Some(value) = value else { continue };
             let (topic, template) = (
                 format!("{stem}_command_topic"),
                 format!("{stem}_command_template"),
             );
-            self.send_by(&topic, &template, value.clone(), &[])?;
-            self.assume(&format!("{stem}_state_topic"), None, &[(attribute, value)]);
+            // With a fraction always, as Home Assistant sends it: templates and firmware were written for `19.0`.
+            self.send_by(&topic, &template, json!(value), &[])?;
+            let known = number(&short(value)).unwrap_or(Value::Null);
+            self.assume(&format!("{stem}_state_topic"), None, &[(attribute, known)]);
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::text::quoted;
+
 /// One that needs no rendering.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Quick {
@@ -68,16 +70,25 @@ fn step(text: &str) -> Option<(Step, &str)> {
     Some((inside, after))
 }
 
-/// The value at the end of the steps. Objects and lists are left to be rendered.
-pub(super) fn walk<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+/// The value at the end of the steps; none: nothing stands at the last of them.
+///
+/// # Errors
+/// The step from which there is no way on.
+pub(super) fn walk<'v>(value: &'v Value, steps: &[Step]) -> Result<Option<&'v Value>, String> {
     let mut at = value;
-    for step in steps {
-        at = match step {
-            Step::Key(key) => at.as_object()?.get(key)?,
-            Step::Index(index) => at.as_array()?.get(*index)?,
+    for (done, step) in steps.iter().enumerate() {
+        let next = match step {
+            Step::Key(key) => at.as_object().and_then(|object| object.get(key)),
+            Step::Index(index) => at.as_array().and_then(|list| list.get(*index)),
         };
+        match (next, step) {
+            (Some(next), _) => at = next,
+            (None, _) if done + 1 == steps.len() => return Ok(None),
+            (None, Step::Key(key)) => return Err(format!("there is no \"{}\" in the message", quoted(key))),
+            (None, Step::Index(index)) => return Err(format!("there is no [{index}] in the message")),
+        }
     }
-    Some(at)
+    Ok(Some(at))
 }
 
 #[cfg(test)]
@@ -94,15 +105,26 @@ mod tests {
             ("{{ value_json.a['b c'][1].d }}", Some("true")),
             ("{{ value_json.nothing }}", None),
             ("{{ value_json.t.deeper }}", None),
+            ("{{ value_json.a['b c'][2] }}", None),
         ] {
             let Some(Quick::Path(steps)) = Quick::parse(source) else {
                 panic!("{source}")
             };
             assert_eq!(
-                walk(&value, &steps).map(Value::to_string).as_deref(),
-                expected,
+                walk(&value, &steps).map(|found| found.map(Value::to_string)),
+                Ok(expected.map(str::to_owned)),
                 "{source}"
             );
+        }
+        for source in [
+            "{{ value_json.nothing.deeper }}",
+            "{{ value_json.a.b.c }}",
+            "{{ value_json.a['b c'][2].d }}",
+        ] {
+            let Some(Quick::Path(steps)) = Quick::parse(source) else {
+                panic!("{source}")
+            };
+            assert!(walk(&value, &steps).is_err(), "{source}");
         }
     }
 

@@ -130,5 +130,6 @@ fn hello(options: &Options) -> Hello<'_> {
         session_expiry_s: u32::try_from(seconds(options.session_expiry)).unwrap_or(u32::MAX),
         receive_maximum: ANNOUNCED_RECEIVE_MAXIMUM,
         max_packet_bytes: u32::try_from(options.max_packet_bytes).unwrap_or(u32::MAX),
+        will: options.will.as_ref(),
     }
 }

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::mqttbytes::{self as old, v4};
 use rumqttc::v5::mqttbytes::{QoS, v5};
 
+use crate::options::Will;
 use crate::publish::Publication;
 
 /// Which protocol is spoken.
@@ -342,6 +343,7 @@ pub(crate) struct Hello<'a> {
     pub(crate) session_expiry_s: u32,
     pub(crate) receive_maximum: u16,
     pub(crate) max_packet_bytes: u32,
+    pub(crate) will: Option<&'a Will>,
 }
 
 /// Writes what is bounded already: settings, and what [`publication`] has measured.
@@ -363,7 +365,21 @@ pub(crate) fn connect(version: Version, hello: &Hello<'_>, out: &mut BytesMut) {
                 properties: Some(properties),
             };
             let login = user.map(|username| v5::Login { username, password });
-            connect.write(&None, &login, out).expect(FITS);
+            let will = hello.will.map(|will| {
+                let delay_s = u32::try_from(will.delay.as_secs()).unwrap_or(u32::MAX);
+                let properties = v5::LastWillProperties {
+                    delay_interval: Some(delay_s),
+                    payload_format_indicator: None,
+                    message_expiry_interval: None,
+                    content_type: None,
+                    response_topic: None,
+                    correlation_data: None,
+                    user_properties: Vec::new(),
+                };
+                let (topic, payload) = (will.topic.as_str(), will.payload.as_str());
+                v5::LastWill::new(topic, payload, QoS::AtLeastOnce, true, Some(properties))
+            });
+            connect.write(&will, &login, out).expect(FITS);
         }
         Version::V3 => {
             let connect = v4::Connect {

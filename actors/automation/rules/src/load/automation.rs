@@ -1,7 +1,7 @@
 //! Files, and the automations in them.
 
 use super::limits;
-use super::reader::{Fields, Read, Reader, shorten};
+use super::reader::{Fields, Read, Reader, refused, shorten};
 use crate::model::{Automation, CatchUp, Mode, Policy};
 use crate::yaml::{Content, Node};
 
@@ -42,8 +42,19 @@ impl Reader<'_> {
                 let mut any = false;
                 for entry in entries {
                     // `automation kitchen:` is how a configuration has several lists.
-                    let mut words = entry.key.split_whitespace();
-                    if words.next() != Some("automation") {
+                    let is_list = entry.key.split_whitespace().next() == Some("automation");
+                    if let Some(first) = entry.twice {
+                        let instead = if is_list {
+                            "put both lists below one of them, or write `automation more:`; both were read"
+                        } else {
+                            "keep one of them"
+                        };
+                        self.twice(entry, first, instead);
+                    }
+                    if entry.key == "<<" && !entry.quoted {
+                        let _ = self.sound(&entry.value);
+                    }
+                    if !is_list {
                         continue;
                     }
                     any = true;
@@ -51,7 +62,7 @@ impl Reader<'_> {
                         Content::List(items) => found.extend(items),
                         Content::Mapping(_) => found.push(&entry.value),
                         Content::Refused { .. } => {
-                            let _ = self.below("automation", |reader| reader.refused(&entry.value));
+                            let _ = self.below("automation", |reader| reader.sound(&entry.value));
                         }
                         Content::Scalar(_) if entry.value.is_null() => {}
                         Content::Scalar(_) => {
@@ -76,7 +87,7 @@ impl Reader<'_> {
                 found
             }
             Content::Refused { .. } => {
-                let _ = self.refused(document);
+                let _ = self.sound(document);
                 Vec::new()
             }
             Content::Scalar(_) if document.is_null() => Vec::new(),
@@ -108,6 +119,7 @@ impl Reader<'_> {
                 instead,
             ));
         }
+        let sound = self.sound(node);
         let fields = self.fields(node, "an automation", &KNOWN)?;
         let alias = fields.read(self, "alias", Self::alias);
         let id = self.id(&fields);
@@ -147,6 +159,7 @@ impl Reader<'_> {
         let actions = self.part(&fields, ("actions", "action"), Self::actions);
         // All parts were read before the first problem ends it, so that all problems are told at once.
         let (id, alias, _) = (id?, alias?, max_exceeded?);
+        sound?;
         let (Some(triggers), Some(actions)) = (triggers?, actions?) else {
             let instead = "write `triggers:` and `actions:`";
             let missing = if fields.get("actions").or(fields.get("action")).is_some() {
@@ -214,6 +227,9 @@ impl Reader<'_> {
             Err(reader.wrong(node.position, what, format!("write {WANTED}")))
         })? {
             return Ok(id);
+        }
+        if let Some(alias) = fields.get("alias") {
+            refused(alias)?;
         }
         let Some(alias) = fields.some("alias").and_then(Node::scalar) else {
             let instead = "write an `id` that stays the same: runs and traces go by it";

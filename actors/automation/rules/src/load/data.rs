@@ -3,14 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::limits;
-use super::reader::{Read, Reader, is_template, shorten};
+use super::reader::{Read, Reader, is_template, refused, shorten};
 use crate::model::{Data, EntityId, Template};
 use crate::yaml::{Content, Entry, Node};
 
 impl Reader<'_> {
     /// Anything; templates may stand in it at any depth.
     pub(super) fn data(&mut self, node: &Node) -> Read<Data> {
-        self.refused(node)?;
+        refused(node)?;
         match &node.content {
             Content::Scalar(scalar) if is_template(&scalar.text) => {
                 self.check(node, scalar)?;
@@ -60,7 +60,7 @@ impl Reader<'_> {
 
     /// A mapping, or a template that makes one.
     pub(super) fn mapping(&mut self, node: &Node) -> Read<Data> {
-        self.refused(node)?;
+        refused(node)?;
         match &node.content {
             Content::Mapping(_) => self.data(node),
             Content::Scalar(scalar) if is_template(&scalar.text) => self.data(node),

@@ -4,7 +4,7 @@ use jarvis_fuzz::fuzz;
 
 use super::*;
 
-const SEEDS: [&str; 8] = [
+const SEEDS: [&str; 11] = [
     include_str!("../../tests/corpus/lights.yaml"),
     include_str!("../../tests/corpus/climate.yaml"),
     include_str!("../../tests/corpus/control.yaml"),
@@ -13,11 +13,25 @@ const SEEDS: [&str; 8] = [
     include_str!("../../tests/corpus/mqtt_and_web.yaml"),
     include_str!("../../tests/corpus/configuration.yaml"),
     include_str!("../../tests/refused/values.yaml"),
+    include_str!("../../tests/refused/twice.yaml"),
+    include_str!("../../tests/refused/two_lists.yaml"),
+    include_str!("../../tests/refused/nodes.yaml"),
 ];
 
 /// The pieces that a file is made of: its automations by themselves.
 fn pieces(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split("\n\n").map(|piece| piece.to_owned() + "\n")
+}
+
+/// How many automations somebody wrote, right or wrong.
+fn written_down(text: &str) -> usize {
+    let templates = Templates::new();
+    let mut reader = Reader::new("f.yaml", &templates);
+    let documents = yaml::parse(text).unwrap_or_default();
+    documents
+        .iter()
+        .map(|document| reader.automations(document).len())
+        .sum()
 }
 
 #[test]
@@ -74,6 +88,10 @@ fn fuzz_load() {
             let written = serde_json::to_vec(&loaded.automations).expect("writes");
             let read: Vec<Automation> = serde_json::from_slice(&written).expect("reads");
             assert_eq!(read, loaded.automations);
+            // What is left out is told of.
+            if loaded.automations.len() < written_down(text) {
+                assert!(!loaded.problems.is_empty());
+            }
             // The same text loads as the same.
             let first = loaded.problems.first().map(|problem| problem.what.clone());
             (loaded.automations.len(), loaded.problems.len().min(5), first)

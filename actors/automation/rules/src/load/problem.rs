@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::Position;
 
 /// Something that keeps an automation, or a whole file, from loading.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Problem {
     /// The file's name.
     pub file: String,

@@ -1,5 +1,6 @@
 //! What is common to reading every construct: where it stands, what is wrong with it, which keys it knows.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::{Problem, limits};
@@ -22,6 +23,7 @@ pub(super) struct Reader<'f> {
     path: Vec<String>,
     problems: Vec<Problem>,
     untold: usize,
+    refusals: BTreeSet<Position>,
     pub(super) actions: usize,
     pub(super) nesting: usize,
 }
@@ -35,6 +37,7 @@ impl<'f> Reader<'f> {
             path: Vec::new(),
             problems: Vec::new(),
             untold: 0,
+            refusals: BTreeSet::new(),
             actions: 0,
             nesting: 0,
         }
@@ -49,6 +52,7 @@ impl<'f> Reader<'f> {
     pub(super) fn begin(&mut self, name: Option<String>) {
         self.automation = name;
         self.path.clear();
+        self.refusals.clear();
         self.actions = 0;
         self.nesting = 0;
     }
@@ -162,9 +166,11 @@ impl<'f> Reader<'f> {
     /// The entries of a mapping.
     pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Read<&'n [Entry]> {
         match &node.content {
+            // What should have been merged is not there, and everything may be missing.
+            Content::Mapping(entries) if entries.iter().any(is_merge) => Err(Told),
             Content::Mapping(entries) => Ok(entries),
             _ => {
-                self.refused(node)?;
+                refused(node)?;
                 Err(self.wrong(
                     node.position,
                     format!("{what} is a mapping, and this is {}", node.kind()),
@@ -174,19 +180,54 @@ impl<'f> Reader<'f> {
         }
     }
 
-    /// Tells of what was refused when the text was read.
-    pub(super) fn refused(&mut self, node: &Node) -> Read<()> {
+    /// Tells of all that was refused within a node when the text was read. What reads the node afterwards relies on it.
+    pub(super) fn sound(&mut self, node: &Node) -> Read<()> {
+        let mut told = Ok(());
         match &node.content {
-            Content::Refused { what, instead } => {
-                Err(self.wrong(node.position, what.clone(), instead.clone()))
+            Content::Scalar(_) => {}
+            Content::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.path.push(format!("[{index}]"));
+                    told = self.sound(item).and(told);
+                    self.path.pop();
+                }
             }
-            _ => Ok(()),
+            Content::Mapping(entries) => {
+                for entry in entries {
+                    let sound = match entry.twice {
+                        Some(first) => Err(self.twice(entry, first, "keep one of them")),
+                        None => self.below(&shorten(&entry.key), |reader| reader.sound(&entry.value)),
+                    };
+                    told = sound.and(told);
+                }
+            }
+            Content::Refused { what, instead } => {
+                told = Err(Told);
+                // What aliases repeat is told once.
+                if self.refusals.insert(node.position) {
+                    self.wrong(node.position, what.as_ref(), *instead);
+                }
+            }
         }
+        told
+    }
+
+    /// Tells of a key that stands a second time.
+    pub(super) fn twice(&mut self, entry: &Entry, first: Position, instead: &str) -> Told {
+        let what = format!(
+            "the key `{}` stands twice; first in line {}",
+            shorten(&entry.key),
+            first.line
+        );
+        if self.refusals.insert(entry.position) {
+            self.wrong(entry.position, what, instead);
+        }
+        Told
     }
 
     /// A scalar that is not nothing.
     pub(super) fn scalar<'n>(&mut self, node: &'n Node, wanted: &str) -> Read<&'n Scalar> {
-        self.refused(node)?;
+        refused(node)?;
         match node.scalar() {
             Some(scalar) if !scalar.is_null() => Ok(scalar),
             _ => Err(self.wrong(
@@ -339,6 +380,19 @@ impl<'n> Fields<'n> {
             Some(node) => reader.below(key, |reader| read(reader, node)).map(Some),
             None => Ok(None),
         }
+    }
+}
+
+/// `<<: …` that could not be merged.
+fn is_merge(entry: &Entry) -> bool {
+    entry.key == "<<" && !entry.quoted
+}
+
+/// Ends with what was refused when the text was read; [`Reader::sound`] has told of it.
+pub(super) fn refused(node: &Node) -> Read<()> {
+    match &node.content {
+        Content::Refused { .. } => Err(Told),
+        _ => Ok(()),
     }
 }
 

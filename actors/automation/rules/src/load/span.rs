@@ -2,7 +2,7 @@
 
 use super::data::{entity_id, plain_mapping};
 use super::limits;
-use super::reader::{Read, Reader, is_template, shorten};
+use super::reader::{Read, Reader, is_template, refused, shorten};
 use crate::model::{Data, Moment, Span, TimeOfDay, Weekdays};
 use crate::yaml::{Content, Node};
 
@@ -87,7 +87,7 @@ impl Reader<'_> {
     }
 
     fn millis(&mut self, node: &Node) -> Read<i64> {
-        self.refused(node)?;
+        refused(node)?;
         let ms = match &node.content {
             Content::Scalar(scalar) => span_text(&scalar.text),
             Content::Mapping(entries) => {

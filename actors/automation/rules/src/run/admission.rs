@@ -10,6 +10,19 @@ pub struct RunSeen {
     pub id: RunId,
     /// Whether it has not begun yet.
     pub queued: bool,
+    /// Whether it does nothing more but hear what came of what it asked for last: see [`Run::is_finishing`](super::Run::is_finishing).
+    pub finishing: bool,
+}
+
+/// Most runs of an automation that only hear what came of their last calls and stand in nobody's way. In Home Assistant a run is
+/// over as soon as its last message is sent; here it is when the broker has it, and what comes between must not be passed over.
+pub const MOST_FINISHING: usize = 64;
+
+/// Those of an automation's runs that its mode is about.
+fn in_the_way(runs: &[RunSeen]) -> Vec<&RunSeen> {
+    let finishing = runs.iter().filter(|run| run.finishing).count();
+    let counts = |run: &&RunSeen| !run.finishing || finishing > MOST_FINISHING;
+    runs.iter().filter(counts).collect()
 }
 
 /// What is done about a trigger.
@@ -34,6 +47,7 @@ pub enum Admitted {
 
 /// Decides what becomes of a trigger. `runs` are those of the automation that have not ended, oldest first.
 pub fn admit(mode: Mode, max: u16, runs: &[RunSeen]) -> Admission {
+    let runs = in_the_way(runs);
     let (stop, admitted) = match mode {
         Mode::Single if runs.is_empty() => (Vec::new(), Admitted::Begin),
         Mode::Single => (
@@ -57,6 +71,7 @@ pub fn admit(mode: Mode, max: u16, runs: &[RunSeen]) -> Admission {
 
 /// The run that begins next, if none is under way. `runs` are those that have not ended, oldest first.
 pub fn next_queued(runs: &[RunSeen]) -> Option<&RunId> {
+    let runs = in_the_way(runs);
     if runs.iter().any(|run| !run.queued) {
         return None;
     }
@@ -65,7 +80,7 @@ pub fn next_queued(runs: &[RunSeen]) -> Option<&RunId> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Admitted, RunId, RunSeen, admit, next_queued};
+    use super::{Admitted, MOST_FINISHING, RunId, RunSeen, admit, next_queued};
     use crate::model::Mode;
 
     fn runs(list: &[(&str, bool)]) -> Vec<RunSeen> {
@@ -73,6 +88,7 @@ mod tests {
             .map(|(id, queued)| RunSeen {
                 id: RunId((*id).into()),
                 queued: *queued,
+                finishing: id.starts_with("finishing"),
             })
             .collect()
     }
@@ -94,6 +110,14 @@ mod tests {
             (Mode::Queued, 3, two, "queue", &[]),
             (Mode::Parallel, 2, one, "begin", &[]),
             (Mode::Parallel, 2, &[("a", false), ("b", false)], "pass over", &[]),
+            (Mode::Single, 1, &[("finishing", false)], "begin", &[]),
+            (Mode::Single, 1, &[("finishing", false), ("a", false)], "pass over", &[]),
+            (Mode::Restart, 1, &[("finishing", false), ("a", false)], "begin", &["a"]),
+            (Mode::Queued, 2, &[("finishing", false)], "begin", &[]),
+            (Mode::Queued, 2, &[("finishing", false), ("a", false), ("b", true)], "pass over", &[]),
+            (Mode::Parallel, 2, &[("finishing", false), ("a", false)], "begin", &[]),
+            (Mode::Single, 1, &[("finishing", false); MOST_FINISHING], "begin", &[]),
+            (Mode::Single, 1, &[("finishing", false); MOST_FINISHING + 1], "pass over", &[]),
         ];
         for (mode, max, under_way, expected, stopped) in table {
             let admission = admit(mode, max, &runs(under_way));
@@ -120,6 +144,10 @@ mod tests {
         assert_eq!(next_queued(&runs(&[("a", false), ("b", true)])), None);
         assert_eq!(
             next_queued(&runs(&[("b", true), ("c", true)])),
+            Some(&RunId("b".into()))
+        );
+        assert_eq!(
+            next_queued(&runs(&[("finishing", false), ("b", true)])),
             Some(&RunId("b".into()))
         );
     }

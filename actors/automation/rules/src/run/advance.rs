@@ -88,7 +88,11 @@ impl Machine<'_> {
                 }
             }
             Input::Triggered { wait, trigger } => self.triggered(wait, trigger),
-            Input::Outcome { intent, outcome } => self.outcome(intent, outcome),
+            Input::Outcome {
+                intent,
+                outcome,
+                not_reached,
+            } => self.outcome(intent, outcome, not_reached),
             Input::Stop { why } => self.end(Ended::Stopped { why }),
         }
     }
@@ -277,7 +281,7 @@ impl Machine<'_> {
         }
     }
 
-    fn outcome(&mut self, intent: u64, outcome: Outcome) {
+    fn outcome(&mut self, intent: u64, outcome: Outcome, not_reached: Vec<(String, String)>) {
         let Some(known) = self.run.intents.remove(&intent) else {
             return;
         };
@@ -310,10 +314,14 @@ impl Machine<'_> {
                 failed.get_or_insert_with(|| String::from("nobody said in time whether it was done"));
             }
         }
-        if !open.is_empty() {
-            return;
+        let over = open.is_empty().then(|| (failed.take(), response.take()));
+        if !not_reached.is_empty() {
+            let entities = not_reached;
+            self.note(place, What::NotReached { entities });
         }
-        let (failed, response) = (failed.take(), response.take());
+        let Some((failed, response)) = over else {
+            return;
+        };
         match failed {
             Some(error) => {
                 self.awake(id);

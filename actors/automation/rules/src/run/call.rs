@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::render::{render, text_of};
+use super::render::{render, render_call, text_of};
 use super::{Check, Limits, resolve_toggle};
 use crate::facts::{Facts, Group};
 use crate::model::Data;
@@ -15,6 +15,20 @@ const TARGET_KEYS: [&str; 4] = ["entity_id", "device_id", "area_id", "label_id"]
 
 /// What of a light's `toggle` is also for turning it off.
 const TURN_OFF_KEYS: [&str; 2] = ["transition", "flash"];
+
+/// What of a service's data is a text, whatever it looks like.
+fn texts_of(domain: &str, verb: &str) -> &'static [&'static str] {
+    match (domain, verb) {
+        ("mqtt", "publish") => &["topic", "payload"],
+        ("notify", _) | ("jarvis", "say") => &["message", "title"],
+        ("persistent_notification", "create") => &["message", "title", "notification_id"],
+        ("logbook", "log") => &["name", "message"],
+        ("system_log", "write") => &["message", "logger"],
+        ("text" | "input_text", "set_value") => &["value"],
+        ("select" | "input_select", "select_option") => &["option"],
+        _ => &[],
+    }
+}
 
 /// What a call comes to: several services if it was a `toggle`.
 #[derive(Debug)]
@@ -51,7 +65,14 @@ pub(super) fn resolve(
         return Err(format!("{service:?} is not a service: write domain.service"));
     };
     let mut target = mapping(rendered(target)?, "target")?;
-    let mut data = mapping(rendered(data)?, "data")?;
+    let data = render_call(
+        data,
+        texts_of(domain, verb),
+        check.templates,
+        check.facts,
+        check.variables,
+    );
+    let mut data = mapping(data.map_err(|error| error.to_string())?, "data")?;
     // In older files the target stands in the data.
     for key in TARGET_KEYS {
         if let Some(moved) = data.remove(key) {

@@ -30,6 +30,8 @@ pub enum Input {
         intent: u64,
         /// What came of it.
         outcome: Outcome,
+        /// Entities that it was meant for and did not reach, each with the reason.
+        not_reached: Vec<(String, String)>,
     },
     /// It is to end. What was asked for and is under way is not taken back.
     Stop {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::facts::Facts;
 use crate::model::{Data, Span};
-use crate::template::{TemplateError, Templates};
+use crate::template::{Rendered, TemplateError, Templates};
 
 /// Renders all templates in data, with these variables.
 ///
@@ -34,6 +34,47 @@ pub fn render(
                 .collect::<Result<_, TemplateError>>()?,
         ),
     })
+}
+
+/// Renders the data of a call: under these keys stand texts, and what one template makes there stays the text that it was
+/// rendered as where it looks like a list, mapping or truth value. JSON that is handed on keeps its order, digits and spaces so.
+///
+/// # Errors
+/// The first template that came to nothing.
+pub(super) fn render_call(
+    data: &Data,
+    texts: &[&str],
+    templates: &Templates,
+    facts: &Arc<dyn Facts>,
+    variables: &Map<String, Value>,
+) -> Result<Value, TemplateError> {
+    let Data::Mapping(entries) = data else {
+        return render(data, templates, facts, variables);
+    };
+    let value = |key: &str, item: &Data| match item {
+        Data::Template(template) if texts.contains(&key) => Ok(as_text(templates.render(
+            &template.0,
+            Arc::clone(facts),
+            variables,
+        )?)),
+        other => render(other, templates, facts, variables),
+    };
+    let pairs = entries
+        .iter()
+        .map(|(key, item)| Ok((key.clone(), value(key, item)?)));
+    Ok(Value::Object(pairs.collect::<Result<_, TemplateError>>()?))
+}
+
+/// What was rendered, for who takes a text. A number is written anew, as Home Assistant does: of `2.50` comes `2.5`.
+fn as_text(rendered: Rendered) -> Value {
+    match rendered.value {
+        Value::Null => Value::Null,
+        // More digits than a number holds stay as they are.
+        Value::Number(number) if number.is_i64() || rendered.text.contains('.') => {
+            Value::String(number.to_string())
+        }
+        _ => Value::String(rendered.text),
+    }
 }
 
 /// How long a span is, in milliseconds.

@@ -51,6 +51,22 @@ impl Run {
         skip_conditions: bool,
         env: &Env<'_>,
     ) -> Result<Begun, PassedOver> {
+        Self::decide_given(program, trigger, this, Map::new(), late_ms, skip_conditions, env)
+    }
+
+    /// The same with variables that whoever starts it gives: the automation's own of the same names do not count then.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn decide_given(
+        program: &Program,
+        trigger: Value,
+        this: Value,
+        given: Map<String, Value>,
+        late_ms: Option<u64>,
+        skip_conditions: bool,
+        env: &Env<'_>,
+    ) -> Result<Begun, PassedOver> {
         let automation = program.automation();
         let id = trigger.get("id").map(super::render::text_of).unwrap_or_default();
         let index = trigger
@@ -59,7 +75,7 @@ impl Run {
             .and_then(|index| index.parse::<usize>().ok());
         let own = index.and_then(|index| automation.triggers.get(index));
 
-        let mut variables = Map::new();
+        let mut variables = given;
         variables.insert("this".into(), this);
         variables.insert("trigger".into(), trigger);
         let sets = [

@@ -66,6 +66,11 @@ pub enum What {
         /// The numbers of what was asked for.
         intents: Vec<u64>,
     },
+    /// Of what was asked for, this was not for these entities, each with the reason.
+    NotReached {
+        /// They.
+        entities: Vec<(String, String)>,
+    },
     /// All that was asked for is done.
     Answered,
     /// An event was sent.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Halt, Run, RunState};
+use super::{Halt, Run, RunState, Thread};
 use crate::model::{Trigger, TriggerKind};
 use crate::program::{Op, Program};
 
@@ -73,6 +73,27 @@ impl Run {
             .values()
             .filter_map(|thread| thread.wait.as_ref()?.until_ms)
             .min()
+    }
+
+    /// Whether it does nothing more but hear what came of what it asked for: all of its threads wait for calls, and nothing but the
+    /// end comes after them. The program must be the one that it runs.
+    pub fn is_finishing(&self, program: &Program) -> bool {
+        let ends_after = |thread: &Thread| {
+            let step = program.step(thread.place);
+            let next = match (
+                thread.wait.as_ref().map(|wait| &wait.kind),
+                step.map(|step| &step.op),
+            ) {
+                (Some(WaitKind::Calls { .. }), Some(Op::Call { .. })) => thread.place + 1,
+                (Some(WaitKind::Join { .. }), Some(Op::Fork { join, .. })) => *join,
+                _ => return false,
+            };
+            program.is_over_at(next)
+        };
+        self.state == RunState::Active
+            && self.revision == *program.revision()
+            && !self.threads.is_empty()
+            && self.threads.values().all(ends_after)
     }
 
     /// Which triggers have to be watched for it. The program must be the one that it runs.

@@ -21,6 +21,9 @@ pub(super) const WORK: u64 = 4 * 1024 * 1024;
 /// Longest text that a rendering makes, its output too, in bytes.
 pub(super) const TEXT: usize = 256 * 1024;
 
+/// Widest field of a format, and most places after its point: no number has more digits that say something.
+pub(super) const WIDTH: usize = 1_000;
+
 /// Most items that a list or mapping has.
 pub(super) const ITEMS: usize = 20_000;
 

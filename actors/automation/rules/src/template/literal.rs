@@ -9,7 +9,7 @@ const DEPTH: usize = 32;
 /// What a text looks like.
 pub(super) fn native(text: &str) -> Value {
     let mut reader = Reader { rest: text };
-    let value = reader.value(0).filter(|_| reader.rest.is_empty());
+    let value = reader.whole().filter(|_| reader.rest.is_empty());
     match value {
         // A text in quotes keeps them, and `007` is no number.
         None | Some(Value::String(_)) => Value::String(text.to_owned()),
@@ -38,6 +38,25 @@ impl<'t> Reader<'t> {
     fn take(&mut self, text: &str) -> Option<()> {
         self.rest = self.rest.strip_prefix(text)?;
         Some(())
+    }
+
+    /// A value, or several with commas between them: a list, as in brackets.
+    fn whole(&mut self) -> Option<Value> {
+        let first = self.value(0)?;
+        self.skip_space();
+        if !self.rest.starts_with(',') {
+            return Some(first);
+        }
+        let mut items = vec![first];
+        while self.take(",").is_some() {
+            self.skip_space();
+            if self.rest.is_empty() {
+                break;
+            }
+            items.push(self.value(1)?);
+            self.skip_space();
+        }
+        Some(Value::Array(items))
     }
 
     fn value(&mut self, depth: usize) -> Option<Value> {

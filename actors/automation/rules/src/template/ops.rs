@@ -3,9 +3,11 @@
 
 use std::cmp::Ordering;
 
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Error, State};
 
+use super::format::{Given, format_printf};
+use super::functions::lists;
 use super::limits;
 use super::numbers::{number, whole};
 use super::session::{Session, wrong};
@@ -13,9 +15,9 @@ use super::text;
 use super::time::{Moment, Span};
 
 /// The names that operators are called by in the rewritten template.
-pub(super) const NAMES: [&str; 21] = [
+pub(super) const NAMES: [&str; 22] = [
     "__add", "__sub", "__mul", "__div", "__intdiv", "__rem", "__pow", "__concat", "__eq", "__ne", "__lt",
-    "__le", "__gt", "__ge", "__in", "__neg", "__slice", "__list", "__tuple", "__dict", "__keep",
+    "__le", "__gt", "__ge", "__in", "__neg", "__slice", "__list", "__tuple", "__dict", "__keep", "__merge",
 ];
 
 /// Does what an operator does to all of its operands, from the left.
@@ -53,10 +55,14 @@ fn operate(name: &str, args: &[Value], session: &Session) -> Result<Value, Error
     match (name, args) {
         ("__list" | "__tuple", items) => {
             items.iter().try_for_each(|item| text::weigh(item, session))?;
-            let list = Value::from(items.to_vec());
+            let list = match name {
+                "__list" => Value::from(items.to_vec()),
+                _ => Value::from(Tuple::from(items)),
+            };
             text::weigh(&list, session)?;
             Ok(list)
         }
+        ("__merge", mappings) => lists::merged(mappings, false, session),
         ("__dict", pairs) => {
             pairs.iter().try_for_each(|item| text::weigh(item, session))?;
             let map = Value::from_pairs(
@@ -73,7 +79,7 @@ fn operate(name: &str, args: &[Value], session: &Session) -> Result<Value, Error
         }
         ("__slice", [value, start, stop, step]) => slice(value, [start, stop, step], session),
         ("__neg", [value]) => match (number(value), value.downcast_object_ref::<Span>()) {
-            (Some(_), _) => arithmetic("__sub", &Value::from(0), value),
+            (Some(_), _) => arithmetic("__mul", &Value::from(-1), value),
             (None, Some(span)) => Ok(Span { micros: -span.micros }.into_value()),
             _ => Err(wrong(format!("`-` cannot stand before {}", text::kind(value)))),
         },
@@ -163,7 +169,7 @@ fn binary(name: &str, a: &Value, b: &Value, session: &Session) -> Result<Value, 
         ("__add", ValueKind::Seq | ValueKind::Iterable, ValueKind::Seq | ValueKind::Iterable) => {
             let mut items = list(a, session)?;
             items.extend(list(b, session)?);
-            let joined = Value::from(items);
+            let joined = alike(items, a.is_tuple() && b.is_tuple());
             text::weigh(&joined, session)?;
             Ok(joined)
         }
@@ -173,9 +179,13 @@ fn binary(name: &str, a: &Value, b: &Value, session: &Session) -> Result<Value, 
             let items = list(a, session)?;
             let often = repeats(b, items.len(), limits::ITEMS)?;
             session.spend(often * items.len())?;
-            Ok((0..often).flat_map(|_| items.iter().cloned()).collect())
+            let repeated = (0..often).flat_map(|_| items.iter().cloned()).collect();
+            Ok(alike(repeated, a.is_tuple()))
         }
-        ("__rem", ValueKind::String, _) => Err(wrong("`%` does not format texts here: use `~`")),
+        ("__rem", ValueKind::String, _) => {
+            let pattern = a.as_str().unwrap_or_default();
+            format_printf(pattern, &Given::One(b), session).map(Value::from)
+        }
         _ => Err(unlike(name, a, b)),
     }
 }
@@ -417,6 +427,15 @@ fn slice(value: &Value, bounds: [&Value; 3], session: &Session) -> Result<Value,
     }
     Ok(match text {
         Some(_) => Value::from(taken.iter().filter_map(Value::as_str).collect::<String>()),
-        None => Value::from(taken),
+        None => alike(taken, value.is_tuple()),
     })
+}
+
+/// Items as a tuple, if they come from one.
+fn alike(items: Vec<Value>, is_tuple: bool) -> Value {
+    if is_tuple {
+        Value::from(Tuple::from(items))
+    } else {
+        Value::from(items)
+    }
 }

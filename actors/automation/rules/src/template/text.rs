@@ -20,7 +20,21 @@ pub(super) fn text(value: &Value, session: &Session) -> Result<String, Error> {
     Ok(out)
 }
 
-/// As `repr()` does: texts stand in quotes.
+/// As `repr()` does: a text stands in quotes.
+pub(super) fn repr(value: &Value, session: &Session) -> Result<String, Error> {
+    let mut out = String::new();
+    match value.as_str() {
+        Some(text) => {
+            session.spend(text.len())?;
+            quote(text, &mut out);
+        }
+        None => write(value, &mut out, 0, session)?,
+    }
+    session.spend(out.len())?;
+    Ok(out)
+}
+
+/// As `repr()` does within lists and mappings: texts stand in quotes.
 fn write(value: &Value, out: &mut String, depth: usize, session: &Session) -> Result<(), Error> {
     if out.len() > limits::TEXT {
         return Err(wrong(format!("a text grows beyond {} KiB", limits::TEXT / 1024)));
@@ -176,6 +190,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
         _ if value.downcast_object_ref::<Moment>().is_some() => "a time",
         _ if value.downcast_object_ref::<Span>().is_some() => "a duration",
         ValueKind::Map => "a mapping",
+        ValueKind::Seq if value.is_tuple() => "a tuple",
         ValueKind::Seq | ValueKind::Iterable => "a list",
         _ => "something else",
     }

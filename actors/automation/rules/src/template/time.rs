@@ -16,6 +16,28 @@ use super::session::{Session, wrong};
 
 const MS_A_DAY: i64 = 86_400_000;
 
+/// The methods of a date and time.
+pub(super) const METHODS: &[&str] = &[
+    "astimezone",
+    "date",
+    "dst",
+    "isocalendar",
+    "isoformat",
+    "isoweekday",
+    "replace",
+    "strftime",
+    "time",
+    "timestamp",
+    "timetuple",
+    "toordinal",
+    "tzname",
+    "utcoffset",
+    "weekday",
+];
+
+/// The methods of a duration.
+pub(super) const SPAN_METHODS: &[&str] = &["total_seconds"];
+
 /// What of a moment is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -148,6 +170,19 @@ impl Moment {
             .map_err(|error| wrong(format!("the pattern {pattern:?} cannot be used: {error}")))
     }
 
+    /// How far the clocks have been put forward for the summer.
+    fn saving_micros(&self) -> i64 {
+        let (zone, now) = (self.zoned.time_zone(), self.zoned.timestamp());
+        if !zone.to_offset_info(now).dst().is_dst() {
+            return 0;
+        }
+        let standard = zone.preceding(now).find(|change| !change.dst().is_dst());
+        let seconds = standard.map_or(0, |change| {
+            self.zoned.offset().seconds() - change.offset().seconds()
+        });
+        i64::from(seconds) * 1_000_000
+    }
+
     fn replaced(&self, args: &Arguments<'_>) -> Result<Self, Error> {
         let d = self.zoned.datetime();
         let part = |name: &str, place: usize, have: i64| args.whole(name, place, have);
@@ -231,7 +266,42 @@ impl Object for Moment {
             "isoweekday" => Value::from(weekday + 1),
             "isocalendar" => {
                 let week = self.zoned.date().iso_week_date();
-                Value::from(vec![i64::from(week.year()), i64::from(week.week()), weekday + 1])
+                Value::from_object(Fields(vec![
+                    ("year", i64::from(week.year())),
+                    ("week", i64::from(week.week())),
+                    ("weekday", weekday + 1),
+                ]))
+            }
+            "timetuple" => {
+                let d = self.zoned.datetime();
+                let is_dst = match self.shape {
+                    Shape::Aware => i64::from(self.saving_micros() != 0),
+                    _ => -1,
+                };
+                Value::from_object(Fields(vec![
+                    ("tm_year", d.year().into()),
+                    ("tm_mon", d.month().into()),
+                    ("tm_mday", d.day().into()),
+                    ("tm_hour", d.hour().into()),
+                    ("tm_min", d.minute().into()),
+                    ("tm_sec", d.second().into()),
+                    ("tm_wday", weekday),
+                    ("tm_yday", d.day_of_year().into()),
+                    ("tm_isdst", is_dst),
+                ]))
+            }
+            "tzname" | "utcoffset" | "dst" if self.shape != Shape::Aware => Value::from(()),
+            "tzname" => {
+                let info = self.zoned.time_zone().to_offset_info(self.zoned.timestamp());
+                Value::from(info.abbreviation())
+            }
+            "utcoffset" => {
+                let micros = i64::from(self.zoned.offset().seconds()) * 1_000_000;
+                Span { micros }.into_value()
+            }
+            "dst" => {
+                let micros = self.saving_micros();
+                Span { micros }.into_value()
             }
             "isoformat" => Value::from(self.iso(if args.ordered.is_empty() {
                 'T'
@@ -263,6 +333,28 @@ impl Object for Moment {
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.iso(' '))
+    }
+}
+
+/// Numbers by place and by name, as Python's named tuples are.
+#[derive(Debug)]
+struct Fields(Vec<(&'static str, i64)>);
+
+impl Object for Fields {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let found = match key.as_str() {
+            Some(name) => self.0.iter().find(|(known, _)| *known == name),
+            None => self.0.get(key.as_usize()?),
+        };
+        found.map(|(_, number)| Value::from(*number))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
     }
 }
 

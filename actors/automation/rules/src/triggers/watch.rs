@@ -232,6 +232,19 @@ impl Watch {
         true
     }
 
+    /// The topics that triggers wait for, as filters; some more than once.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        let topics = self.rules.values().map(|rule| rule.fixed.topic.as_str());
+        topics.filter(|topic| !topic.is_empty())
+    }
+
+    /// Whether a subscriber waits for messages of some topic.
+    pub fn has_topics(&self, subscriber: &Subscriber) -> bool {
+        let own = self.subscribers.get(subscriber).into_iter().flatten();
+        let mut rules = own.filter_map(|id| self.rules.get(id));
+        rules.any(|rule| !rule.fixed.topic.is_empty())
+    }
+
     /// How many triggers are watched.
     pub fn len(&self) -> usize {
         self.rules.len()

@@ -1,5 +1,7 @@
 //! The tree that a text of YAML stands for.
 
+use std::borrow::Cow;
+
 use crate::model::Position;
 
 /// A node and where it begins.
@@ -18,14 +20,14 @@ pub(crate) enum Content {
     Scalar(Scalar),
     /// A list.
     List(Vec<Node>),
-    /// A mapping, in the order in which it was written; no key twice.
+    /// A mapping, in the order in which it was written.
     Mapping(Vec<Entry>),
     /// Something that was refused, by itself: so that only what uses it is refused with it.
     Refused {
         /// What is wrong.
-        what: String,
+        what: Cow<'static, str>,
         /// What to write instead.
-        instead: String,
+        instead: &'static str,
     },
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Entry {
     pub(crate) quoted: bool,
     /// Where the key stands.
     pub(crate) position: Position,
+    /// Where the key stood first, if it stands here a second time.
+    pub(crate) twice: Option<Position>,
     /// What it holds.
     pub(crate) value: Node,
 }
@@ -65,7 +69,7 @@ impl Node {
         }
     }
 
-    /// What a mapping holds under that key.
+    /// What a mapping holds under that key, where it stands first.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let entry = self.mapping()?.iter().find(|entry| entry.key == key)?;
         Some(&entry.value)

@@ -301,3 +301,93 @@ fn the_trace_tells_where_when_and_on_which_node() {
     );
     assert!(running.run.trace.steps.iter().all(|step| step.node == "n1"));
 }
+
+#[test]
+fn what_a_service_takes_as_text_keeps_the_text_it_was_rendered_as() {
+    const PAYLOAD: &str = r#"{"zz": 1.0, "aa": [1, 2.50], "s": "é"}"#;
+    let parsed = json!({ "aa": [1, 2.5], "s": "é", "zz": 1.0 });
+    let quoted = format!("{{{{ '{PAYLOAD}' }}}}");
+    let table = [
+        ("mqtt.publish", "payload", quoted.as_str(), json!(PAYLOAD)),
+        ("mqtt.publish", "payload", "{{ [1,  2.50] }}", json!("[1, 2.5]")),
+        (
+            "mqtt.publish",
+            "payload",
+            "{{ '[1,  2.50]' }}",
+            json!("[1,  2.50]"),
+        ),
+        ("mqtt.publish", "payload", "{{ '1,2' }}", json!("1,2")),
+        ("mqtt.publish", "payload", "{{ 1 == 1 }}", json!("True")),
+        ("mqtt.publish", "payload", "{{ none }}", json!(null)),
+        ("mqtt.publish", "payload", "007", json!("007")),
+        ("mqtt.publish", "payload", "{{ '2.50' }}", json!("2.5")),
+        ("mqtt.publish", "payload", "{{ 5 }}", json!("5")),
+        (
+            "mqtt.publish",
+            "payload",
+            "{{ '999999999999999999999' }}",
+            json!("999999999999999999999"),
+        ),
+        ("mqtt.publish", "topic", "{{ 5 }}", json!("5")),
+        ("mqtt.publish", "qos", "{{ 1 }}", json!(1)),
+        ("mqtt.publish", "retain", "{{ true }}", json!(true)),
+        ("notify.family", "message", quoted.as_str(), json!(PAYLOAD)),
+        ("notify.family", "title", "{{ true }}", json!("True")),
+        ("notify.family", "data", quoted.as_str(), parsed.clone()),
+        ("jarvis.say", "message", "{{ '1, 2' }}", json!("1, 2")),
+        ("jarvis.say", "title", "{{ '[]' }}", json!("[]")),
+        (
+            "persistent_notification.create",
+            "message",
+            quoted.as_str(),
+            json!(PAYLOAD),
+        ),
+        ("logbook.log", "message", quoted.as_str(), json!(PAYLOAD)),
+        ("system_log.write", "message", quoted.as_str(), json!(PAYLOAD)),
+        ("text.set_value", "value", quoted.as_str(), json!(PAYLOAD)),
+        ("select.select_option", "option", "{{ '1,2' }}", json!("1,2")),
+        // Elsewhere it is what it looks like.
+        ("number.set_value", "value", "{{ 5 }}", json!(5)),
+        ("test.any", "payload", quoted.as_str(), parsed),
+    ];
+    for (service, key, template, wanted) in table {
+        let running = House::new().run(vec![action(ActionKind::Call {
+            service: plain(service.into()),
+            target: plain(json!({})),
+            data: Data::Mapping(vec![(key.into(), tpl(template))]),
+            response_variable: None,
+        })]);
+        let wanted = json!({ key: wanted });
+        assert_eq!(
+            running.said,
+            [format!("#1 {service}  {wanted}")],
+            "{service} {key} {template}"
+        );
+    }
+}
+
+#[test]
+fn what_is_written_without_a_template_is_handed_on_as_it_is() {
+    for payload in [
+        json!(5),
+        json!(true),
+        json!({ "a": [1, 2.5] }),
+        json!([1]),
+        json!("on"),
+    ] {
+        let data = json!({ "payload": payload });
+        let running = House::new().run(vec![action(call_kind("mqtt.publish", json!({}), data.clone()))]);
+        assert_eq!(running.said, [format!("#1 mqtt.publish  {data}")]);
+    }
+    // Within a mapping, templates are what they look like.
+    let running = House::new().run(vec![action(ActionKind::Call {
+        service: plain("mqtt.publish".into()),
+        target: plain(json!({})),
+        data: Data::Mapping(vec![(
+            "payload".into(),
+            Data::Mapping(vec![("a".into(), tpl("{{ 2 }}"))]),
+        )]),
+        response_variable: None,
+    })]);
+    assert_eq!(running.said, ["#1 mqtt.publish  {\"payload\":{\"a\":2}}"]);
+}

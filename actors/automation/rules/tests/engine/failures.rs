@@ -125,6 +125,7 @@ fn an_input_that_fits_nothing_changes_nothing() {
         Input::Outcome {
             intent: 0,
             outcome: Outcome::TimedOut,
+            not_reached: vec![("light.attic".to_owned(), "it cannot".to_owned())],
         },
     ] {
         assert_eq!(running.input(input), Vec::<String>::new());

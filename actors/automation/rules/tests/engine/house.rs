@@ -268,7 +268,11 @@ impl Running {
     }
 
     pub(crate) fn outcome(&mut self, intent: u64, outcome: Outcome) -> Vec<String> {
-        self.input(Input::Outcome { intent, outcome })
+        self.input(Input::Outcome {
+            intent,
+            outcome,
+            not_reached: Vec::new(),
+        })
     }
 
     /// Does all that it asks for until it waits for something else or has ended; all it ever said.

@@ -139,7 +139,13 @@ fn live(actions: &[Action], luck: &[Luck], kept: bool, steps: u64) -> (Vec<Effec
                     2 => Outcome::Done(Some(json!({ "x": 1 }))),
                     _ => Outcome::Done(None),
                 };
-                advance(&house, &mut run, Input::Outcome { intent, outcome });
+                let not_reached = Vec::new();
+                let input = Input::Outcome {
+                    intent,
+                    outcome,
+                    not_reached,
+                };
+                advance(&house, &mut run, input);
             }
             Luck::Pass(ms) => {
                 house.world.now_ms += i64::from(*ms);

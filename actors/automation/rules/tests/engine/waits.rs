@@ -1,6 +1,6 @@
 //! `delay`, `wait_template`, `wait_for_trigger`, and the variable `wait`.
 
-use jarvis_rules::model::{Action, ActionKind, Data, Span, Template, TriggerKind};
+use jarvis_rules::model::{Action, ActionKind, Data, Repeat, Span, Template, TriggerKind, Until};
 use jarvis_rules::run::{Input, WaitKind};
 use jarvis_rules::triggers::{Change, Firing, Subscriber};
 use serde_json::json;
@@ -253,4 +253,39 @@ fn a_run_is_stopped_from_outside() {
     assert!(!running.run.is_settled());
     assert_eq!(running.done(1), Vec::<String>::new());
     assert!(running.run.is_settled());
+}
+
+#[test]
+fn a_run_is_finishing_when_only_the_end_comes_after_its_calls() {
+    let sequence = |actions| action(ActionKind::Sequence(actions));
+    let parallel = |sequences| action(ActionKind::Parallel(sequences));
+    let rounds = |sequence| {
+        action(ActionKind::Repeat(Repeat {
+            until: Until::Count(plain(json!(2))),
+            sequence,
+        }))
+    };
+    let a = || say("test.a");
+    #[rustfmt::skip]
+    let table = [
+        ("the last call", vec![a()], true),
+        ("with one after it", vec![a(), a()], false),
+        ("in sequences", vec![sequence(vec![sequence(vec![a()])])], true),
+        ("in sequences, with one after them", vec![sequence(vec![sequence(vec![a()])]), a()], false),
+        ("a loop may go on", vec![rounds(vec![a()])], false),
+        ("in parallel", vec![parallel(vec![vec![a()], vec![a()]])], true),
+        ("in parallel, with one after it", vec![parallel(vec![vec![a()], vec![a()]]), a()], false),
+        ("in parallel with more to do", vec![parallel(vec![vec![a()], vec![a(), a()]])], false),
+        ("in parallel with a delay", vec![parallel(vec![vec![a()], vec![delay(1_000)]])], false),
+        ("a delay", vec![delay(1_000)], false),
+    ];
+    for (what, actions, expected) in table {
+        let running = House::new().run(actions);
+        assert_eq!(running.run.is_finishing(&running.program), expected, "{what}");
+    }
+    let mut running = House::new().run(vec![a(), a()]);
+    running.done(1);
+    assert!(running.run.is_finishing(&running.program));
+    running.done(2);
+    assert!(!running.run.is_finishing(&running.program), "it has ended");
 }

@@ -41,7 +41,7 @@ fn an_entity_appears_with_its_device() {
 
 #[test]
 fn names_and_ids_are_home_assistants() {
-    let device = r#""device":{"identifiers":["d"],"name":"Hall"}"#;
+    let device = r#""unique_id":"u","device":{"identifiers":["d"],"name":"Hall"}"#;
     for (path, config, id, name) in [
         (
             "switch/a",
@@ -64,14 +64,33 @@ fn names_and_ids_are_home_assistants() {
         (
             "switch/a",
             format!(r#"{{"command_topic":"t","name":"Hall",{device}}}"#),
-            "switch.hall",
-            "Hall",
+            "switch.hall_hall",
+            "Hall Hall",
         ),
         (
             "switch/a",
             format!(r#"{{"command_topic":"t",{device}}}"#),
             "switch.hall_mqtt_switch",
-            "Hall MQTT switch",
+            "Hall MQTT Switch",
+        ),
+        (
+            "light/a",
+            format!(r#"{{"command_topic":"t","schema":"json",{device}}}"#),
+            "light.hall_mqtt_json_light",
+            "Hall MQTT JSON Light",
+        ),
+        // Without an id of its own it is no part of a device.
+        (
+            "sensor/a",
+            r#"{"state_topic":"t","name":"nouid","device":{"identifiers":["d"],"name":"Hall"}}"#.to_owned(),
+            "sensor.nouid",
+            "nouid",
+        ),
+        (
+            "sensor/a",
+            r#"{"state_topic":"t","name":"Температура на кухне"}"#.to_owned(),
+            "sensor.temperatura_na_kukhne",
+            "Температура на кухне",
         ),
         (
             "sensor/a",
@@ -94,7 +113,7 @@ fn names_and_ids_are_home_assistants() {
         (
             "switch/node/a",
             r#"{"command_topic":"t","name":"Volet n° 2"}"#.to_owned(),
-            "switch.volet_n_2",
+            "switch.volet_ndeg_2",
             "Volet n° 2",
         ),
     ] {

@@ -156,7 +156,7 @@ fn lights() {
         &[("s", "ON"), ("t", "370")],
         "on",
         json!({
-            "color_temp_kelvin": 2703, "color_temp": 370, "color_mode": "color_temp",
+            "color_temp_kelvin": 2702, "color_temp": 370, "color_mode": "color_temp",
         }),
     );
     check(

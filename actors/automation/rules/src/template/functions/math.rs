@@ -1,5 +1,6 @@
 //! Numbers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::Error;
@@ -7,9 +8,8 @@ use minijinja::value::{Value, ValueKind};
 
 use super::super::arguments::Arguments;
 use super::super::numbers::{number, read, whole};
-use super::super::ops;
 use super::super::session::{Session, wrong};
-use super::super::text;
+use super::super::{limits, ops, text};
 
 fn shown(value: &Value) -> String {
     match value.as_str() {
@@ -88,7 +88,7 @@ pub(super) fn is_number(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value,
     Ok(Value::from(is))
 }
 
-/// `x | round(precision, method, default)`: without a precision, a whole number.
+/// `x | round(precision, method, default)`: without a precision, a whole number, also of halves.
 pub(super) fn round(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
     let value = args.first("value")?;
     let precision = args.whole("precision", 1, 0)?.clamp(-15, 15) as i32;
@@ -104,12 +104,7 @@ pub(super) fn round(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Err
     };
     let scale = 10f64.powi(precision);
     let rounded = match method.as_str() {
-        "common" => {
-            let scaled = number * scale;
-            // As Python does: halves go to the even side, as far as the number itself is a half.
-            let near = scaled.round_ties_even();
-            if scaled.is_finite() { near / scale } else { number }
-        }
+        "common" => nearest(number, precision),
         "ceil" => (number * scale).ceil() / scale,
         "floor" => (number * scale).floor() / scale,
         "half" => (number * 2.0).round_ties_even() / 2.0,
@@ -119,11 +114,22 @@ pub(super) fn round(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Err
             )));
         }
     };
-    Ok(if precision == 0 && method != "half" {
+    Ok(if precision == 0 {
         whole(rounded)
     } else {
         Value::from(rounded)
     })
+}
+
+/// As Python does: what the number is exactly decides, and a half goes to the even side.
+fn nearest(number: f64, precision: i32) -> f64 {
+    match usize::try_from(precision) {
+        Ok(places) => format!("{number:.places$}").parse().unwrap_or(number),
+        Err(_) => {
+            let scale = 10f64.powi(-precision);
+            (number / scale).round_ties_even() * scale
+        }
+    }
 }
 
 /// One number in, one out; `default` where there is none.
@@ -133,6 +139,92 @@ pub(super) fn real(_: &Arc<Session>, args: &Arguments<'_>, work: fn(f64) -> f64)
         Some(number) => Ok(Value::from(number)),
         None => args.or_default(1, || format!("no number comes of {}", shown(value))),
     }
+}
+
+/// `atan2(y, x, default)`, or of a list of both.
+pub(super) fn atan2(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let (pair, default) = match args.ordered {
+        [list, rest @ ..] if matches!(list.kind(), ValueKind::Seq | ValueKind::Iterable) => {
+            (ops::list(list, session)?, rest.first())
+        }
+        [y, x, rest @ ..] => (vec![y.clone(), x.clone()], rest.first()),
+        _ => return Err(wrong("`atan2` takes two numbers")),
+    };
+    let numbers: Vec<f64> = pair.iter().filter_map(read).collect();
+    match (numbers.as_slice(), args.named("default").or(default)) {
+        ([y, x], _) if pair.len() == 2 => Ok(Value::from(y.atan2(*x))),
+        (_, Some(default)) => Ok(default.clone()),
+        _ => Err(wrong("`atan2` takes two numbers")),
+    }
+}
+
+/// A number that has to be there.
+fn must(args: &Arguments<'_>, name: &str, place: usize) -> Result<f64, Error> {
+    let value = args.must(name, place)?;
+    read(value).ok_or_else(|| wrong(format!("`{name}` has to be a number, and is {}", shown(value))))
+}
+
+/// `x | clamp(min, max)`: not less than the one, and not more than the other.
+pub(super) fn clamp(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let (least, most) = (must(args, "min_value", 1)?, must(args, "max_value", 2)?);
+    Ok(Value::from(must(args, "value", 0)?.min(most).max(least)))
+}
+
+/// `x | wrap(min, max)`: as on a clock, what goes beyond the greatest begins again at the least.
+pub(super) fn wrap(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let (least, most) = (must(args, "min_value", 1)?, must(args, "max_value", 2)?);
+    Ok(Value::from(wrapped(must(args, "value", 0)?, least, most)))
+}
+
+fn wrapped(number: f64, least: f64, most: f64) -> f64 {
+    let range = most - least;
+    if range == 0.0 {
+        return least;
+    }
+    let beyond = number - least;
+    beyond - range * (beyond / range).floor() + least
+}
+
+/// `x | remap(in_min, in_max, out_min, out_max, steps=0, edges='none')`: from one range to another.
+pub(super) fn remap(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let mut number = must(args, "value", 0)?;
+    let (in_min, in_max) = (must(args, "in_min", 1)?, must(args, "in_max", 2)?);
+    let (out_min, out_max) = (must(args, "out_min", 3)?, must(args, "out_max", 4)?);
+    let range = in_max - in_min;
+    if range == 0.0 {
+        return Err(wrong(
+            "`remap` takes a range that has a beginning and another end",
+        ));
+    }
+    let edges = match args.named("edges") {
+        Some(edges) => edges.as_str().unwrap_or_default(),
+        None => "none",
+    };
+    number = match edges {
+        "none" => number,
+        "clamp" => number.min(in_max).max(in_min),
+        "wrap" => wrapped(number, in_min, in_max),
+        "mirror" => {
+            let period = ((number - in_min) / range).floor();
+            let within = number - in_min - period * range;
+            let is_odd = period.rem_euclid(2.0) != 0.0;
+            in_min + if is_odd { range - within } else { within }
+        }
+        other => {
+            return Err(wrong(format!(
+                "`remap` has no edges {other:?}: take none, clamp, wrap or mirror"
+            )));
+        }
+    };
+    let steps = match args.named("steps") {
+        Some(steps) => read(steps).unwrap_or(0.0).max(0.0).trunc(),
+        None => 0.0,
+    };
+    let mut share = (number - in_min) / range;
+    if steps > 0.0 {
+        share = (share * steps).round_ties_even() / steps;
+    }
+    Ok(Value::from(out_min + share * (out_max - out_min)))
 }
 
 /// `log(x, base, default)`.
@@ -182,6 +274,13 @@ pub(super) fn bitwise_or(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value
     ))
 }
 
+/// `x | bitwise_xor(y)`.
+pub(super) fn bitwise_xor(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    Ok(Value::from(
+        args.whole("value", 0, 0)? ^ args.whole("other", 1, 0)?,
+    ))
+}
+
 /// The values that are meant: one list, or several arguments.
 fn meant(session: &Session, args: &Arguments<'_>) -> Result<Vec<Value>, Error> {
     match args.ordered {
@@ -191,15 +290,22 @@ fn meant(session: &Session, args: &Arguments<'_>) -> Result<Vec<Value>, Error> {
 }
 
 fn numbers(session: &Session, args: &Arguments<'_>) -> Result<Vec<f64>, Error> {
+    Ok(values_and_numbers(session, args)?.1)
+}
+
+/// The values that numbers were asked of, and these.
+fn values_and_numbers(session: &Session, args: &Arguments<'_>) -> Result<(Vec<Value>, Vec<f64>), Error> {
     let list = match args.ordered {
         [one, ..] if !matches!(one.kind(), ValueKind::Number) => ops::list(one, session)?,
         several => several.to_vec(),
     };
-    list.iter()
+    let numbers = list
+        .iter()
         .map(|value| {
             read(value).ok_or_else(|| wrong(format!("a number was asked for, and got {}", shown(value))))
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok((list, numbers))
 }
 
 /// The mean.
@@ -215,32 +321,56 @@ pub(super) fn average(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Va
     Ok(Value::from(numbers.iter().sum::<f64>() / numbers.len() as f64))
 }
 
-/// The one in the middle.
+/// The one in the middle, as it is; between two in the middle, their mean.
 pub(super) fn median(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
-    let mut numbers = match (numbers(session, args), args.named("default")) {
-        (Ok(numbers), _) => numbers,
+    let (values, numbers) = match (values_and_numbers(session, args), args.named("default")) {
+        (Ok(both), _) => both,
         (Err(_), Some(default)) => return Ok(default.clone()),
         (Err(error), None) => return Err(error),
     };
-    if numbers.is_empty() {
-        return args.or_default(1, || "there is no median of nothing".to_owned());
+    let mut sorted: Vec<(f64, &Value)> = numbers.into_iter().zip(&values).collect();
+    sorted.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle), sorted.len() % 2) {
+        (None, _) => args.or_default(1, || "there is no median of nothing".to_owned()),
+        (Some((_, value)), 1) if value.kind() == ValueKind::Number => Ok((*value).clone()),
+        (Some((number, _)), 1) => Ok(Value::from(*number)),
+        (Some((number, _)), _) => Ok(Value::from(f64::midpoint(sorted[middle - 1].0, *number))),
     }
-    numbers.sort_by(f64::total_cmp);
-    let middle = numbers.len() / 2;
-    Ok(Value::from(if numbers.len() % 2 == 1 {
-        numbers[middle]
-    } else {
-        f64::midpoint(numbers[middle - 1], numbers[middle])
-    }))
 }
 
-/// The sum; of numbers alone.
+/// What comes most often; of several, the one that comes first.
+pub(super) fn statistical_mode(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let is_list = |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
+    let (values, default) = match args.ordered {
+        [list, rest @ ..] if is_list(list) => (ops::list(list, session)?, rest.first()),
+        several => (several.to_vec(), None),
+    };
+    let mut counts: BTreeMap<&Value, usize> = BTreeMap::new();
+    for value in &values {
+        text::weigh(value, session)?;
+        *counts.entry(value).or_default() += 1;
+    }
+    session.spend(values.len() * 16)?;
+    let most = counts.values().max();
+    let mode = values.iter().find(|value| counts.get(value) == most);
+    match mode.or(args.named("default")).or(default) {
+        Some(value) => Ok(value.clone()),
+        None => Err(wrong("nothing comes most often in nothing")),
+    }
+}
+
+/// The sum of numbers; with a list to start with, lists one after the other.
 pub(super) fn sum(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let start = args.get("start", 2);
+    if let Some(start) = start.filter(|start| start.kind() == ValueKind::Seq) {
+        return sum_of_lists(start, session, args);
+    }
     let attribute = args
         .get("attribute", 1)
         .and_then(|name| name.as_str().map(str::to_owned));
-    let mut total = 0.0;
-    let mut all_whole = true;
+    let mut total = start.and_then(number).unwrap_or(0.0);
+    let mut all_whole = start.is_none_or(Value::is_integer);
     for item in ops::list(args.first("value")?, session)? {
         let item = match &attribute {
             Some(name) => item.get_attr(name)?,
@@ -261,6 +391,22 @@ pub(super) fn sum(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value,
     } else {
         Value::from(total)
     })
+}
+
+fn sum_of_lists(start: &Value, session: &Session, args: &Arguments<'_>) -> Result<Value, Error> {
+    let attribute = args.get("attribute", 1).and_then(Value::as_str);
+    let mut items = ops::list(start, session)?;
+    for list in ops::list(args.first("value")?, session)? {
+        let list = match attribute {
+            Some(name) => list.get_attr(name)?,
+            None => list,
+        };
+        items.extend(ops::list(&list, session)?);
+        if items.len() > limits::ITEMS {
+            return Err(wrong(format!("a list grows beyond {} items", limits::ITEMS)));
+        }
+    }
+    Ok(Value::from(items))
 }
 
 /// The greatest.

@@ -244,14 +244,6 @@ pub(super) fn relative_time(session: &Arc<Session>, args: &Arguments<'_>) -> Res
 }
 
 fn distance(session: &Arc<Session>, args: &Arguments<'_>, sign: f64) -> Result<Value, Error> {
-    const UNITS: [(&str, u64); 6] = [
-        ("year", 365 * 86_400),
-        ("month", 30 * 86_400),
-        ("day", 86_400),
-        ("hour", 3_600),
-        ("minute", 60),
-        ("second", 1),
-    ];
     let value = args.first("value")?;
     // What is no time comes back as it is, as in Home Assistant.
     let Some(moment) = value.downcast_object_ref::<Moment>() else {
@@ -261,13 +253,37 @@ fn distance(session: &Arc<Session>, args: &Arguments<'_>, sign: f64) -> Result<V
     if apart < 0.0 {
         return Ok(value.clone());
     }
-    let precision = args.whole("precision", 1, 1)?;
+    Ok(Value::from(spelled(apart, args.whole("precision", 1, 1)?)))
+}
+
+/// `timedelta_string(x, precision)`: a duration in words, whether it is less than nothing or more.
+pub(super) fn timedelta_string(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let value = args.first("value")?;
+    match value.downcast_object_ref::<Span>() {
+        Some(span) => Ok(Value::from(spelled(
+            span.seconds().abs(),
+            args.whole("precision", 1, 1)?,
+        ))),
+        None => Ok(value.clone()),
+    }
+}
+
+/// A duration in words: in its largest units, so many of them; 0: in all.
+fn spelled(seconds: f64, precision: i64) -> String {
+    const UNITS: [(&str, u64); 6] = [
+        ("year", 365 * 86_400),
+        ("month", 30 * 86_400),
+        ("day", 86_400),
+        ("hour", 3_600),
+        ("minute", 60),
+        ("second", 1),
+    ];
     let precision = if precision == 0 {
         UNITS.len()
     } else {
         precision.clamp(1, 6) as usize
     };
-    let mut rest = apart.round() as u64;
+    let mut rest = seconds.round() as u64;
     let mut words = Vec::new();
     for (unit, seconds) in UNITS {
         let count = rest / seconds;
@@ -279,5 +295,5 @@ fn distance(session: &Arc<Session>, args: &Arguments<'_>, sign: f64) -> Result<V
     if words.is_empty() {
         words.push("0 seconds".to_owned());
     }
-    Ok(Value::from(words.join(" ")))
+    words.join(" ")
 }

@@ -6,9 +6,11 @@ use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
 use super::super::arguments::Arguments;
+use super::super::numbers::read;
 use super::super::session::{Session, wrong};
 use super::super::states::{One, entity_id, one};
 use super::super::{limits, ops};
+use crate::earth::distance_m;
 use crate::facts::Group;
 
 fn attribute(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
@@ -79,6 +81,45 @@ pub(super) fn has_value(session: &Arc<Session>, args: &Arguments<'_>) -> Result<
         state.as_str(),
         Some("unknown" | "unavailable")
     )))
+}
+
+/// `distance(x, y)` in kilometres: from the home to a place, or between two. A place is an entity that has one, or two
+/// numbers, its latitude and longitude. `None` where one is not known.
+pub(super) fn distance(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let home = session.facts.home();
+    let mut places = Vec::new();
+    let mut rest = args.ordered;
+    while let Some((value, after)) = rest.split_first() {
+        rest = after;
+        let place = match (read(value), after.split_first()) {
+            (Some(latitude), Some((longitude, after))) => {
+                rest = after;
+                read(longitude).map(|longitude| (latitude, longitude))
+            }
+            (Some(_), None) => return Err(wrong("`distance` takes a latitude together with a longitude")),
+            (None, _) => place(session, value)?,
+        };
+        let Some(place) = place else {
+            return Ok(Value::from(()));
+        };
+        places.push(place);
+    }
+    let metres = match places.as_slice() {
+        [place] => distance_m((home.latitude, home.longitude), *place),
+        [from, to] => distance_m(*from, *to),
+        _ => return Err(wrong("`distance` takes one or two places")),
+    };
+    Ok(Value::from(metres / 1_000.0))
+}
+
+/// Where an entity is, if it says so.
+fn place(session: &Arc<Session>, value: &Value) -> Result<Option<(f64, f64)>, Error> {
+    let Some(state) = one(session, &entity_id(value)?) else {
+        return Ok(None);
+    };
+    let attributes = state.get_attr("attributes")?;
+    let degrees = |name: &str| -> Result<Option<f64>, Error> { Ok(read(&attributes.get_attr(name)?)) };
+    Ok(degrees("latitude")?.zip(degrees("longitude")?))
 }
 
 /// `expand(x, …)`: states of entities, of groups' members and of lists of these, by id, each once.

@@ -1,11 +1,14 @@
-//! Texts, and the methods of texts, lists and mappings.
+//! Texts.
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Error, ErrorKind};
 
 use super::super::arguments::Arguments;
+use super::super::format::{Given, format_printf};
 use super::super::session::{Session, wrong};
 use super::super::{limits, ops, text};
 
@@ -29,6 +32,7 @@ pub(super) fn type_of(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, E
             "a duration" => "timedelta",
             "a state" => "TemplateState",
             "a mapping" => "dict",
+            "a tuple" => "tuple",
             _ => "list",
         },
     }))
@@ -108,7 +112,13 @@ pub(super) fn replace(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Va
     replaced(session, &given, &old, &new, most)
 }
 
-fn replaced(session: &Session, given: &str, old: &str, new: &str, most: i64) -> Result<Value, Error> {
+pub(super) fn replaced(
+    session: &Session,
+    given: &str,
+    old: &str,
+    new: &str,
+    most: i64,
+) -> Result<Value, Error> {
     session.spend(given.len())?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let count = given.matches(old).count().min(most);
@@ -130,233 +140,241 @@ pub(super) fn split(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Valu
     split_text(session, given, between.as_deref(), most)
 }
 
-fn split_text(session: &Session, given: &str, between: Option<&str>, most: i64) -> Result<Value, Error> {
+pub(super) fn split_text(
+    session: &Session,
+    given: &str,
+    between: Option<&str>,
+    most: i64,
+) -> Result<Value, Error> {
     session.spend(given.len() * 8)?;
-    let pieces = usize::try_from(most).map_or(usize::MAX, |most| most.saturating_add(1));
-    let parts: Vec<Value> = match between {
-        Some("") => return Err(wrong("`split` takes no empty text")),
-        Some(between) => given
-            .splitn(pieces, between)
-            .take(limits::ITEMS)
-            .map(Value::from)
-            .collect(),
-        None if most >= 0 => given
-            .trim_start()
-            .splitn(pieces, char::is_whitespace)
-            .map(|part| Value::from(part.trim_start()))
-            .collect(),
-        None => given
-            .split_whitespace()
-            .take(limits::ITEMS)
-            .map(Value::from)
-            .collect(),
+    let most = usize::try_from(most).unwrap_or(limits::ITEMS);
+    let mut parts = Vec::new();
+    let mut rest = if between.is_some() {
+        given
+    } else {
+        given.trim_start()
     };
+    while parts.len() < most && parts.len() < limits::ITEMS {
+        let found = match between {
+            Some("") => return Err(wrong("`split` takes no empty text")),
+            Some(between) => rest.split_once(between),
+            None => rest
+                .split_once(char::is_whitespace)
+                .map(|(before, after)| (before, after.trim_start())),
+        };
+        let Some((before, after)) = found else { break };
+        parts.push(Value::from(before));
+        rest = after;
+    }
+    if between.is_some() || !rest.is_empty() {
+        parts.push(Value::from(rest));
+    }
     Ok(Value::from(parts))
 }
 
-/// A method of something that is not ours: as Python has it, where it is of use.
-pub(super) fn method(
-    session: &Arc<Session>,
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Result<Value, Error> {
-    session.spend(1)?;
-    let args = Arguments::of(args)?;
-    if let Some(given) = value.as_str() {
-        session.spend(given.len())?;
-        if let Some(made) = of_text(session, given, method, &args)? {
-            return Ok(made);
-        }
-    }
-    if value.kind() == ValueKind::Map
-        && let Some(made) = of_mapping(session, value, method, &args)?
-    {
-        return Ok(made);
-    }
-    if value.kind() == ValueKind::Seq
-        && let Some(made) = of_list(session, value, method, &args)?
-    {
-        return Ok(made);
-    }
-    let what = match value.kind() {
-        ValueKind::Undefined => {
-            let what = format!("`.{method}()` is asked of something that is not defined");
-            return Err(Error::new(ErrorKind::UndefinedError, what));
-        }
-        _ => format!("{} has no method `{method}`", text::kind(value)),
+/// `"%.1f" | format(x)`.
+pub(super) fn format(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let pattern = args.text("value", 0)?;
+    let given = match (args.ordered, args.all_named()) {
+        ([_, ordered @ ..], []) => Given::Ordered(ordered),
+        ([_], named) => Given::Named(named),
+        _ => return Err(wrong("`format` takes values in order or by name, and not both")),
     };
-    Err(wrong(what))
+    Ok(Value::from(format_printf(pattern, &given, session)?))
 }
 
-fn of_text(
+/// `x | center(width)`.
+pub(super) fn center(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let given = text::text(args.first("value")?, session)?;
+    let width = args.whole("width", 1, 80)?;
+    widened(session, &given, width, "center", None).map(Value::from)
+}
+
+/// A text at a width, as the methods of these names make it.
+pub(super) fn widened(
     session: &Session,
     given: &str,
+    width: i64,
     method: &str,
-    args: &Arguments<'_>,
-) -> Result<Option<Value>, Error> {
-    let argument = |place: usize| args.ordered.get(place).and_then(Value::as_str);
-    let set = |c: char| {
-        argument(0).is_none_or(|set| set.contains(c)) && (argument(0).is_some() || c.is_whitespace())
+    fill: Option<&str>,
+) -> Result<String, Error> {
+    let width = usize::try_from(width).unwrap_or(0).min(limits::TEXT);
+    let missing = width.saturating_sub(given.chars().count());
+    let fill = match fill {
+        _ if method == "zfill" => '0',
+        Some(fill) => fill.chars().next().unwrap_or(' '),
+        None => ' ',
     };
-    let starts = |is: &dyn Fn(&str) -> bool| -> Result<bool, Error> {
-        let wanted = args.must("prefix", 0)?;
-        Ok(match wanted.as_str() {
-            Some(text) => is(text),
-            None => ops::list(wanted, session)?
-                .iter()
-                .filter_map(Value::as_str)
-                .any(is),
-        })
+    session.spend(given.len() + missing * fill.len_utf8())?;
+    // A number's sign stays in front of its zeros.
+    let sign = if method == "zfill" && given.starts_with(['+', '-']) {
+        1
+    } else {
+        0
     };
-    Ok(Some(match method {
-        "upper" => Value::from(given.to_uppercase()),
-        "lower" | "casefold" => Value::from(given.to_lowercase()),
-        "strip" => Value::from(given.trim_matches(set)),
-        "lstrip" => Value::from(given.trim_start_matches(set)),
-        "rstrip" => Value::from(given.trim_end_matches(set)),
-        "title" => Value::from(title(given)),
-        "capitalize" => {
-            let mut chars = given.chars();
-            let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-            Value::from(first + &chars.as_str().to_lowercase())
-        }
-        "split" => return split_text(session, given, argument(0), args.whole("maxsplit", 1, -1)?).map(Some),
-        "splitlines" => return Ok(Some(given.lines().take(limits::ITEMS).map(Value::from).collect())),
-        "replace" => {
-            let (old, new) = (args.text("old", 0)?, args.text("new", 1)?);
-            return replaced(session, given, old, new, args.whole("count", 2, -1)?).map(Some);
-        }
-        "startswith" => Value::from(starts(&|wanted: &str| given.starts_with(wanted))?),
-        "endswith" => Value::from(starts(&|wanted: &str| given.ends_with(wanted))?),
-        "removeprefix" => Value::from(given.strip_prefix(args.text("prefix", 0)?).unwrap_or(given)),
-        "removesuffix" => Value::from(given.strip_suffix(args.text("suffix", 0)?).unwrap_or(given)),
-        "count" => Value::from(given.matches(args.text("sub", 0)?).count()),
-        "find" => match given.find(args.text("sub", 0)?) {
-            Some(at) => Value::from(given[..at].chars().count()),
-            None => Value::from(-1),
+    let left = match method {
+        "ljust" => 0,
+        // As in Python, the odd one goes where the width is odd to the left.
+        "center" => missing / 2 + (missing & width & 1),
+        _ => missing,
+    };
+    let filling = |count| std::iter::repeat_n(fill, count);
+    let mut made = given[..sign].to_owned();
+    made.extend(filling(left));
+    made.push_str(&given[sign..]);
+    made.extend(filling(missing - left));
+    Ok(made)
+}
+
+/// `x | indent(width, first, blank)`: a width in spaces, or the text that stands before each line.
+pub(super) fn indent(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let given = text::text(args.first("value")?, session)?;
+    let before = match args.get("width", 1).and_then(Value::as_str) {
+        Some(before) => before.to_owned(),
+        None => match usize::try_from(args.whole("width", 1, 4)?) {
+            Ok(width) if width <= limits::WIDTH => " ".repeat(width),
+            _ => {
+                return Err(wrong(format!(
+                    "`indent` takes a width of at most {}",
+                    limits::WIDTH
+                )));
+            }
         },
-        "isdigit" | "isnumeric" | "isdecimal" => {
-            Value::from(!given.is_empty() && given.chars().all(char::is_numeric))
+    };
+    let (first, blank) = (args.is("first", 2), args.is("blank", 3));
+    let mut made = String::new();
+    for (index, line) in given.lines().enumerate() {
+        let is_indented = match index {
+            0 => first,
+            _ => blank || !line.is_empty(),
+        };
+        session.spend(before.len() + line.len())?;
+        made.push_str(if index > 0 { "\n" } else { "" });
+        made.push_str(if is_indented { &before } else { "" });
+        made.push_str(line);
+        if made.len() > limits::TEXT {
+            return Err(wrong(format!("a text grows beyond {} KiB", limits::TEXT / 1024)));
         }
-        "isalpha" => Value::from(!given.is_empty() && given.chars().all(char::is_alphabetic)),
-        "isalnum" => Value::from(!given.is_empty() && given.chars().all(char::is_alphanumeric)),
-        "islower" => {
-            Value::from(given.chars().any(char::is_lowercase) && !given.chars().any(char::is_uppercase))
-        }
-        "isupper" => {
-            Value::from(given.chars().any(char::is_uppercase) && !given.chars().any(char::is_lowercase))
-        }
-        "join" => {
-            let parts = ops::list(args.must("items", 0)?, session)?;
-            let mut joined = String::new();
-            for (index, part) in parts.iter().enumerate() {
-                joined.push_str(if index > 0 { given } else { "" });
-                joined.push_str(&text::text(part, session)?);
-                if joined.len() > limits::TEXT {
-                    return Err(wrong(format!("a text grows beyond {} KiB", limits::TEXT / 1024)));
-                }
-            }
-            session.spend(joined.len())?;
-            Value::from(joined)
-        }
-        "zfill" | "rjust" | "ljust" => {
-            let width = usize::try_from(args.whole("width", 0, 0)?)
-                .unwrap_or(0)
-                .min(limits::TEXT);
-            let fill = if method == "zfill" {
-                "0"
-            } else {
-                argument(1).unwrap_or(" ")
-            };
-            let missing = width.saturating_sub(given.chars().count());
-            session.spend(missing)?;
-            let padding = fill.chars().next().unwrap_or(' ').to_string().repeat(missing);
-            Value::from(if method == "ljust" {
-                format!("{given}{padding}")
-            } else {
-                format!("{padding}{given}")
-            })
-        }
-        _ => return Ok(None),
-    }))
-}
-
-fn title(given: &str) -> String {
-    let mut made = String::with_capacity(given.len());
-    let mut within = false;
-    for c in given.chars() {
-        if within {
-            made.extend(c.to_lowercase());
-        } else {
-            made.extend(c.to_uppercase());
-        }
-        within = c.is_alphabetic();
     }
-    made
+    Ok(Value::from(made))
 }
 
-fn of_mapping(
-    session: &Session,
-    value: &Value,
-    method: &str,
-    args: &Arguments<'_>,
-) -> Result<Option<Value>, Error> {
-    Ok(Some(match method {
-        "get" => {
-            let found = value.get_item(args.first("key")?)?;
-            if found.is_undefined() {
-                args.get("default", 1).cloned().unwrap_or(Value::from(()))
-            } else {
-                found
-            }
-        }
-        "keys" => Value::from(ops::list(value, session)?),
-        "values" => {
-            let keys = ops::list(value, session)?;
-            Value::from(
-                keys.iter()
-                    .map(|key| value.get_item(key))
-                    .collect::<Result<Vec<_>, _>>()?,
-            )
-        }
-        "items" => {
-            let keys = ops::list(value, session)?;
-            let pair = |key: Value| Ok(Value::from(vec![key.clone(), value.get_item(&key)?]));
-            Value::from(keys.into_iter().map(pair).collect::<Result<Vec<_>, Error>>()?)
-        }
-        _ => return Ok(None),
-    }))
+/// `x | truncate(length, killwords, end, leeway)`.
+pub(super) fn truncate(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let given = text::text(args.first("value")?, session)?;
+    let whole = |name: &str, place: usize, otherwise: i64| -> Result<usize, Error> {
+        Ok(usize::try_from(args.whole(name, place, otherwise)?).unwrap_or(0))
+    };
+    let length = whole("length", 1, 255)?;
+    let end = match args.get("end", 3) {
+        Some(_) => args.text("end", 3)?,
+        None => "...",
+    };
+    let leeway = whole("leeway", 4, 5)?;
+    if given.chars().count() <= length.saturating_add(leeway) {
+        return Ok(Value::from(given));
+    }
+    let most = length.saturating_sub(end.chars().count());
+    let cut: String = given.chars().take(most).collect();
+    let cut = match cut.rsplit_once(' ') {
+        Some((before, _)) if !args.is("killwords", 2) => before,
+        _ => &cut,
+    };
+    Ok(Value::from(format!("{cut}{end}")))
 }
 
-fn of_list(
-    session: &Session,
-    value: &Value,
-    method: &str,
-    args: &Arguments<'_>,
-) -> Result<Option<Value>, Error> {
-    Ok(Some(match method {
-        "index" => {
-            let wanted = args.first("value")?;
-            let at = ops::list(value, session)?
-                .iter()
-                .position(|item| ops::same(item, wanted));
-            Value::from(at.ok_or_else(|| wrong("`index` looks for something that is not in the list"))?)
+/// `x | wordcount`.
+pub(super) fn wordcount(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let given = text::text(args.first("value")?, session)?;
+    let words = given.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    Ok(Value::from(words.filter(|word| !word.is_empty()).count()))
+}
+
+/// `x | escape`: as HTML has it.
+pub(super) fn escape(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let given = text::text(args.first("value")?, session)?;
+    let mut made = String::with_capacity(given.len());
+    for c in given.chars() {
+        match c {
+            '&' => made.push_str("&amp;"),
+            '<' => made.push_str("&lt;"),
+            '>' => made.push_str("&gt;"),
+            '"' => made.push_str("&#34;"),
+            '\'' => made.push_str("&#39;"),
+            c => made.push(c),
         }
-        "count" => {
-            let wanted = args.first("value")?;
-            Value::from(
-                ops::list(value, session)?
-                    .iter()
-                    .filter(|item| ops::same(item, wanted))
-                    .count(),
-            )
+    }
+    session.spend(made.len())?;
+    Ok(Value::from(made))
+}
+
+/// `x | safe`: nothing is escaped here in any case.
+pub(super) fn safe(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    args.first("value").cloned()
+}
+
+/// `x | urlencode`: a text, or a mapping as what stands behind a `?`.
+pub(super) fn urlencode(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let value = args.first("value")?;
+    let mut made = String::new();
+    if value.kind() == ValueKind::Map {
+        for (index, key) in ops::list(value, session)?.iter().enumerate() {
+            made.push_str(if index > 0 { "&" } else { "" });
+            quoted(&text::text(key, session)?, true, &mut made);
+            made.push('=');
+            quoted(&text::text(&value.get_item(key)?, session)?, true, &mut made);
         }
-        "append" | "extend" | "insert" | "pop" | "remove" | "sort" => {
-            return Err(wrong(format!(
-                "`{method}` changes a list, which templates cannot: make a new one with `+`"
-            )));
+    } else {
+        quoted(&text::text(value, session)?, false, &mut made);
+    }
+    session.spend(made.len())?;
+    Ok(Value::from(made))
+}
+
+/// What may not stand in an address, as `%` and its bytes.
+fn quoted(text: &str, in_query: bool, made: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b' ' if in_query => made.push('+'),
+            b'/' if !in_query => made.push('/'),
+            b'-' | b'.' | b'_' | b'~' => made.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => made.push(char::from(byte)),
+            byte => made.push_str(&format!("%{byte:02X}")),
         }
-        _ => return Ok(None),
-    }))
+    }
+}
+
+/// `x | base64_encode`.
+pub(super) fn base64_encode(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let made = BASE64.encode(text::text(args.first("value")?, session)?);
+    session.spend(made.len())?;
+    Ok(Value::from(made))
+}
+
+/// `x | base64_decode`.
+pub(super) fn base64_decode(session: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let given = args.text("value", 0)?;
+    session.spend(given.len())?;
+    if let Some(encoding) = args.get("encoding", 1) {
+        let known = encoding.as_str().unwrap_or_default().to_lowercase();
+        if !matches!(known.as_str(), "utf-8" | "utf8" | "ascii") {
+            return Err(wrong("`base64_decode` makes texts of UTF-8 alone"));
+        }
+    }
+    let plain: String = given.chars().filter(|c| !c.is_whitespace()).collect();
+    let bytes = BASE64
+        .decode(plain)
+        .map_err(|error| wrong(format!("`base64_decode` cannot read the text: {error}")))?;
+    let made =
+        String::from_utf8(bytes).map_err(|_| wrong("`base64_decode` comes to bytes that are no text"))?;
+    Ok(Value::from(made))
+}
+
+/// `x | ord`: a character's number.
+pub(super) fn ord(_: &Arc<Session>, args: &Arguments<'_>) -> Result<Value, Error> {
+    let mut chars = args.text("value", 0)?.chars();
+    match (chars.next(), chars.next()) {
+        (Some(c), None) => Ok(Value::from(c as u32)),
+        _ => Err(wrong("`ord` takes a text of one character")),
+    }
 }

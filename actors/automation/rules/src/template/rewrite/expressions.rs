@@ -1,44 +1,118 @@
 //! Expressions: every operator becomes a call of ours, and what is called has to be known.
 
-use minijinja::machinery::ast::{BinOpKind, CallArg, CallType, CompareOpKind, Expr, Filter, UnaryOpKind};
+use minijinja::machinery::ast::{
+    BinOpKind, CallArg, CallType, CompareOpKind, Expr, Filter, Spanned, UnaryOpKind,
+};
 use minijinja::machinery::{Span, ast};
 use minijinja::value::{Value, ValueKind};
 
 use super::{Done, Writer, refuse};
-use crate::template::functions::{FILTERS, FUNCTIONS, TESTS};
+use crate::template::TemplateError;
+use crate::template::format::{check_braces, check_printf};
+use crate::template::functions::{FILTERS, FUNCTIONS, TESTS, Work, methods};
 
-/// What Home Assistant has and this does not, and why.
-const UNSUPPORTED: [(&[&str], &str); 4] = [
+/// What Home Assistant or Jinja has and this does not, and why.
+const UNSUPPORTED: &[(&[&str], &str)] = &[
     (
         &[
-            "area_name",
-            "area_id",
-            "areas",
             "area_devices",
-            "floor_name",
-            "floor_id",
-            "floors",
+            "area_id",
+            "area_name",
+            "areas",
             "floor_areas",
             "floor_entities",
+            "floor_id",
+            "floor_name",
+            "floors",
         ],
         "write the names out, or ask for an area's entities with `area_entities`",
     ),
     (
         &[
-            "device_id",
-            "device_attr",
-            "is_device_attr",
-            "device_name",
+            "config_entry_attr",
             "config_entry_id",
+            "device_attr",
+            "device_id",
+            "device_name",
             "integration_entities",
+            "is_device_attr",
+            "label_areas",
+            "label_description",
+            "label_devices",
+            "label_id",
+            "label_name",
             "labels",
         ],
         "write the ids out, or ask with `device_entities` and `label_entities`",
     ),
-    (&["distance", "closest"], "use a `zone` trigger or condition"),
+    (
+        &[
+            "aliases",
+            "assist_exposed_entities",
+            "is_hidden_entity",
+            "issue",
+            "issues",
+        ],
+        "Home Assistant alone knows that",
+    ),
+    (
+        &["entity_name"],
+        "write `states[x].name`, or `state_attr(x, 'friendly_name')`",
+    ),
+    (
+        &["state_attr_translated", "state_translated"],
+        "states are not translated: write your own words, as `{'on': 'open', 'off': 'closed'}[states(x)]`",
+    ),
+    (
+        &["closest"],
+        "use `distance` with `sort`, or a `zone` trigger or condition",
+    ),
     (
         &["random", "shuffle"],
         "an answer that hangs on chance would differ from node to node",
+    ),
+    (
+        &["from_hex", "pack", "unpack"],
+        "there are no bytes here: have the device send text or JSON, or read a number with `int(base=16)`",
+    ),
+    (
+        &["md5", "sha1", "sha256", "sha512"],
+        "nothing is hashed here: write the hash itself",
+    ),
+    (
+        &["apply", "as_function"],
+        "call the macro by its name, and read what it writes with `| float(0)` or `| from_json`",
+    ),
+    (
+        &["merge_response"],
+        "take the entities' answers out of the response, as `response['weather.home']`",
+    ),
+    (
+        &["version"],
+        "compare the parts: `x.split('.') | map('int') | list < [2024, 6]`",
+    ),
+    (
+        &["natural_sort"],
+        "use `sort`, with numbers of a fixed width: `| map('int') | sort`",
+    ),
+    (
+        &["filesizeformat"],
+        "divide and round: `(x / 1000000) | round(1) ~ ' MB'`",
+    ),
+    (&["pprint"], "use `to_json(pretty_print=true)`"),
+    (
+        &["striptags", "urlize", "xmlattr"],
+        "there is no HTML here: use `regex_replace('<[^>]*>', '')`, or `escape`",
+    ),
+    (&["wordwrap"], "lines are wrapped where they are shown"),
+    (
+        &["cycler", "joiner", "lipsum"],
+        "use `loop.cycle`, `loop.first` or `join`",
+    ),
+    (&["set"], "sets are lists here: write `is list`"),
+    (
+        &["callable", "escaped", "filter", "test"],
+        "templates cannot look at themselves",
     ),
 ];
 
@@ -123,7 +197,7 @@ impl<'s> Writer<'s> {
             }
             Expr::Filter(it) => self.filter(it, it.span()),
             Expr::Test(it) => {
-                known(it.name, it.span(), "test", TESTS.iter().map(|(name, _)| *name))?;
+                known(it.name, it.span(), "test", names(TESTS))?;
                 self.operand(&it.expr)?;
                 self.put(" is ");
                 self.put(it.name);
@@ -173,6 +247,9 @@ impl<'s> Writer<'s> {
     }
 
     pub(super) fn binary(&mut self, it: &ast::BinOp<'s>) -> Done {
+        if let (BinOpKind::Rem, Expr::Const(pattern)) = (&it.op, &it.left) {
+            readable(pattern, check_printf)?;
+        }
         let name = match it.op {
             BinOpKind::ScAnd | BinOpKind::ScOr => {
                 let word = if matches!(it.op, BinOpKind::ScAnd) {
@@ -209,7 +286,19 @@ impl<'s> Writer<'s> {
     }
 
     pub(super) fn filter(&mut self, it: &Filter<'s>, span: Span) -> Done {
-        known(it.name, span, "filter", FILTERS.iter().map(|(name, _)| *name))?;
+        known(it.name, span, "filter", names(FILTERS))?;
+        if let Some(Expr::Const(pattern)) = &it.expr
+            && it.name == "format"
+        {
+            readable(pattern, check_printf)?;
+        }
+        // What they do with each item is named by a text.
+        match it.name {
+            "map" => named(&it.args, 0, "filter", FILTERS)?,
+            "select" | "reject" => named(&it.args, 0, "test", TESTS)?,
+            "selectattr" | "rejectattr" => named(&it.args, 1, "test", TESTS)?,
+            _ => {}
+        }
         if let Some(inner) = &it.expr {
             match inner {
                 // A chain of filters needs no brackets.
@@ -231,13 +320,25 @@ impl<'s> Writer<'s> {
             CallType::Function(name) => {
                 let own = ["loop", "caller", "states"];
                 if !self.macros.contains(name) && !own.contains(&name) {
-                    let all = FUNCTIONS.iter().map(|(name, _)| *name).chain(["states"]);
-                    known(name, span, "function", all)?;
+                    known(name, span, "function", names(FUNCTIONS).chain(["states"]))?;
+                    if name == "dict" && self.splat(it, span)? {
+                        return Ok(());
+                    }
                 }
                 self.at(span);
                 self.name(name, span)?;
             }
             CallType::Method(base, name) => {
+                if let Some(instead) = methods::instead(name).filter(|_| !methods::all().any(|it| it == name))
+                {
+                    return refuse(span, format!("there is no method `{name}`: {instead}"));
+                }
+                known(name, span, "method", methods::all())?;
+                if let Expr::Const(pattern) = base
+                    && name == "format"
+                {
+                    readable(pattern, check_braces)?;
+                }
                 self.operand(base)?;
                 self.at(span);
                 self.put(".");
@@ -249,27 +350,54 @@ impl<'s> Writer<'s> {
         self.arguments(&it.args, span)
     }
 
+    /// `dict(a, **b)` is a mapping with what another one has put in. Whether it was written so.
+    fn splat(&mut self, it: &ast::Call<'s>, span: Span) -> Result<bool, TemplateError> {
+        let is_splat = |arg: &CallArg<'s>| matches!(arg, CallArg::KwargSplat(_));
+        if !it.args.iter().any(is_splat) {
+            return Ok(false);
+        }
+        self.at(span);
+        self.put("__merge(dict(");
+        let mut first = true;
+        for arg in it.args.iter().filter(|arg| !is_splat(arg)) {
+            self.put(if first { "" } else { ", " });
+            self.argument(arg, span)?;
+            first = false;
+        }
+        self.put(")");
+        for arg in &it.args {
+            if let CallArg::KwargSplat(mapping) = arg {
+                self.put(", ");
+                self.expr(mapping)?;
+            }
+        }
+        self.put(")");
+        Ok(true)
+    }
+
     pub(super) fn arguments(&mut self, args: &[CallArg<'s>], span: Span) -> Done {
         self.put("(");
         for (index, arg) in args.iter().enumerate() {
             self.put(if index > 0 { ", " } else { "" });
-            match arg {
-                CallArg::Pos(value) => self.expr(value)?,
-                CallArg::Kwarg(name, value) => {
-                    self.put(name);
-                    self.put("=");
-                    self.expr(value)?;
-                }
-                CallArg::PosSplat(_) | CallArg::KwargSplat(_) => {
-                    return refuse(
-                        span,
-                        "`*` and `**` before arguments are not supported: write them out",
-                    );
-                }
-            }
+            self.argument(arg, span)?;
         }
         self.put(")");
         Ok(())
+    }
+
+    fn argument(&mut self, arg: &CallArg<'s>, span: Span) -> Done {
+        match arg {
+            CallArg::Pos(value) => self.expr(value),
+            CallArg::Kwarg(name, value) => {
+                self.put(name);
+                self.put("=");
+                self.expr(value)
+            }
+            CallArg::PosSplat(_) | CallArg::KwargSplat(_) => refuse(
+                span,
+                "`*` and `**` before arguments are supported by `dict(a, **b)` alone: write them out",
+            ),
+        }
     }
 
     pub(super) fn constant(&mut self, value: &Value, span: Span) -> Done {
@@ -325,6 +453,29 @@ fn operator(op: BinOpKind) -> &'static str {
         BinOpKind::Pow => "__pow",
         BinOpKind::Concat => "__concat",
         BinOpKind::In | BinOpKind::ScAnd | BinOpKind::ScOr => "__in",
+    }
+}
+
+fn names(table: &'static [(&'static str, Work)]) -> impl Iterator<Item = &'static str> {
+    table.iter().map(|(name, _)| *name)
+}
+
+/// Refuses a filter or test that is named by a text and not known.
+fn named(args: &[CallArg<'_>], place: usize, kind: &str, table: &'static [(&'static str, Work)]) -> Done {
+    match args.get(place) {
+        Some(CallArg::Pos(Expr::Const(it))) => match it.value.as_str() {
+            Some(name) => known(name, it.span(), kind, names(table)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a pattern of a format that cannot be read.
+fn readable(pattern: &Spanned<ast::Const>, check: fn(&str) -> Result<(), String>) -> Done {
+    match pattern.value.as_str().map(check) {
+        Some(Err(what)) => refuse(pattern.span(), what),
+        _ => Ok(()),
     }
 }
 
