@@ -188,7 +188,8 @@ impl Conversation {
             }
             ServerFrame::Reply { seq, reply_to, .. } => {
                 self.cursor = self.cursor.max(*seq);
-                self.unanswered.retain(|waiting| waiting != reply_to);
+                self.unanswered
+                    .retain(|waiting| Some(waiting) != reply_to.as_ref());
                 self.replayed()
             }
             ServerFrame::Draining { endpoints } => {
@@ -465,8 +466,18 @@ mod tests {
         assert!(talk.waits(), "the reply is still to come");
         talk.take(&ServerFrame::Reply {
             seq: 2,
+            id: "s-2".into(),
+            reply_to: None,
+            role: Role::Assistant,
+            text: "It rains.".into(),
+            at: 0,
+            cancelled: false,
+        });
+        assert!(talk.waits(), "what nobody asked for answers nobody");
+        talk.take(&ServerFrame::Reply {
+            seq: 3,
             id: "r".into(),
-            reply_to: "m1".into(),
+            reply_to: Some("m1".into()),
             role: Role::Assistant,
             text: "t".into(),
             at: 0,

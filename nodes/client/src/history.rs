@@ -171,7 +171,10 @@ impl Transcript {
                     });
                 }
             }
-            ServerFrame::Reply { reply_to, .. } => {
+            ServerFrame::Reply {
+                reply_to: Some(reply_to),
+                ..
+            } => {
                 if !self.said.contains_key(reply_to) {
                     broken.push(Violation::ReplyToNothing {
                         session: self.session.clone(),
@@ -282,7 +285,19 @@ mod tests {
         ServerFrame::Reply {
             seq,
             id,
-            reply_to: to.into(),
+            reply_to: Some(to.into()),
+            role: Role::Assistant,
+            text: "x".into(),
+            at: 0,
+            cancelled: false,
+        }
+    }
+
+    fn unasked(seq: u64) -> ServerFrame {
+        ServerFrame::Reply {
+            seq,
+            id: format!("S-{seq}"),
+            reply_to: None,
             role: Role::Assistant,
             text: "x".into(),
             at: 0,
@@ -341,6 +356,12 @@ mod tests {
             ["S: message a is answered at 2 and 3"]
         );
         assert_eq!(taken(&[reply(1, "a")]).1, ["S: reply 1 answers nothing"]);
+        let around = [unasked(1), said(2, "a"), unasked(3), reply(4, "a"), unasked(5)];
+        assert_eq!(taken(&around).1, none, "what nobody asked for answers nobody");
+        assert_eq!(
+            taken(&[unasked(1), unasked(1)]).1,
+            ["S: entry 1 came where 2 had to"]
+        );
     }
 
     #[test]

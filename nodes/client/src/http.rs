@@ -33,6 +33,8 @@ pub enum ApiError {
         detail: String,
         /// When trying again makes sense.
         retry_after_ms: Option<u64>,
+        /// The whole document, for what it says besides.
+        document: Box<Value>,
         /// The request's id in the server's logs.
         request_id: Option<String>,
     },
@@ -203,6 +205,7 @@ fn refused(status: StatusCode, text: &str) -> ApiError {
         title,
         retry_after_ms: document.get("retry_after_ms").and_then(Value::as_u64),
         request_id: field("request_id").or_else(|| field("instance")),
+        document: Box::new(document),
     }
 }
 

@@ -98,11 +98,15 @@ function writeStore(key, value) {
 
 // ---- starting, logging in and out
 
-async function start() {
-  document.documentElement.lang = LANGUAGE;
+function label() {
   document.querySelectorAll('[data-t]').forEach((el) => { el.textContent = t(el.dataset.t); });
   document.querySelectorAll('[data-placeholder]').forEach((el) => { el.placeholder = t(el.dataset.placeholder); });
   document.querySelectorAll('[data-label]').forEach((el) => { el.setAttribute('aria-label', t(el.dataset.label)); });
+}
+
+async function start() {
+  document.documentElement.lang = LANGUAGE;
+  label();
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get('token');
   if (token) {
@@ -438,7 +442,8 @@ function delta(frame) {
 
 function reply(frame) {
   if (frame.seq > state.lastSeq) state.lastSeq = frame.seq;
-  const turn = turnOf(frame.reply_to);
+  // What nobody asked for stands by itself: its own id is its turn's.
+  const turn = turnOf(frame.reply_to ?? frame.id);
   turn.done = true;
   turn.assistant.textContent = frame.text;
   turn.assistant.hidden = false;
@@ -446,6 +451,8 @@ function reply(frame) {
   turn.assistant.classList.remove('writing');
   turn.assistant.removeAttribute('aria-busy');
   if (frame.cancelled) note(frame.reply_to, t('stopped'));
+  // What is not yet said stays below what is.
+  if (!frame.reply_to) for (const id of state.pending.keys()) $('log').append(turnOf(id).root);
   updateStop();
   scrollDown();
 }

@@ -11,6 +11,7 @@ use jarvis_types::RequestId;
 use serde_json::Value;
 use tokio::io::AsyncRead;
 
+use crate::automations::AutomationBackend;
 use crate::backend::Backend;
 
 /// Sizes, rates and times of one gateway. Rates, `message_chars` and `max_connections_per_address`: 0 means none.
@@ -22,6 +23,8 @@ pub struct GatewaySettings {
     pub messages_per_minute: u64,
     /// New sockets a minute and address.
     pub sockets_per_minute: u64,
+    /// Requests for webhooks a minute and address.
+    pub webhooks_per_minute: u64,
     /// Passwords tried in vain a minute, by address and user; six times as many by address.
     pub logins_per_minute: u64,
     /// Connections open at once; one more is closed as soon as it comes.
@@ -62,6 +65,7 @@ impl Default for GatewaySettings {
             message_chars: jarvis_types::limits::DEFAULT_MESSAGE_CHARS as u64,
             messages_per_minute: 30,
             sockets_per_minute: 10,
+            webhooks_per_minute: 600,
             logins_per_minute: 10,
             max_connections: 16_384,
             max_connections_per_address: 4_096,
@@ -99,6 +103,8 @@ pub struct GatewayDeps {
     pub tasks: Tasks,
     /// Sessions, users, credentials and the cluster: [`crate::ClusterBackend`], or a fake in tests.
     pub backend: Arc<dyn Backend>,
+    /// Automations, states and the bridge; none: this node has nothing to do with them.
+    pub automations: Option<Arc<dyn AutomationBackend>>,
     /// What the node itself does for an administrator.
     pub admin: Arc<dyn Admin>,
     /// SHA-256 of this node's local admin credential (`DATA/admin.token`), which acts as user 1.

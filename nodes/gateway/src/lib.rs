@@ -10,10 +10,12 @@
 //!
 //! - [`GatewaySettings`], [`GatewayDeps`], [`Admin`]: what is handed in.
 //! - [`Backend`]: what the gateway needs of the layers below; [`ClusterBackend`] is the real one.
+//! - [`AutomationBackend`]: what it needs of automations, where the node has them.
 //! - [`Gateway`]: start, drain, stop.
 mod accept;
 mod api;
 mod auth;
+mod automations;
 mod backend;
 mod gateway;
 mod http;
@@ -36,6 +38,7 @@ pub use api::{
 };
 pub use auth::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, hash_password};
 pub use auth::secret_hash;
+pub use automations::{AutomationBackend, PassedOver};
 pub use backend::{Backend, BackendError, ClusterBackend, ClusterView, FeedSource, KindNeeds};
 pub use gateway::{Gateway, StartError};
 pub use listen::{Connection, Duplex, Listen};

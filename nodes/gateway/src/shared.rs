@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) sockets: Arc<Registry>,
     pub(crate) message_limit: Limiter<UserId>,
     pub(crate) socket_limit: Limiter<IpAddr>,
+    pub(crate) webhook_limit: Limiter<IpAddr>,
     pub(crate) login_limit: Limiter<(IpAddr, String)>,
     pub(crate) login_address_limit: Limiter<IpAddr>,
     members: Mutex<Arc<Members>>,
@@ -48,6 +49,7 @@ impl Shared {
             sockets: Arc::default(),
             message_limit: Limiter::new(settings.messages_per_minute),
             socket_limit: Limiter::new(settings.sockets_per_minute),
+            webhook_limit: Limiter::new(settings.webhooks_per_minute),
             login_limit: Limiter::new(settings.logins_per_minute),
             login_address_limit: Limiter::new(
                 settings.logins_per_minute.saturating_mul(USERS_BEHIND_AN_ADDRESS),

@@ -71,7 +71,9 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Failure> {
         Command::Why(args) => commands::cluster::why(&args, output).await,
         Command::User(command) => commands::credentials::user(&command, output).await,
         Command::Token(command) => commands::credentials::token(&command, output).await,
+        Command::Automation(command) => commands::automation::automation(&command, output).await,
         Command::Config(command) => commands::config::config(&command, output),
+        Command::WithParent(args) => Err(commands::with_parent::with_parent(&args)),
         Command::Completions { shell } => commands::completions::completions(shell, output),
     }
 }

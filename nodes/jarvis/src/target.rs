@@ -117,12 +117,35 @@ impl Nodes {
         body: Option<Value>,
         timeout: Duration,
     ) -> Result<Value, Failure> {
+        let answer = self.call_or_refusal(what, method, path, body, timeout).await?;
+        answer.map_err(|(failure, _)| failure)
+    }
+
+    /// As [`Nodes::call`]; a refusal comes with its document, for what that says besides.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn call_or_refusal(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        timeout: Duration,
+    ) -> Result<Result<Value, (Failure, Value)>, Failure> {
         let mut failed = Vec::new();
         for api in &self.apis {
             match api.call(method.clone(), path, body.clone(), timeout).await {
-                Ok(document) => return Ok(document),
+                Ok(document) => return Ok(Ok(document)),
                 Err(error @ ApiError::Unreachable { .. }) => failed.push(error.to_string()),
-                Err(error) => return Err(refused(what, &error)),
+                Err(error) => {
+                    let failure = refused(what, &error);
+                    let document = match error {
+                        ApiError::Refused { document, .. } => *document,
+                        _ => Value::Null,
+                    };
+                    return Ok(Err((failure, document)));
+                }
             }
         }
         Err(Failure::new(what, failed.join("\n"))

@@ -113,6 +113,7 @@ impl House {
             entropy: Arc::new(SystemEntropy::default()),
             faults: jarvis_host::Faults::new(),
             lamp: Arc::new(jarvis_beacon::UdpLamp::default()),
+            dial: Arc::new(jarvis_mqtt::Tcp),
             tcp: sockets.tcp.into(),
             udp: sockets.udp,
             quic: Arc::new(quinn::TokioRuntime),

@@ -37,7 +37,7 @@ fn a_conversation_goes_on_when_a_node_is_killed_and_after_a_restart() {
         .keys()
         .map(String::as_str)
         .collect();
-    assert_eq!(keys, ["nodes", "ready", "token", "url"]);
+    assert_eq!(keys, ["mqtt", "nodes", "ready", "token", "url"]);
     assert_eq!(up.ready["url"], format!("http://127.0.0.1:{port}"));
     let names: Vec<_> = up.ready["nodes"]
         .as_array()

@@ -13,7 +13,8 @@ fn fuzz_frames_of_servers() {
             "{\"type\":\"welcome\",\"session\":\"s\",\"node\":\"a\",\"owner\":\"b\",\"epoch\":1,\"last_seq\":2,\"endpoints\":\
              [\"wss://a\",\"ws://b\"],\"limits\":{\"message_chars\":1,\"messages_per_minute\":2,\"frame_bytes\":3}}\n\
              {\"type\":\"said\",\"seq\":1,\"id\":\"m1\",\"role\":\"user\",\"text\":\"hi\",\"at\":5}\n\
-             {\"type\":\"reply\",\"seq\":2,\"id\":\"b\",\"reply_to\":\"m1\",\"role\":\"assistant\",\"text\":\"x\",\"at\":6}\n",
+             {\"type\":\"reply\",\"seq\":2,\"id\":\"b\",\"reply_to\":\"m1\",\"role\":\"assistant\",\"text\":\"x\",\"at\":6}\n\
+             {\"type\":\"reply\",\"seq\":3,\"id\":\"c\",\"role\":\"assistant\",\"text\":\"unasked\",\"at\":7}\n",
         )
         .seed(
             "{\"type\":\"error\",\"code\":\"unavailable\",\"message\":\"m\",\"id\":\"m2\",\"retry_after_ms\":250}\n\

@@ -189,7 +189,7 @@ impl<T: DeserializeOwned + Send> FromRequest<Arc<Shared>> for JsonBody<T> {
         let bytes = match tokio::time::timeout(shared.settings.body_read_timeout, read).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = format!("the body exceeds {MAX_BODY_BYTES} bytes");
+                let detail = "the body has more bytes than this path takes";
                 return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", detail));
             }
             Ok(Err(rejection)) => return Err(Problem::bad_request(rejection.body_text())),

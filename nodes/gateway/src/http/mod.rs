@@ -6,20 +6,24 @@
 //!                                          └──────────── Problem: RFC 9457 ◄────────────────┘
 //! ```
 mod admin;
+mod automations;
 mod cluster;
 mod drill;
 pub(crate) mod extract;
 mod fitness;
 mod health;
+mod home;
 mod layers;
 mod login;
 mod page;
 pub(crate) mod problem;
+mod runs;
 mod sessions;
 mod tether;
 mod tokens;
 mod users;
 mod voters;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -51,6 +55,7 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         route("/", &["get"], get(page::index)),
         route("/app.js", &["get"], get(page::script)),
+        route("/automations.js", &["get"], get(page::automations)),
         route("/style.css", &["get"], get(page::style)),
         route("/favicon.svg", &["get"], get(page::icon)),
         route("/ws", &["get"], get(crate::ws::upgrade::upgrade)),
@@ -104,6 +109,69 @@ pub(crate) fn routes() -> Vec<Route> {
             get(drill::list).post(drill::set).delete(drill::clear),
         ),
         route("/api/v1/drill/beacon/{key}", &["post"], post(drill::beacon)),
+        route("/api/v1/drills/ended", &["post"], post(home::drill_ended)),
+        route(
+            "/api/v1/automations",
+            &["get", "post"],
+            get(automations::list).merge(
+                post(automations::load).layer(DefaultBodyLimit::max(automations::MAX_LOAD_BODY_BYTES)),
+            ),
+        ),
+        route(
+            "/api/v1/automations/{id}",
+            &["get", "delete"],
+            get(automations::show).delete(automations::remove),
+        ),
+        route(
+            "/api/v1/automations/{id}/traces",
+            &["get"],
+            get(automations::traces),
+        ),
+        route(
+            "/api/v1/automations/{id}/enable",
+            &["post"],
+            post(automations::enable),
+        ),
+        route(
+            "/api/v1/automations/{id}/disable",
+            &["post"],
+            post(automations::disable),
+        ),
+        route(
+            "/api/v1/automations/{id}/trigger",
+            &["post"],
+            post(automations::trigger),
+        ),
+        route("/api/v1/states", &["get"], get(home::states)),
+        route("/api/v1/states/{entity_id}", &["get"], get(home::state)),
+        route("/api/v1/services/{domain}/{service}", &["post"], post(home::call)),
+        route("/api/v1/events/{event_type}", &["post"], post(home::event)),
+        route("/api/v1/bridge", &["get"], get(home::bridge)),
+        route("/api/v1/bridge/dead-letters", &["get"], get(home::letters)),
+        route(
+            "/api/v1/bridge/dead-letters/{id}",
+            &["delete"],
+            delete(home::forget),
+        ),
+        route(
+            "/api/v1/bridge/dead-letters/{id}/replay",
+            &["post"],
+            post(home::replay),
+        ),
+        route("/api/v1/reminders", &["get"], get(home::reminders)),
+        route(
+            "/api/v1/reminders/{id}",
+            &["delete"],
+            delete(home::cancel_reminder),
+        ),
+        route(
+            "/api/webhook/{id}",
+            &["get", "head", "post", "put"],
+            get(webhook::webhook)
+                .post(webhook::webhook)
+                .put(webhook::webhook)
+                .layer(DefaultBodyLimit::max(webhook::MAX_WEBHOOK_BYTES)),
+        ),
     ]
 }
 

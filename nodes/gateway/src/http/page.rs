@@ -11,6 +11,7 @@ use crate::shared::Shared;
 
 const INDEX: &str = include_str!("../../page/index.html");
 const SCRIPT: &str = include_str!("../../page/app.js");
+const AUTOMATIONS: &str = include_str!("../../page/automations.js");
 const STYLE: &str = include_str!("../../page/style.css");
 const ICON: &str = include_str!("../../page/favicon.svg");
 
@@ -29,6 +30,11 @@ pub(crate) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
 /// `GET /app.js`.
 pub(crate) async fn script(headers: HeaderMap) -> Response {
     file(&headers, "text/javascript; charset=utf-8", SCRIPT)
+}
+
+/// `GET /automations.js`.
+pub(crate) async fn automations(headers: HeaderMap) -> Response {
+    file(&headers, "text/javascript; charset=utf-8", AUTOMATIONS)
 }
 
 /// `GET /style.css`.

@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jarvis_automation::AutomationError;
 use jarvis_machine::reply::Refusal;
 use jarvis_replica::api::ProposeError;
 use jarvis_session::api::SessionError;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tracing::error;
 
 use crate::api::AdminError;
@@ -26,6 +27,8 @@ pub(crate) struct Problem {
     /// For a person: what failed and what to do.
     pub(crate) detail: String,
     pub(crate) retry_after_ms: Option<u64>,
+    /// What programs are told besides, by name.
+    pub(crate) more: Map<String, Value>,
 }
 
 impl Problem {
@@ -35,6 +38,7 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after_ms: None,
+            more: Map::new(),
         }
     }
 
@@ -73,6 +77,14 @@ impl Problem {
         )
     }
 
+    /// Tells programs more: the fields of a document.
+    pub(crate) fn with(mut self, document: Value) -> Self {
+        if let Value::Object(fields) = document {
+            self.more.extend(fields);
+        }
+        self
+    }
+
     fn after(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
         self
@@ -88,6 +100,9 @@ impl Problem {
             "detail": self.detail,
             "request_id": request_id,
         });
+        for (name, value) in &self.more {
+            body[name] = value.clone();
+        }
         if let Some(ms) = self.retry_after_ms {
             body["retry_after_ms"] = ms.into();
         }
@@ -194,6 +209,19 @@ impl From<Refusal> for Problem {
                 "{refusal}; remove what is no longer needed and try again"
             )),
             _ => Self::internal(refusal),
+        }
+    }
+}
+
+impl From<AutomationError> for Problem {
+    fn from(error: AutomationError) -> Self {
+        match error {
+            AutomationError::NotFound(what) => Self::not_found(what),
+            AutomationError::Invalid(detail) => Self::bad_request(detail),
+            AutomationError::Unavailable { retry_after_ms, .. } => {
+                Self::unavailable(error.to_string(), retry_after_ms)
+            }
+            AutomationError::Internal(inside) => Self::internal(inside),
         }
     }
 }

@@ -153,7 +153,7 @@ pub(crate) async fn say(
         .backend()
         .follow(session, Seq(said.seq.0.saturating_sub(1)));
     let wanted = |frame: &ServerFrame| match (&query.wait, frame) {
-        (Some(Wait::Reply), ServerFrame::Reply { reply_to, .. }) => reply_to == id.as_str(),
+        (Some(Wait::Reply), ServerFrame::Reply { reply_to, .. }) => reply_to.as_deref() == Some(id.as_str()),
         (Some(Wait::Reply), _) => false,
         (_, ServerFrame::Said { seq, .. }) => *seq == said.seq.0,
         _ => false,

@@ -443,12 +443,15 @@ async fn nothing_without_a_credential_but_health_login_and_page() {
             let open = [
                 "/",
                 "/app.js",
+                "/automations.js",
                 "/style.css",
                 "/favicon.svg",
                 "/healthz",
                 "/readyz",
                 "/ws",
                 "/api/v1/login",
+                // The id is the secret.
+                "/api/webhook/{id}",
             ];
             if !open.contains(&route.path) {
                 let answer = rig

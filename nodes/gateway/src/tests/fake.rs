@@ -175,10 +175,29 @@ impl Fake {
         entries.push(ServerFrame::Reply {
             seq: row.last_seq.0,
             id: format!("reply-{to}"),
-            reply_to: id,
+            reply_to: Some(id),
             role: Role::Assistant,
             text: text.to_owned(),
             at: 2,
+            cancelled: false,
+        });
+        drop(tables);
+        self.grown.send_modify(|n| *n += 1);
+    }
+
+    /// Says something in a session that nobody asked for.
+    pub(crate) fn tell(&self, session: SessionId, text: &str) {
+        let mut tables = self.lock();
+        let (row, entries) = tables.sessions.get_mut(&session).expect("the session is there");
+        row.last_seq.0 += 1;
+        let seq = row.last_seq.0;
+        entries.push(ServerFrame::Reply {
+            seq,
+            id: format!("{session}-{seq}"),
+            reply_to: None,
+            role: Role::Assistant,
+            text: text.to_owned(),
+            at: 3,
             cancelled: false,
         });
         drop(tables);

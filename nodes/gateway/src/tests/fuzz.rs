@@ -11,9 +11,18 @@ use super::*;
 /// A request of `ada`'s, or of `root`'s where it takes an administrator.
 fn request(method: &str, path: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    let admin = ["users", "invites", "nodes", "why", "drill"]
-        .iter()
-        .any(|part| path.contains(part));
+    let admin = [
+        "users",
+        "invites",
+        "nodes",
+        "why",
+        "drill",
+        "automations",
+        "services",
+        "events",
+    ]
+    .iter()
+    .any(|part| path.contains(part));
     let token = if admin { ROOT } else { ADA };
     format!(
         "{method} {path} HTTP/1.1\r\nhost: jarvis.test\r\nauthorization: Bearer {token}\r\n{headers}content-length: {}\r\n\r\n{body}",
@@ -95,6 +104,34 @@ fn seeds(session: &str) -> Vec<Vec<u8>> {
         request("POST", "/api/v1/nodes/attic/drain?timeout_s=30", &[], ""),
         request("GET", "/api/v1/cluster", &["if-none-match: \"x\""], ""),
         request("GET", "/api/v1/why/session/01J0000000000000000000000A", &[], ""),
+        request(
+            "POST",
+            "/api/v1/automations?check=true",
+            &[json],
+            r#"{"files":[{"name":"a.yaml","text":"- alias: x\n  triggers: []\n"}]}"#,
+        ),
+        request(
+            "POST",
+            "/api/v1/automations/night/trigger?wait=true&timeout_s=0",
+            &[json],
+            r#"{"variables":{"x":1},"skip_conditions":true}"#,
+        ),
+        request(
+            "POST",
+            "/api/v1/services/light/turn_on",
+            &[json, "idempotency-key: k1"],
+            r#"{"entity_id":"light.hall","target":{"area_id":"hall"}}"#,
+        ),
+        request("POST", "/api/v1/events/bell", &[json], r#"{"n":1}"#),
+        request(
+            "PUT",
+            "/api/webhook/s3cret?a=1&b=%C3%A9",
+            &[
+                "content-type: application/x-www-form-urlencoded",
+                "forwarded: for=x",
+            ],
+            "c=3+4&d",
+        ),
         request("GET", "/healthz", &[], ""),
         request("GET", "/", &["range: bytes=0-1"], ""),
         socket(&[

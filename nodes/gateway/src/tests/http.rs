@@ -268,6 +268,7 @@ async fn the_page_is_served_with_its_headers() {
     );
     for (path, kind) in [
         ("/app.js", "text/javascript"),
+        ("/automations.js", "text/javascript"),
         ("/style.css", "text/css"),
         ("/favicon.svg", "image/svg+xml"),
         ("/", "text/html"),
@@ -282,7 +283,8 @@ async fn the_page_is_served_with_its_headers() {
             .await;
         assert_eq!((again.status, again.body.as_str()), (304, ""), "{path}");
     }
-    let script = rig.request("GET", "/app.js", &[], "").await.body;
+    let mut script = rig.request("GET", "/app.js", &[], "").await.body;
+    script += &rig.request("GET", "/automations.js", &[], "").await.body;
     for unsafe_way in [
         "innerHTML",
         "outerHTML",

@@ -3,6 +3,7 @@ mod access;
 mod drill;
 pub(crate) mod fake;
 mod fuzz;
+mod home;
 mod http;
 mod limits;
 mod logs;
@@ -27,6 +28,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::{Gateway, GatewayDeps, GatewaySettings, secret_hash};
 use fake::{Fake, FakeAdmin, FakeTethers};
+use home::FakeHome;
 
 /// The binary's allocator, so that what is measured here is what it will take there.
 #[global_allocator]
@@ -50,6 +52,7 @@ struct Rig {
     fake: Arc<Fake>,
     clock: Arc<ManualClock>,
     tethers: Arc<FakeTethers>,
+    home: Arc<FakeHome>,
 }
 
 /// Settings without rate limits and with short times.
@@ -69,6 +72,11 @@ async fn rig() -> Rig {
 }
 
 async fn rig_with(settings: GatewaySettings) -> Rig {
+    rig_of(settings, Some(FakeHome::new())).await
+}
+
+/// A gateway with automations behind it, or without.
+async fn rig_of(settings: GatewaySettings, home: Option<Arc<FakeHome>>) -> Rig {
     let (fake, clock) = (Fake::new(), Arc::new(ManualClock::new(START_MS)));
     for (user, token) in [(1, ROOT), (2, ADA), (3, BOB)] {
         fake.give(user, CredentialKind::Bearer, token, START_MS + HOUR_MS);
@@ -79,6 +87,7 @@ async fn rig_with(settings: GatewaySettings) -> Rig {
         entropy: Arc::new(SeededEntropy::new(7)),
         tasks: Tasks::new(),
         backend: Arc::clone(&fake) as Arc<dyn crate::Backend>,
+        automations: home.clone().map(|home| home as Arc<dyn crate::AutomationBackend>),
         admin: Arc::new(FakeAdmin),
         admin_token_hash: Some(secret_hash(LOCAL_ADMIN)),
         metrics: Arc::new(|| "up 1\n".to_owned()),
@@ -94,6 +103,7 @@ async fn rig_with(settings: GatewaySettings) -> Rig {
         fake,
         clock,
         tethers,
+        home: home.unwrap_or_else(FakeHome::new),
     }
 }
 

@@ -77,6 +77,15 @@ async fn a_new_session_is_welcomed_and_what_is_said_comes_back() {
         client.frame().await,
         json!({"type": "moved", "owner": "c", "epoch": 5})
     );
+    // Nobody asked: it has a place and an id of its own, and answers no message.
+    rig.fake.tell(session, "It rains.");
+    let unasked = json!({
+        "type": "reply", "seq": 3, "id": format!("{session}-3"), "role": "assistant", "text": "It rains.", "at": 3
+    });
+    assert_eq!(client.frame().await, unasked);
+    let path = format!("/api/v1/sessions/{session}/messages?after=2");
+    let page = rig.call("GET", &path, ADA, None).await;
+    assert_eq!(page.json(), json!({"messages": [unasked], "last_seq": 3}));
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! What can be written on the command line. The words are promises: see INTERFACES.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::automation::AutomationCommand;
 
 /// A home's assistant that does not go down with a machine.
 #[derive(Debug, Parser)]
@@ -115,12 +118,22 @@ pub enum Command {
         after_help = "Example: jarvis token create --label prometheus --ttl 365d"
     )]
     Token(TokenCommand),
+    /// Automations: what they do, did, and wait for
+    #[command(
+        subcommand,
+        after_help = "Examples: jarvis automation check automations.yaml\n          \
+                      jarvis automation load automations.yaml\n          jarvis automation trace night_lights"
+    )]
+    Automation(AutomationCommand),
     /// What is configured, and what is wrong with it
     #[command(
         subcommand,
         after_help = "Example: jarvis config check /etc/jarvis/jarvis.toml"
     )]
     Config(ConfigCommand),
+    /// Becomes another program, which ends when the process PID, its parent, does
+    #[command(hide = true, after_help = "Example: jarvis with-parent 4711 sleep 60")]
+    WithParent(WithParentArgs),
     /// Completions for a shell
     #[command(after_help = "Example: jarvis completions bash > /etc/bash_completion.d/jarvis")]
     Completions {
@@ -156,9 +169,31 @@ pub struct UpArgs {
     /// Settings for all nodes
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Starts no MQTT broker, even where none is configured
+    #[arg(long)]
+    pub no_broker: bool,
+    /// The broker to start where none is configured [default: mosquitto, where it is installed]
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "no_broker")]
+    pub mosquitto: Option<PathBuf>,
     /// Shows the nodes' logs here rather than only in DATA/nodeN/jarvis.log
     #[arg(long)]
     pub verbose: bool,
+}
+
+/// `jarvis with-parent`.
+#[derive(Debug, Clone, Args)]
+pub struct WithParentArgs {
+    /// Whose end is to be its end
+    #[arg(value_name = "PID")]
+    pub parent: i32,
+    /// The program and its arguments
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub program: Vec<OsString>,
 }
 
 /// `jarvis init`.
@@ -449,7 +484,7 @@ pub enum ConfigCommand {
     },
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     jarvis_config::parse_duration(text)
         .filter(|d| !d.is_zero())
         .ok_or_else(|| "expected a duration such as 15m, 1h30m or 7d".to_owned())

@@ -1,5 +1,6 @@
 //! The command line: what can be written, and how answers are shown.
 pub mod args;
+pub mod automation;
 pub mod output;
 mod usage;
 

@@ -237,7 +237,15 @@ impl Talk {
             } if self.shows(&reply_to) => {
                 self.stream(&reply_to, offset, &text);
             }
-            ServerFrame::Reply { reply_to, text, .. } => {
+            // Said unasked: a pipe reads the answers to its own lines only.
+            ServerFrame::Reply {
+                reply_to: None, text, ..
+            } if self.interactive && !self.output.is_json() => self.unasked(&text),
+            ServerFrame::Reply {
+                reply_to: Some(reply_to),
+                text,
+                ..
+            } => {
                 if self.shows(&reply_to) {
                     self.finish(&reply_to, &text);
                 }
@@ -303,6 +311,14 @@ impl Talk {
             }
             _ => line(&printable(text)),
         }
+    }
+
+    /// A reply that is being written is left where it is; its whole text comes again at its end.
+    fn unasked(&mut self, text: &str) {
+        if self.streamed.take().is_some() {
+            part("\n");
+        }
+        line(&printable(text));
     }
 
     fn notice(&self, text: &str) {

@@ -32,10 +32,12 @@ pub fn config(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
             let loaded = settings(config.as_deref(), &data_folder(data.data.as_deref()))?;
             let text = loaded.settings.effective();
             let from = loaded.file.as_ref().map(|file| file.display().to_string());
-            let answer = json!({"file": from, "toml": text});
+            let notes = loaded.settings.notes();
+            let answer = json!({"file": from, "toml": text, "notes": notes});
             output.answer(&answer, |_| {
                 let from = from.as_deref().unwrap_or("the defaults; there is no file");
-                format!("# from {from}, and the environment\n{text}")
+                let notes: String = notes.iter().map(|note| format!("# {note}\n")).collect();
+                format!("# from {from}, and the environment\n{notes}{text}")
             });
         }
     }

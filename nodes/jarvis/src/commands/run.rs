@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::settings;
 use crate::cli::args::RunArgs;
 use crate::data::{DataError, DataFolder, KnownPeer, LockedFolder, NodeFile};
+use crate::drill;
 use crate::fail::Failure;
 use crate::node::disk::DiskMeter;
 use crate::node::protocol::role_of;
@@ -78,6 +79,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         entropy: Arc::new(SystemEntropy::default()),
         faults: faults.clone(),
         lamp: Arc::new(UdpLamp::default()),
+        dial: Arc::new(jarvis_mqtt::Tcp),
         tcp: sockets.tcp.into(),
         udp: sockets.udp,
         quic: Arc::new(quinn::TokioRuntime),
@@ -91,7 +93,10 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         keeper: Arc::clone(&keeper) as Arc<dyn Keeper>,
         metrics: Arc::new(move || metrics.render()),
         disk: meter.per_day(),
-        process: Some(ProcessWide { logs }),
+        process: Some(ProcessWide {
+            logs,
+            drills: drill::drills(&data),
+        }),
     };
     let node = Box::pin(Node::run(config, deps)).await?;
     node.background().spawn_until_cancelled(meter.run());

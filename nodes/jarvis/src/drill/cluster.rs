@@ -25,6 +25,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
 /// Where faults are put in.
 const FAULTS: &str = "/api/v1/drill/faults";
+/// Where automations are told how a drill ended.
+const ENDED: &str = "/api/v1/drills/ended";
 
 /// What failed before anything was done.
 const NOT_BEGUN: &str = "no drill was begun";
@@ -164,6 +166,19 @@ impl Cluster {
     /// All nodes' APIs, by name.
     pub(super) fn apis(&self) -> &[(String, Api)] {
         &self.nodes
+    }
+
+    /// Tells automations how a drill ended, if any node takes it.
+    pub(super) async fn tell_ended(&self, name: &str, passed: bool) {
+        let body = json!({"name": name, "passed": passed});
+        for (_, api) in &self.nodes {
+            let told = api.call(Method::POST, ENDED, Some(body.clone()), LOOK_TIMEOUT);
+            match told.await {
+                Ok(_) => return,
+                // A witness, or a node that is cut off: another may know automations.
+                Err(error) => tracing::debug!(%error, "automations were not told of the drill's end"),
+            }
+        }
     }
 
     /// Takes back what was made for the drill.

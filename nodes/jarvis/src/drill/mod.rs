@@ -8,6 +8,7 @@
 //! ```
 mod catalogue;
 mod cluster;
+mod detached;
 mod guard;
 mod recorder;
 mod report;
@@ -28,6 +29,7 @@ use crate::fail::Failure;
 pub use catalogue::Drill;
 use catalogue::{About, DRILLS};
 use cluster::Cluster;
+pub use detached::drills;
 use recorder::Acting;
 use strike::Field;
 use talker::{Board, Talkers};
@@ -52,6 +54,8 @@ pub async fn drill(args: &DrillArgs, output: Output) -> Result<(), Failure> {
     let about = find(&args.name)?;
     let cluster = Cluster::find(&args.target, about).await?;
     let done = Box::pin(begin(args, about, &cluster, output)).await;
+    // Who waits for it is not to wait for ever where nothing could be measured.
+    cluster.tell_ended(about.name, done.is_ok()).await;
     cluster.leave().await;
     done
 }

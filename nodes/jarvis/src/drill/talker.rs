@@ -299,7 +299,10 @@ impl Talker {
                 self.seen.confirmed.insert(id.clone(), *seq);
                 false
             }
-            ServerFrame::Reply { reply_to, .. } => {
+            ServerFrame::Reply {
+                reply_to: Some(reply_to),
+                ..
+            } => {
                 self.seen.unanswered.remove(reply_to);
                 if self.waiting.as_deref() != Some(reply_to) {
                     return false;

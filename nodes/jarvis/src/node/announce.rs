@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jarvis_config::Settings;
 use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, NewNode};
 use jarvis_machine::rows::{NodeFacts, NodeIntent, NodeRole};
 use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::automations::MQTT;
 use super::protocol::BUILD;
 use super::{FIRST_USER, Keeper, NodeConfig};
 use crate::fail::chain;
@@ -78,11 +80,7 @@ impl Announcer {
 
     /// False: the cluster's level does not allow it yet.
     async fn try_describe(&self) -> Result<bool, String> {
-        let settings = &self.config.settings.node;
-        let facts = NodeFacts {
-            capabilities: settings.capabilities.clone(),
-            capacity: settings.capacity,
-        };
+        let facts = facts(&self.config.settings);
         let (level, known) = {
             let view = self.replica.local().map_err(|e| chain(&e))?;
             let query = view.query();
@@ -187,6 +185,33 @@ impl Announcer {
     }
 }
 
+/// What this node has. That it knows the way to a broker follows from its settings.
+fn facts(settings: &Settings) -> NodeFacts {
+    let mut capabilities = settings.node.capabilities.clone();
+    if settings.mqtt.url.is_some() {
+        capabilities.insert(MQTT.to_owned());
+    }
+    NodeFacts {
+        capabilities,
+        capacity: settings.node.capacity,
+    }
+}
+
 fn raises_level(change: &Change) -> bool {
     matches!(change, Change::LevelRaised(_) | Change::Replaced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_knows_a_broker_says_so() {
+        let mut settings = Settings::default();
+        settings.node.capabilities.insert("gpu".to_owned());
+        assert_eq!(facts(&settings).capabilities.len(), 1);
+        settings.mqtt.url = Some("mqtt://h".to_owned());
+        let found: Vec<String> = facts(&settings).capabilities.into_iter().collect();
+        assert_eq!(found, ["gpu", "mqtt"]);
+    }
 }

@@ -14,6 +14,7 @@ mod admin;
 mod agent;
 mod announce;
 mod attempts;
+mod automations;
 mod beacon;
 pub mod disk;
 mod faults;
@@ -30,13 +31,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jarvis_automation::{AutomationKind, Automations, BridgeKind, HomeResponder, Late};
 use jarvis_beacon::{BeaconKind, Lamp};
 use jarvis_config::{Profile, Settings};
 use jarvis_entity::api::{LeaseSettings, Leases};
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_gateway::{
-    ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen, RenderMetrics,
-    TetherKeeper, secret_hash,
+    AutomationBackend, ClusterBackend, DiskWrittenPerDay, Gateway, GatewayDeps, GatewaySettings, Listen,
+    RenderMetrics, TetherKeeper, secret_hash,
 };
 use jarvis_host::telemetry::LogControl;
 use jarvis_host::{Clock, Entropy, Faults, FaultyClock, Tasks};
@@ -48,6 +50,7 @@ use jarvis_mesh::identity::{ClusterCa, NodeIdentity};
 use jarvis_mesh::mesh::{MeshConfig, MeshDeps};
 use jarvis_mesh::renew::{AskPeers, Renewer, SaveIdentity, SelfIssue, keep_renewed, serve_renewals};
 use jarvis_mesh::transport::{BindError, MeshTimers, bind_udp};
+use jarvis_mqtt::Dial;
 use jarvis_replica::api::Replica;
 use jarvis_replica::config::DEFAULT_KEEP_ENTRIES;
 use jarvis_replica::{RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
@@ -130,6 +133,8 @@ pub struct NodeDeps {
     pub faults: Faults,
     /// What beacons act with.
     pub lamp: Arc<dyn Lamp>,
+    /// How the home's broker is reached.
+    pub dial: Arc<dyn Dial>,
     /// For people and programs.
     pub tcp: Box<dyn Listen>,
     /// For the mesh.
@@ -162,6 +167,8 @@ pub struct NodeDeps {
 pub struct ProcessWide {
     /// Changes what is logged.
     pub logs: LogControl,
+    /// Drills that Home Assistant may start on this machine.
+    pub drills: jarvis_automation::Drills,
 }
 
 /// The two sockets of a node, on one port.
@@ -244,6 +251,10 @@ impl Node {
         let what = format!("node {} did not start", config.name);
         let tasks = Tasks::new();
         let upper = tasks.child();
+        let mut engine = automations::engine(&config, &deps.clock, &deps.entropy, deps.dial)?;
+        if let Some(process) = &deps.process {
+            engine = engine.with_drills(process.drills.clone());
+        }
         let ca_sha256 = jarvis_mesh::identity::fingerprint_of(deps.identity.ca());
         let ca = deps.ca.map(Arc::new);
         let mesh_tasks = tasks.child();
@@ -292,14 +303,16 @@ impl Node {
             // Nothing is ever placed on a witness: it needs nobody who answers.
             settings.responders.clear();
         }
+        let home = Late::default();
         let responder = Chain::from_settings(&responders(&settings)?)
-            .map_err(|error| Failure::from_error(what.clone(), &error).next("correct [[responder]]"))?;
+            .map_err(|error| Failure::from_error(what.clone(), &error).next("correct [[responder]]"))?
+            .asking_first(Arc::new(HomeResponder::new(&engine, home.clone())));
         let hub = Hub::new(replica.clone(), mesh.clone(), upper.clone());
         let kind = SessionKind::new(SessionKindDeps {
             hub: hub.clone(),
             responder: Arc::new(responder),
             clock: Arc::clone(&deps.clock),
-            time_zone: config.settings.session.time_zone.clone(),
+            time_zone: config.settings.session_time_zone().map(str::to_owned),
             history_entries: config.settings.session.history_messages as usize,
         });
         let entity_deps = EntityDeps {
@@ -311,6 +324,8 @@ impl Node {
         let entities = EntityRuntime::new(entity_deps)
             .kind(kind)
             .kind(beacon)
+            .kind(BridgeKind::new(engine.clone()))
+            .kind(AutomationKind::new(engine.clone()))
             .clock(Arc::clone(&deps.clock))
             .controller(ControllerSettings {
                 speaks_level: config.speaks_level,
@@ -324,6 +339,8 @@ impl Node {
         let router = Box::pin(entities.start())
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        let automations = Automations::new(engine, router.clone(), replica.clone());
+        home.set(automations.clone());
         activity::serve(&mesh, router.clone());
         let needs = router.needs();
         let faults = NodeFaults::new(faults, replica.clone(), mesh.clone());
@@ -347,6 +364,9 @@ impl Node {
             })));
         }
         let leases = router.leases();
+        // A witness carries none and is asked for none.
+        let automations =
+            (config.role != NodeRole::Witness).then(|| Arc::new(automations) as Arc<dyn AutomationBackend>);
         let admin = NodeAdmin {
             replica: replica.clone(),
             router,
@@ -363,6 +383,7 @@ impl Node {
             entropy: Arc::clone(&deps.entropy),
             tasks: tasks.clone(),
             backend: Arc::new(ClusterBackend::new(replica.clone(), sessions, mesh.clone()).with_needs(needs)),
+            automations,
             admin: Arc::new(admin),
             admin_token_hash: deps.admin_token.as_deref().map(secret_hash),
             metrics: deps.metrics,

@@ -35,7 +35,7 @@ pub(super) fn responders(settings: &Settings) -> Result<ResponderSettings, Failu
             .system_prompt
             .clone()
             .unwrap_or(defaults.system_prompt),
-        time_zone: settings.session.time_zone.clone(),
+        time_zone: settings.session_time_zone().map(str::to_owned),
     })
 }
 

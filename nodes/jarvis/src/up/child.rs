@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jarvis_client::Api;
@@ -133,6 +133,8 @@ pub struct Fleet {
     saving: Mutex<()>,
     /// As the last start left it.
     earlier: Vec<UpNode>,
+    /// The broker that nodes are told of, where they have none of their own.
+    broker: OnceLock<String>,
     alive: watch::Sender<usize>,
     stopping: watch::Sender<bool>,
 }
@@ -152,6 +154,7 @@ impl Fleet {
             head: Mutex::new(head),
             saving: Mutex::default(),
             earlier,
+            broker: OnceLock::new(),
             alive: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         }
@@ -165,6 +168,19 @@ impl Fleet {
     /// The nodes of an earlier start.
     pub fn earlier(&self) -> &[UpNode] {
         &self.earlier
+    }
+
+    /// The broker of an earlier start.
+    pub fn earlier_mqtt(&self) -> Option<String> {
+        lock(&self.head).mqtt.clone()
+    }
+
+    /// Where the broker is; with `tell`, nodes that start from here on are told of it. Once.
+    pub fn set_mqtt(&self, url: Option<String>, tell: bool) {
+        if let Some(url) = url.clone().filter(|_| tell) {
+            self.broker.get_or_init(|| url);
+        }
+        lock(&self.head).mqtt = url;
     }
 
     /// The token of an earlier start.
@@ -205,6 +221,9 @@ impl Fleet {
         if let Some(config) = &spec.config {
             command.arg("--config").arg(config);
         }
+        if let Some(url) = self.broker.get() {
+            command.env("JARVIS_MQTT__URL", url);
+        }
         command
             .env_remove("JARVIS_NODE__LISTEN")
             .env_remove("JARVIS_NODE__ADVERTISE")
@@ -215,6 +234,8 @@ impl Fleet {
             // Ctrl-C is for `up`, which tells its nodes in its own way.
             .process_group(0)
             .kill_on_drop(true);
+        // A node looks for it, to know that it is one of a cluster of `up`.
+        self.save();
         let mut child = command.spawn()?;
         if let Some(kept) = lock(&self.nodes).get_mut(&spec.name) {
             (kept.pid, kept.stdin) = (child.id(), child.stdin.take());

@@ -3,8 +3,10 @@
 //! ```text
 //!  up ─┬─ child 1: jarvis run --supervised ── stdin held open: ends when `up` does
 //!      ├─ child 2                           └─ stderr ─► DATA/nodeN/jarvis.log
-//!      └─ child 3          DATA/up.json: who they are, kept current
+//!      ├─ child 3          DATA/up.json: who they are, kept current
+//!      └─ mosquitto, unless a broker is configured
 //! ```
+mod broker;
 mod child;
 mod logfile;
 mod login;
@@ -26,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::cli::args::{NodeArgs, UpArgs};
-use crate::cli::output::{Output, Progress, ask, line};
+use crate::cli::output::{Output, Progress, ask, complain, line};
 use crate::commands::config::settings;
 use crate::commands::init::{make_first_node, node_folder};
 use crate::commands::join::join_cluster;
@@ -90,24 +92,57 @@ pub async fn up(args: &UpArgs, output: Output) -> Result<(), Failure> {
         .map(|path| std::path::absolute(&path).unwrap_or(path));
     let plan = Plan::new(args, &folder, config);
     let fleet = Arc::new(Fleet::new(&folder, !args.no_restart, args.verbose, tasks.clone()));
+    let broker = own_broker(args, &plan, &fleet, &loaded.settings, &tasks).await;
     let started = tokio::select! {
         started = Box::pin(start(&plan, &fleet, &loaded.settings, &progress)) => started,
         () = stop.wait() => Err(Failure::new(what, "it was told to stop")),
     };
     progress.done();
-    match started {
+    let ended = match started {
         Ok(login) => {
             output_ready(&fleet.state(), &login, &folder, began.elapsed(), output);
             stop.wait().await;
             output.note("stopping");
-            fleet.stop(&mut stop).await;
-            tasks.stop(Duration::from_secs(1)).await;
             Ok(())
         }
-        Err(failure) => {
-            fleet.stop(&mut stop).await;
-            tasks.stop(Duration::from_secs(1)).await;
-            Err(failure)
+        Err(failure) => Err(failure),
+    };
+    fleet.stop(&mut stop).await;
+    // Nodes say goodbye to it.
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    tasks.stop(Duration::from_secs(1)).await;
+    ended
+}
+
+/// Starts a broker where none is configured, for all nodes.
+async fn own_broker(
+    args: &UpArgs,
+    plan: &Plan,
+    fleet: &Fleet,
+    loaded: &Settings,
+    tasks: &Tasks,
+) -> Option<broker::Running> {
+    let configured = (plan.specs.iter())
+        .filter_map(|spec| settings(spec.config.as_deref(), &spec.data).ok())
+        .find_map(|loaded| loaded.settings.mqtt.url)
+        .or_else(|| loaded.mqtt.url.clone());
+    if configured.is_some() || args.no_broker {
+        fleet.set_mqtt(configured, false);
+        return None;
+    }
+    let (program, earlier) = (args.mosquitto.clone(), fleet.earlier_mqtt());
+    let started = broker::Running::start(fleet.folder(), program, earlier.as_deref(), tasks).await;
+    match started {
+        Ok(broker) => {
+            fleet.set_mqtt(Some(broker.url()), true);
+            Some(broker)
+        }
+        Err(error) => {
+            complain(&broker::without(&error));
+            fleet.set_mqtt(None, false);
+            None
         }
     }
 }
@@ -144,6 +179,9 @@ fn output_ready(state: &UpState, login: &login::Login, folder: &Path, took: Dura
         )),
     }
     line(&format!("  chat:  jarvis chat --data {}", folder.display()));
+    if let Some(url) = &state.mqtt {
+        line(&format!("  mqtt:  {url}"));
+    }
     line("\nCtrl-C stops all of it; started again it has everything it had.");
 }
 
@@ -374,7 +412,8 @@ async fn reset(locked: &LockedFolder, yes: bool, output: Output) -> Result<(), F
             Err(_) => {}
         }
     }
-    for folder in nodes {
+    let broker = path.join(broker::FOLDER);
+    for folder in nodes.into_iter().chain(broker.exists().then_some(broker)) {
         let removed = std::fs::remove_dir_all(&folder);
         removed.map_err(|error| Failure::new(format!("{} was not deleted", folder.display()), error))?;
     }

@@ -35,6 +35,9 @@ pub struct UpState {
     pub token: Option<String>,
     /// Its nodes.
     pub nodes: Vec<UpNode>,
+    /// Where its MQTT broker is met; none: it has none.
+    #[serde(default)]
+    pub mqtt: Option<String>,
 }
 
 impl UpState {
@@ -92,9 +95,10 @@ mod tests {
             url: "U".into(),
             token: Some("T".into()),
             nodes: vec![node],
+            mqtt: None,
         };
         let text = serde_json::to_string(&state).expect("serialises");
-        let expected = r#"{"ready":true,"url":"U","token":"T","nodes":[{"name":"node1","id":1,"pid":7,"url":"U","data":"/d"}]}"#;
+        let expected = r#"{"ready":true,"url":"U","token":"T","nodes":[{"name":"node1","id":1,"pid":7,"url":"U","data":"/d"}],"mqtt":null}"#;
         assert_eq!(text, expected);
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(UpState::load(folder.path()).expect("readable"), None);

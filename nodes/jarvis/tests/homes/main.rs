@@ -5,6 +5,7 @@
 mod common;
 mod home;
 mod recover;
+mod reminders;
 mod removed;
 mod two_nodes;
 mod witness;
