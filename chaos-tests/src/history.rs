@@ -18,6 +18,8 @@ pub struct History {
     pub seen: Vec<Entry>,
     /// When each reply came, and to what.
     pub answered: Vec<(Instant, String)>,
+    /// What nobody asked for, and when it first came.
+    pub unasked: Vec<(Instant, Entry)>,
     /// `unavailable` errors: when, and after how many milliseconds to try again.
     pub unavailable: Vec<(Instant, Option<u64>)>,
     /// Other errors, as they came.

@@ -16,6 +16,7 @@ pub mod crowd;
 pub mod faults;
 pub mod gaps;
 pub mod history;
+pub mod home;
 pub mod laws;
 pub mod measure;
 pub mod net;

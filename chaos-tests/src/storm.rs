@@ -142,7 +142,10 @@ pub async fn judge(cluster: &mut Cluster, histories: Vec<History>, mut kills: Ve
             .map(|(_, entries)| entries.clone())
             .unwrap_or_default();
         said += entries.iter().filter(|entry| !entry.reply).count();
-        answered += entries.iter().filter(|entry| entry.reply).count();
+        answered += entries
+            .iter()
+            .filter(|entry| entry.reply && !entry.is_unasked())
+            .count();
         broken.extend(sequence::check(history));
         broken.extend(one_owner::check(&history.sightings));
         broken.extend(sequence::check_entries(&history.session, &entries));

@@ -74,17 +74,7 @@ pub async fn talk(
         name,
         board,
     } = manner;
-    let mut talker = Talker {
-        sockets,
-        token,
-        next,
-        home: next,
-        connected: Instant::now(),
-        history: History::default(),
-        chat: None,
-        name,
-        board,
-    };
+    let mut talker = Talker::new(sockets, token, next, name, board);
     talker.connect().await?;
     for n in 0..messages {
         if *stop.borrow() {
@@ -100,19 +90,60 @@ pub async fn talk(
     Ok(talker.history)
 }
 
-struct Talker {
+/// One that talks in a session of its own.
+pub(crate) struct Talker {
     sockets: Vec<String>,
     token: String,
     next: usize,
     home: usize,
     connected: Instant,
-    history: History,
+    /// What it saw.
+    pub(crate) history: History,
     chat: Option<Chat>,
     name: String,
     board: Board,
 }
 
 impl Talker {
+    /// One that has said nothing yet.
+    pub(crate) fn new(sockets: Vec<String>, token: String, first: usize, name: String, board: Board) -> Self {
+        Self {
+            sockets,
+            token,
+            next: first,
+            home: first,
+            connected: Instant::now(),
+            history: History::default(),
+            chat: None,
+            name,
+            board,
+        }
+    }
+
+    /// Listens to what it is told without having asked, until then.
+    ///
+    /// # Errors
+    /// Where no socket can be had for a minute.
+    pub(crate) async fn listen(&mut self, until: Instant) -> Result<()> {
+        while Instant::now() < until {
+            if self.chat.is_none() {
+                self.connect().await?;
+            }
+            let Some(chat) = self.chat.as_mut() else { continue };
+            match timeout_at(until, chat.next()).await {
+                Ok(Ok(frame)) => self.note(&News::of(&frame), &frame),
+                Ok(Err(_)) => self.chat = None,
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves its socket: the next is another, and tells what was missed on this one.
+    pub(crate) fn leave(&mut self) {
+        self.chat = None;
+    }
+
     /// Back to the socket it began with, a while after it had to leave: so that every gateway keeps having sockets.
     fn go_home(&mut self) {
         if self.next != self.home && self.connected.elapsed() > AWAY {
@@ -133,7 +164,11 @@ impl Talker {
         self.history.places.push((Instant::now(), gateway, owner));
     }
 
-    async fn exchange(&mut self, id: &str, text: &str) -> Result<()> {
+    /// Says something until it is answered.
+    ///
+    /// # Errors
+    /// Where that takes longer than a minute.
+    pub(crate) async fn exchange(&mut self, id: &str, text: &str) -> Result<()> {
         self.history.sent.insert(id.to_owned(), text.to_owned());
         let started = Instant::now();
         let mut exchange = Exchange::new(id, started);
@@ -187,7 +222,9 @@ impl Talker {
                 if !self.history.seen.contains_recent(entry) {
                     self.history.seen.push(entry.clone());
                 }
-                if entry.reply {
+                if entry.is_unasked() {
+                    self.history.unasked.push((Instant::now(), entry.clone()));
+                } else if entry.reply {
                     self.history.answered.push((Instant::now(), entry.about.clone()));
                 }
             }

@@ -88,6 +88,12 @@ impl Browser {
         }
     }
 
+    async fn click(&self, css: &str) -> Result<()> {
+        let wait = self.client.wait().at_most(PATIENCE);
+        wait.for_element(Locator::Css(css)).await?.click().await?;
+        Ok(())
+    }
+
     async fn say(&self, text: &str) -> Result<()> {
         let input = self
             .client
@@ -211,6 +217,86 @@ async fn without_a_login_the_page_asks_for_one_and_says_what_is_wrong() -> Resul
         .is_displayed()
         .await?;
     ensure!(!logged, "the transcript shows without a login");
+    browser.stop().await?;
+    cluster.stop().await?;
+    Ok(())
+}
+
+const HELLO: &str = "
+- id: hello
+  alias: Hello there
+  triggers: [{trigger: event, event_type: hello}]
+  actions:
+    - event: greeted
+    - wait_for_trigger: [{trigger: event, event_type: go_on}]
+";
+
+#[tokio::test]
+async fn an_automation_is_run_and_followed_in_the_browser() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut options = Options::unlimited(find_jarvis()?);
+    options.nodes = 1;
+    let cluster = Cluster::start(&data, options).await?;
+    let (eyes, node) = (cluster.eyes(), &cluster.nodes[0]);
+    let files = json!({"files": [{"name": "hello.yaml", "text": HELLO}]});
+    let started = Instant::now();
+    // The bridge may be on its way up.
+    while let Err(error) = eyes.post(node, "/api/v1/automations", &files).await {
+        ensure!(started.elapsed() < PATIENCE, "nothing was loaded: {error}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let browser = Browser::start().await?;
+    let base = cluster.url.trim_end_matches('/');
+    let address = format!("{base}/#token={}", cluster.token);
+    browser.client.goto(&address).await?;
+    browser.wait_text("#serving", |text| text.len() > 1).await?;
+    browser.click("#view-automations").await?;
+    browser
+        .wait_text("#automation-list", |list| {
+            list.contains("Hello there") && list.contains("never run")
+        })
+        .await?;
+    let talks = browser.client.find(Locator::Css("#composer")).await?;
+    ensure!(!talks.is_displayed().await?, "both views show at once");
+    browser.click("[data-id=hello] .run").await?;
+    browser.click("[data-id=hello] .open").await?;
+    browser
+        .wait_text("#run-list", |runs| runs.contains("under way"))
+        .await?;
+    browser
+        .wait_text("#steps", |steps| {
+            steps.contains("triggered by") && steps.contains("sent the event greeted")
+        })
+        .await?;
+    // It goes on, and the page with it.
+    eyes.post(node, "/api/v1/events/go_on", &json!({})).await?;
+    browser
+        .wait_text("#run-list", |runs| runs.contains("finished after"))
+        .await?;
+    let steps = browser.text("#steps").await?;
+    ensure!(
+        steps.contains("what it waited for came") && steps.contains("action/1") && steps.contains(&node.name),
+        "{steps}"
+    );
+    if let Ok(folder) = std::env::var("JARVIS_SCREENSHOTS") {
+        std::fs::write(
+            format!("{folder}/automations.png"),
+            browser.client.screenshot().await?,
+        )?;
+    }
+    browser.click("#automation-controls [role=switch]").await?;
+    let off = "#automation-controls [role=switch][aria-checked=false]";
+    let switched = browser.client.wait().at_most(PATIENCE);
+    switched.for_element(Locator::Css(off)).await?;
+    let shown = cluster.get(node, "/api/v1/automations/hello").await?;
+    ensure!(shown["enabled"] == false, "{shown}");
+    browser.click("#automation-back").await?;
+    browser
+        .wait_text("#automation-list", |list| list.contains("last run"))
+        .await?;
+    browser.click("#view-chat").await?;
+    browser.say("6 * 7").await?;
+    browser.wait_text("#log", |log| log.contains("42")).await?;
     browser.stop().await?;
     cluster.stop().await?;
     Ok(())

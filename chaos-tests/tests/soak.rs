@@ -30,6 +30,16 @@ fn judge(report: &std::path::Path) -> Result<()> {
     assert_eq!(report["laws_broken"], serde_json::json!([]));
     assert_eq!(report["failed"], serde_json::Value::Null);
     assert!(report["acts_done"].as_u64() > Some(0), "nothing acted");
+    let home = &report["home"];
+    for told in [
+        "/messages/decided",
+        "/events/came_before_calm",
+        "/times",
+        "/reminders/said",
+    ] {
+        let count = home.pointer(told).and_then(serde_json::Value::as_u64);
+        assert!(count > Some(0), "{told}: {home}");
+    }
     let phases = report["phases"].as_array().context("phases")?;
     assert_eq!(phases.len(), 1);
     for phase in phases {

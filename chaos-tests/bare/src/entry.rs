@@ -7,12 +7,19 @@ use serde_json::Value;
 pub struct Entry {
     /// Its place.
     pub seq: u64,
-    /// The message's own id, or the id of the message that a reply answers.
+    /// The message's own id, or the id of the message that a reply answers; empty, which no id is, where a reply answers none.
     pub about: String,
     /// Whether it is a reply.
     pub reply: bool,
     /// The text.
     pub text: String,
+}
+
+impl Entry {
+    /// Whether nobody asked for it: it answers no message.
+    pub fn is_unasked(&self) -> bool {
+        self.reply && self.about.is_empty()
+    }
 }
 
 /// Reads a `said` or `reply` frame, or an entry of the transcript over HTTP.
@@ -22,10 +29,14 @@ pub fn entry_of(frame: &Value) -> Option<Entry> {
         "reply" => true,
         _ => return None,
     };
-    let about = if reply { &frame["reply_to"] } else { &frame["id"] };
+    let about = match (reply, &frame["reply_to"]) {
+        (true, Value::Null) => "",
+        (true, about) => about.as_str()?,
+        (false, _) => frame["id"].as_str().filter(|id| !id.is_empty())?,
+    };
     Some(Entry {
         seq: frame["seq"].as_u64()?,
-        about: about.as_str()?.to_owned(),
+        about: about.to_owned(),
         reply,
         text: frame["text"].as_str()?.to_owned(),
     })
@@ -48,9 +59,16 @@ mod tests {
         };
         assert_eq!(entry_of(&said), Some(entry(1, false, "x")));
         assert_eq!(entry_of(&reply), Some(entry(2, true, "y")));
+        assert!(!entry(2, true, "y").is_unasked());
+        let unasked = json!({"type": "reply", "seq": 3, "id": "s", "text": "z"});
+        let unasked = entry_of(&unasked).expect("an entry");
+        assert_eq!((&*unasked.about, unasked.seq), ("", 3));
+        assert!(unasked.is_unasked());
         for other in [
             json!({"type": "delta"}),
             json!({"type": "said", "seq": "1"}),
+            json!({"type": "said", "seq": 1, "id": "", "text": "x"}),
+            json!({"type": "reply", "seq": 1, "id": "r", "reply_to": 5, "text": "x"}),
             json!([]),
         ] {
             assert_eq!(entry_of(&other), None, "{other}");

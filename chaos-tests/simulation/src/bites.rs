@@ -18,7 +18,7 @@ pub struct Named {
 }
 
 /// All of them.
-pub const ALL: [Named; 11] = [
+pub const ALL: [Named; 14] = [
     Named {
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
@@ -51,7 +51,7 @@ pub const ALL: [Named; 11] = [
         name: "epoch-not-checked",
         what: "the machine does not compare epochs",
         bite: Bite::EpochNotChecked,
-        found_by: 4,
+        found_by: 2,
         law: "one owner whose writes count",
     },
     Named {
@@ -65,14 +65,14 @@ pub const ALL: [Named; 11] = [
         name: "open-turn-lost",
         what: "messages that wait for an answer are forgotten when their partition moves",
         bite: Bite::OpenTurnLost,
-        found_by: 4,
+        found_by: 3,
         law: "once healed, every session answers",
     },
     Named {
         name: "dedupe-not-in-snapshot",
         what: "snapshots go without what is remembered of proposals",
         bite: Bite::DedupeNotInSnapshot,
-        found_by: 5,
+        found_by: 1,
         law: "all nodes hold the same",
     },
     Named {
@@ -86,15 +86,36 @@ pub const ALL: [Named; 11] = [
         name: "lease-not-waited-out",
         what: "who gets a partition acts while its earlier owner may still do so",
         bite: Bite::LeaseNotWaitedOut,
-        found_by: 22,
+        found_by: 21,
         law: "no two nodes act at once",
     },
     Named {
         name: "lease-not-asked",
         what: "an owner goes on to act when its lease is over",
         bite: Bite::LeaseNotAsked,
-        found_by: 4,
+        found_by: 21,
         law: "no two nodes act at once",
+    },
+    Named {
+        name: "intent-lost",
+        what: "what an automation asks for is begun, and kept nowhere until it is done",
+        bite: Bite::IntentLost,
+        found_by: 10,
+        law: "once healed, every timer fires",
+    },
+    Named {
+        name: "timer-forgotten",
+        what: "who gets an automation does not look at what fell due before",
+        bite: Bite::TimerForgotten,
+        found_by: 1,
+        law: "once healed, every timer fires",
+    },
+    Named {
+        name: "told-id-not-checked",
+        what: "the machine does not look whether what is told unasked was told before",
+        bite: Bite::ToldIdNotChecked,
+        found_by: 10,
+        law: "seq without gap or repeat, ids once",
     },
 ];
 

@@ -47,6 +47,12 @@ impl SimClock {
         self.set_gains_every_ms(0);
     }
 
+    /// How far ahead the wall clock is after so much of the run, in milliseconds.
+    pub fn ahead_ms(&self, elapsed: Duration) -> i64 {
+        let drifted = elapsed.as_millis() as i64 * self.drift_ppm.load(Ordering::Relaxed) / 1_000_000;
+        self.offset_ms.load(Ordering::Relaxed) + drifted
+    }
+
     /// Makes the monotonic clock of the machine on which it runs gain. A machine has a runtime of its own with a clock of its
     /// own, and each step of the simulation lets that go on by a tick at least: by two, where it is pushed by as much.
     pub async fn keep_pace(&self) {
@@ -65,9 +71,7 @@ impl SimClock {
 impl Clock for SimClock {
     fn now_ms(&self) -> u64 {
         let now = turmoil::since_epoch().unwrap_or(EPOCH);
-        let drifted =
-            now.saturating_sub(EPOCH).as_millis() as i64 * self.drift_ppm.load(Ordering::Relaxed) / 1_000_000;
-        let ahead_ms = self.offset_ms.load(Ordering::Relaxed) + drifted;
+        let ahead_ms = self.ahead_ms(now.saturating_sub(EPOCH));
         (now.as_millis() as u64).saturating_add_signed(ahead_ms)
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!             seed
 //!              │
-//!   faults ◄───┼───► people: talkers (chat sockets), operator (HTTP)
+//!   faults ◄───┼───► people: talkers (chat sockets), callers, operator (HTTP)
 //!      │       │           │ turmoil TCP
 //!      ▼       ▼           ▼
 //!   network ─ machines: Node::run(config, deps) ─ disk in memory ─► oracle: laws, as entries are applied
@@ -18,13 +18,15 @@
 //! - [`system`]: entropy and clocks of the system, overridden. [`rng`]: the seed's own randomness. [`clock`]: the clocks of machines.
 //! - [`socket`], [`listen`], [`net`]: what nodes have in place of the machine's network.
 //! - [`machine`]: what outlives a node, and how one is started. [`world`]: what a run shares.
-//! - [`talker`], [`teller`], [`operator`], [`readers`], [`chat`]: who uses the cluster.
+//! - [`talker`], [`teller`], [`caller`], [`operator`], [`readers`], [`chat`]: who uses the cluster. [`house`]: its automations.
 //! - [`faults`]: what goes wrong when. [`oracle`], [`laws`]: what must hold. [`mod@run`]: one run. [`bound`]: that it ends.
 pub mod bites;
 pub mod bound;
+pub mod caller;
 pub mod chat;
 pub mod clock;
 pub mod faults;
+pub mod house;
 pub mod laws;
 pub mod listen;
 pub mod machine;

@@ -283,6 +283,8 @@ impl Machine {
             entropy: Arc::clone(entropy),
             faults: Faults::default(),
             lamp: Arc::new(SimLamp(Arc::clone(world))),
+            // No broker is configured in a simulation.
+            dial: Arc::new(jarvis_mqtt::Tcp),
             tcp: listener,
             udp: socket,
             quic: Arc::new(quinn::TokioRuntime),

@@ -16,10 +16,13 @@ use crate::laws::owner::SingleWriter;
 use crate::laws::reads::{ReadBegun, Reads};
 use crate::laws::removed::Removed;
 use crate::laws::repeats::Repeats;
+use crate::laws::timers::Timers;
 use crate::laws::transcript::Transcripts;
 use crate::laws::{Broken, Entry};
 use crate::trace::Trace;
 
+/// The law of automations.
+pub const TIMERS: &str = "every timer fires, once and not too early";
 /// The version of encoded outcomes.
 const OUTCOME_VERSION: u8 = 1;
 
@@ -41,6 +44,7 @@ struct State {
     acknowledged: Acknowledged,
     acts: OneActs,
     reads: Reads,
+    timers: Timers,
 }
 
 impl State {
@@ -137,6 +141,46 @@ impl Oracle {
         self.state().reads.read_ends(session, read, ids);
     }
 
+    /// A caller was told that its event came.
+    pub fn event_came(&self, event: &str, token: &str) {
+        let mut state = self.state();
+        let result = state.timers.came(event, token);
+        state.check(TIMERS, result);
+    }
+
+    /// A caller was told that its event did not come.
+    pub fn event_refused(&self, event: &str, token: &str) {
+        let mut state = self.state();
+        let result = state.timers.refused(event, token);
+        state.check(TIMERS, result);
+    }
+
+    /// Whether an automation has said anything of a token.
+    pub fn is_told(&self, token: &str) -> bool {
+        self.state().timers.is_told(token)
+    }
+
+    /// A wall clock is so many milliseconds ahead of the time.
+    pub fn clock(&self, ahead_ms: i64) {
+        self.state().timers.clock(ahead_ms);
+    }
+
+    /// What automations have still to do; nothing, once all is done. What goes by the time has to have been said since `calm`.
+    pub fn timers_left(&self, calm: Option<Duration>) -> Option<String> {
+        let state = self.state();
+        if let Some(calm) = calm
+            && state.timers.pattern_at().is_none_or(|at| at < calm)
+        {
+            return Some(format!("the time was not said since {calm:?}"));
+        }
+        state.timers.settled().err()
+    }
+
+    /// How much automations have said.
+    pub fn told(&self) -> u64 {
+        self.state().timers.len()
+    }
+
     /// Checks what can be checked only at the end.
     pub fn finish(&self) {
         let mut state = self.state();
@@ -204,6 +248,8 @@ impl Oracle {
         state.check("one owner whose writes count", result);
         let result = state.transcripts.applied(entry.index, &proposal, &outcome);
         state.check("seq without gap or repeat, ids once", result);
+        let result = state.timers.applied(entry.index, at, &proposal, &outcome);
+        state.check(TIMERS, result);
     }
 }
 

@@ -42,7 +42,7 @@ pub async fn read_on(world: Arc<World>, replica: Replica, machine: usize) {
             .into_iter()
             .filter_map(|(_, row)| match row.body {
                 MessageBody::Said { id, .. } => Some(id.to_string()),
-                MessageBody::Reply { .. } => None,
+                MessageBody::Reply { .. } | MessageBody::Told { .. } => None,
             })
             .collect();
         world.oracle.read_ends(number, read, &ids);

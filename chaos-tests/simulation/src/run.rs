@@ -18,7 +18,7 @@ use crate::operator::{self, Order};
 use crate::rng::Rng;
 use crate::teller::BEACONS;
 use crate::world::{PEOPLE, Phase, World};
-use crate::{system, talker, teller};
+use crate::{caller, system, talker, teller};
 
 /// Longest way of a datagram unless a fault makes it longer.
 const LATENCY: Duration = Duration::from_millis(5);
@@ -34,6 +34,8 @@ const CALM_LIMIT: Duration = Duration::from_secs(60);
 const RESTART_PAUSE_MS: u64 = 1_000;
 /// Between two comparisons of all tables.
 const COMPARE_EVERY_MS: u64 = 500;
+/// Between two looks at all wall clocks.
+const CLOCKS_EVERY_MS: u64 = 20;
 /// How long a run may be in all; never reached.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
@@ -69,6 +71,8 @@ pub struct Report {
     pub reads: u64,
     /// Acts on the world.
     pub acts: u64,
+    /// What automations said.
+    pub told: u64,
     /// What was broken; nothing, where all is well.
     pub broken: Vec<Broken>,
 }
@@ -86,6 +90,7 @@ impl Report {
             messages: 0,
             reads: 0,
             acts: 0,
+            told: 0,
             broken: world.map_or_else(Vec::new, |world| world.oracle.broken_if_idle()),
         }
     }
@@ -210,6 +215,7 @@ fn run_here(options: Options, panics: Panics, progress: &Progress) -> Report {
         messages,
         reads,
         acts,
+        told: world.oracle.told(),
         broken: world.oracle.broken(),
     }
 }
@@ -242,6 +248,8 @@ struct Runner {
     panics: Panics,
 }
 
+/// The law that automations come to their end.
+const FIRED: &str = "once healed, every timer fires";
 /// The law that a run ends.
 const BOUNDED: &str = "a simulated second takes bounded work";
 
@@ -262,6 +270,10 @@ impl Runner {
             }
             for beacon in 0..BEACONS {
                 tokio::task::spawn_local(teller::tell(Arc::clone(&world), beacon));
+            }
+            tokio::task::spawn_local(caller::load(Arc::clone(&world)));
+            for rule in world.house.rules.clone() {
+                tokio::task::spawn_local(caller::call(Arc::clone(&world), rule));
             }
             operator::work(world).await;
             Ok(())
@@ -294,12 +306,21 @@ impl Runner {
         for index in 0..self.world.machines.len() {
             self.look_at(index, now_ms);
         }
+        if now_ms.is_multiple_of(CLOCKS_EVERY_MS) {
+            self.look_at_clocks(elapsed);
+        }
         if now_ms.is_multiple_of(COMPARE_EVERY_MS)
             && let Err(what) = self.compare()
         {
             self.world.oracle.report("all nodes hold the same", what);
         }
         self.world.oracle.broken().is_empty()
+    }
+
+    fn look_at_clocks(&self, elapsed: Duration) {
+        for machine in &self.world.machines {
+            self.world.oracle.clock(machine.clock.ahead_ms(elapsed));
+        }
     }
 
     fn look_at(&mut self, index: usize, now_ms: u64) {
@@ -470,6 +491,7 @@ impl Runner {
                 clock.set_offset_ms(offset_ms);
                 clock.set_drift_ppm(drift_ppm);
                 clock.set_gains_every_ms(gains_every_ms);
+                self.look_at_clocks(self.sim.elapsed());
             }
             Fault::Order(order) => self.world.order(order),
         }
@@ -489,6 +511,7 @@ impl Runner {
 
     /// Everything is healed; then every talker has its answer and all nodes hold the same before long.
     fn calm(&mut self) -> bool {
+        self.look_at_clocks(self.sim.elapsed());
         self.world.net.cut(self.sim.elapsed(), |_, _| false);
         self.world.net.disturb(0, 0);
         self.sim.set_max_message_latency(LATENCY);
@@ -504,24 +527,44 @@ impl Runner {
         }
         (0..self.world.size.nodes).for_each(|machine| self.world.order(Order::Undrain(machine)));
         self.world.enter(Phase::Calm);
-        let everyone = talker::all(&self.world).len() + BEACONS;
+        let everyone = talker::all(&self.world).len() + BEACONS + self.world.house.rules.len();
+        let calm = self.sim.elapsed();
+        let since = self.world.house.pattern.then_some(calm);
         self.until("once healed, every session answers", CALM_LIMIT, |runner| {
             runner.world.content() == everyone
-        }) && self.until(
-            "once healed, all nodes come to the same",
-            CALM_LIMIT,
-            Self::is_one,
-        ) && self.until("who was removed learns it", CALM_LIMIT, |runner| {
-            let machines = runner.world.machines.iter();
-            let removed = |machine: &&Arc<Machine>| {
-                machine
-                    .node()
-                    .is_some_and(|node| runner.world.oracle.is_removed(node.0))
-            };
-            machines
-                .filter(removed)
-                .all(|machine| machine.knows_its_removal())
-        })
+        }) && self.all_fired(since)
+            && self.until(
+                "once healed, all nodes come to the same",
+                CALM_LIMIT,
+                Self::is_one,
+            )
+            && self.until("who was removed learns it", CALM_LIMIT, |runner| {
+                let machines = runner.world.machines.iter();
+                let removed = |machine: &&Arc<Machine>| {
+                    machine
+                        .node()
+                        .is_some_and(|node| runner.world.oracle.is_removed(node.0))
+                };
+                machines
+                    .filter(removed)
+                    .all(|machine| machine.knows_its_removal())
+            })
+    }
+
+    /// All that automations have to do is done before long.
+    fn all_fired(&mut self, since: Option<Duration>) -> bool {
+        let give_up = self.sim.elapsed() + CALM_LIMIT;
+        while let Some(left) = self.world.oracle.timers_left(since) {
+            if self.sim.elapsed() >= give_up {
+                let what = format!("not within {CALM_LIMIT:?}: {left}");
+                self.world.oracle.report(FIRED, what);
+                return false;
+            }
+            if !self.step() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether all members stand at the same entry with the same tables.

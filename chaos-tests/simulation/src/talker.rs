@@ -24,6 +24,9 @@ const SENT_TWICE_PPM: u64 = 100_000;
 /// One message in so many is followed by another socket.
 const WANDER_PPM: u64 = 80_000;
 
+/// One message in so many asks to be reminded of something.
+const REMIND_PPM: u64 = 60_000;
+
 /// Talks until the calm, says a last message there, and is content when that was answered.
 pub async fn talk(world: Arc<World>, session: usize, number: usize) {
     let talker = Talker {
@@ -64,7 +67,11 @@ impl Talker {
         loop {
             let last = self.world.phase() == Phase::Calm;
             let id = format!("s{}t{}-{n}", self.session, self.number);
-            let text = format!("{n} + {}", self.rng.range(1, 100));
+            let text = if !last && self.rng.chance_ppm(REMIND_PPM) {
+                format!("remind me in {} seconds to eat {id}", self.rng.range(1, 8))
+            } else {
+                format!("{n} + {}", self.rng.range(1, 100))
+            };
             self.exchange(&id, &text).await;
             if last {
                 self.world.trace.event(format_args!(

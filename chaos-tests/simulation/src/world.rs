@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use jarvis_replica::simulated::Bite;
 
 use crate::clock::SimClock;
 use crate::faults::gains_every_ms;
+use crate::house::House;
 use crate::machine::Machine;
 use crate::net::Net;
 use crate::operator::Order;
@@ -69,6 +70,8 @@ pub struct World {
     pub settings: Settings,
     /// The machine that is to be a witness.
     pub witness: Option<usize>,
+    /// Its automations.
+    pub house: House,
     /// What happened.
     pub trace: Arc<Trace>,
     /// The network's faults.
@@ -80,6 +83,7 @@ pub struct World {
     /// What the operator is to do.
     pub orders: Mutex<VecDeque<Order>>,
     sessions: Mutex<Vec<Option<String>>>,
+    loaded: AtomicBool,
     phase: AtomicU8,
     content: AtomicUsize,
 }
@@ -104,6 +108,8 @@ impl World {
         let mut settings = Settings::default();
         settings.limits.messages_per_minute = 0;
         settings.limits.sockets_per_minute = 0;
+        // Not that of whatever machine this runs on.
+        settings.home.time_zone = Some("UTC".to_owned());
         settings.raft.snapshot_every = rng.range(20, 200);
         settings.mesh.profile = match rng.range(0, 10) {
             0 => Profile::Wifi,
@@ -129,12 +135,14 @@ impl World {
             size,
             settings,
             witness,
+            house: House::of(seed),
             trace,
             net: Net::new(seed, count),
             machines,
             oracle,
             orders: Mutex::default(),
             sessions: Mutex::new(vec![None; size.sessions]),
+            loaded: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::Setup as u8),
             content: AtomicUsize::new(0),
         })
@@ -158,6 +166,16 @@ impl World {
     pub fn enter(&self, phase: Phase) {
         self.trace.event(format_args!("phase {phase:?}"));
         self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The automations are loaded.
+    pub fn house_is_loaded(&self) {
+        self.loaded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    pub fn is_house_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Relaxed)
     }
 
     /// One more talker has all that it wanted.

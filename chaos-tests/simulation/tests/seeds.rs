@@ -95,4 +95,7 @@ bites! {
     a_stale_read_is_found "stale-read",
     a_lease_not_waited_out_is_found "lease-not-waited-out",
     a_lease_not_asked_is_found "lease-not-asked",
+    a_lost_intent_is_found "intent-lost",
+    a_forgotten_timer_is_found "timer-forgotten",
+    what_is_told_twice_is_found "told-id-not-checked",
 }

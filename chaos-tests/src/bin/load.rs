@@ -10,7 +10,7 @@ use jarvis_chaos::bench_calls;
 use jarvis_chaos::cluster::{Options, find_jarvis};
 use jarvis_chaos::measure::failover::{self, Victim};
 use jarvis_chaos::measure::soak::Bounds;
-use jarvis_chaos::measure::{Tool, benches, drills, memory, netsplit, rolling, soak, stress};
+use jarvis_chaos::measure::{Tool, automations, benches, drills, memory, netsplit, rolling, soak, stress};
 use jarvis_chaos::net::{INTERRUPTED, Way, enter, interrupted, is_inside, possible};
 use jarvis_chaos::report::say;
 use jarvis_host::{Entropy, SystemEntropy};
@@ -170,7 +170,8 @@ enum What {
         #[arg(long, default_value_t = 12)]
         probes: usize,
     },
-    /// Faults at random, drawn from a seed, for as long as asked; all must be well again soon after each heal.
+    /// Faults at random, drawn from a seed, under chat sessions and a home with a real broker, for as long as asked; all must be
+    /// well again soon after each heal, and all that the home was told must have come in at the end.
     Soak {
         /// How long new phases of faults begin.
         #[arg(long, default_value_t = 10)]
@@ -202,6 +203,30 @@ enum What {
         /// Name of the report.
         #[arg(long, default_value = "soak")]
         name: String,
+    },
+    /// Automations with a real broker: under kills of nodes and of the broker, and how fast they are.
+    Automations {
+        /// What is measured.
+        #[arg(long, value_delimiter = ',', default_value = "kills,broker,delays,latency")]
+        part: Vec<automations::Part>,
+        /// Sensors.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=256))]
+        devices: u64,
+        /// Messages of all of them.
+        #[arg(long, default_value_t = 1_000)]
+        messages: u64,
+        /// Kills of the bridge's node.
+        #[arg(long, default_value_t = 5)]
+        kills: usize,
+        /// Automations that wait while nodes are killed.
+        #[arg(long, default_value_t = 200)]
+        waiting: usize,
+        /// The longest of their waits, in seconds.
+        #[arg(long, default_value_t = 60)]
+        longest_s: u64,
+        /// Seconds of each measurement of latency.
+        #[arg(long, default_value_t = 15)]
+        seconds: u64,
     },
     /// One node is cut off from the others for a while, and clients still reach it.
     Netsplit {
@@ -398,6 +423,26 @@ async fn measure(tool: &Tool, what: What) -> Result<()> {
                 bounds: Bounds { answer_s, owners_s },
             };
             soak::run(&tool, &name, &plan).await
+        }
+        What::Automations {
+            part,
+            devices,
+            messages,
+            kills,
+            waiting,
+            longest_s,
+            seconds,
+        } => {
+            let plan = automations::Plan {
+                parts: part,
+                devices: usize::try_from(devices)?,
+                messages,
+                kills,
+                waiting,
+                longest_s,
+                seconds,
+            };
+            automations::run(tool, &plan).await
         }
         What::Netsplit {
             sessions,

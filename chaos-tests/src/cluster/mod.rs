@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -428,12 +429,25 @@ impl Eyes {
     /// # Errors
     /// Where it does not answer with success.
     pub async fn post(&self, node: &NodeProcess, path: &str, body: &serde_json::Value) -> Result<String> {
+        let (status, text) = self.ask(node, path, body).await?;
+        ensure!(status.is_success(), "{}{path} answers {status}: {text}", node.url);
+        Ok(text)
+    }
+
+    /// `POST path` at a node: whatever it answers.
+    ///
+    /// # Errors
+    /// Where no whole answer comes.
+    pub async fn ask(
+        &self,
+        node: &NodeProcess,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(StatusCode, String), reqwest::Error> {
         let url = format!("{}{path}", node.url.trim_end_matches('/'));
         let asked = self.http.post(&url).bearer_auth(&self.token).json(body);
         let answer = asked.send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{url} answers {status}: {text}");
-        Ok(text)
+        Ok((answer.status(), answer.text().await?))
     }
 }
 

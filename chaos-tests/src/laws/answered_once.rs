@@ -11,7 +11,8 @@ const LAW: &str = "every message is one and answered once";
 /// that was never acknowledged may be missing.
 pub fn check(history: &History, transcript: &[Entry]) -> Vec<Broken> {
     let mut count: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-    for entry in transcript {
+    // What nobody asked for answers nobody.
+    for entry in transcript.iter().filter(|entry| !entry.is_unasked()) {
         let (said, replied) = count.entry(&entry.about).or_default();
         *(if entry.reply { replied } else { said }) += 1;
     }
@@ -67,6 +68,8 @@ mod tests {
         };
         let good = [entry(1, "a", false), entry(2, "a", true)];
         assert!(check(&history, &good).is_empty());
+        let unasked = [&[entry(1, "", true)][..], &good, &[entry(4, "", true)]].concat();
+        assert!(check(&history, &unasked).is_empty(), "it answers nobody, twice");
         assert!(
             check(&history, &[]).is_empty(),
             "unknown is not absent, and not present either"
@@ -76,6 +79,7 @@ mod tests {
             &[entry(1, "a", false), entry(2, "a", true), entry(3, "a", true)],
             &[entry(1, "a", false), entry(2, "a", false), entry(3, "a", true)],
             &[entry(1, "b", false), entry(2, "b", true)],
+            &[entry(1, "a", false), entry(2, "", true)],
         ] {
             assert!(!check(&history, bad).is_empty(), "{bad:?}");
         }

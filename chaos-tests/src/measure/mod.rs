@@ -1,4 +1,5 @@
 //! The measurements of `jarvis-load`, one file each: what is done, what is reported.
+pub mod automations;
 pub mod benches;
 pub mod drills;
 pub mod failover;
@@ -50,11 +51,21 @@ impl Tool {
     /// # Errors
     /// Where it does not get ready.
     pub async fn cluster(&self) -> Result<(TempDir, Cluster)> {
+        self.cluster_with(Vec::new()).await
+    }
+
+    /// A cluster of its own, with this environment besides.
+    ///
+    /// # Errors
+    /// Where it does not get ready.
+    pub async fn cluster_with(&self, env: Vec<(String, String)>) -> Result<(TempDir, Cluster)> {
         let data = tempfile::tempdir()?;
+        let mut options = self.options.clone();
+        options.env.extend(env);
         let cluster = if self.machines {
-            Cluster::start_on_machines(&data, self.options.clone()).await?
+            Cluster::start_on_machines(&data, options).await?
         } else {
-            Cluster::start(&data, self.options.clone()).await?
+            Cluster::start(&data, options).await?
         };
         Ok((data, cluster))
     }

@@ -105,7 +105,7 @@ fn one(args: &Args, seed: u64) -> Result<ExitCode> {
 #[allow(clippy::print_stdout, reason = "a command line tool")]
 fn print_report(report: &Report) {
     println!(
-        "seed {} hash {:016x} events {} simulated_ms {} entries {} messages {} reads {} acts {} {}",
+        "seed {} hash {:016x} events {} simulated_ms {} entries {} messages {} reads {} acts {} told {} {}",
         report.seed,
         report.hash,
         report.events,
@@ -114,6 +114,7 @@ fn print_report(report: &Report) {
         report.messages,
         report.reads,
         report.acts,
+        report.told,
         if report.broken.is_empty() { "ok" } else { "BROKEN" },
     );
     for broken in &report.broken {

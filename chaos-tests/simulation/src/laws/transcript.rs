@@ -1,5 +1,5 @@
-//! Within a session `seq` runs 1, 2, 3 … without gap or repeat; a client's id is one message; a message has one reply. The
-//! oracle keeps its own transcripts from what is applied.
+//! Within a session `seq` runs 1, 2, 3 … without gap or repeat; a client's id is one message; a message has one reply; what is
+//! told unasked is told once. The oracle keeps its own transcripts from what is applied.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ use super::Entry;
 #[derive(Debug, Default)]
 pub struct Transcripts {
     sessions: BTreeMap<String, Vec<Entry>>,
+    /// Places of what was told unasked, by session and id.
+    told: BTreeMap<(String, String), u64>,
 }
 
 impl Transcripts {
@@ -56,6 +58,10 @@ impl Transcripts {
                     .ok_or_else(|| format!("entry {index} answers {session}/{to}, which was never said"))?;
                 (session, about, true, text.clone())
             }
+            Command::Notify { session, id, text } => {
+                let session = session.to_string();
+                return self.told(index, (session, id.to_string()), seq.0, *repeated, text);
+            }
             _ => return Ok(()),
         };
         let entries = self.sessions.entry(session.clone()).or_default();
@@ -89,6 +95,40 @@ impl Transcripts {
         }
     }
 
+    fn told(
+        &mut self,
+        index: u64,
+        (session, id): (String, String),
+        seq: u64,
+        repeated: bool,
+        text: &str,
+    ) -> Result<(), String> {
+        let entries = self.sessions.entry(session.clone()).or_default();
+        match self.told.get(&(session.clone(), id.clone())) {
+            Some(known) if *known == seq => Ok(()),
+            Some(known) => Err(format!(
+                "{id} was told in {session} at {known} and, by entry {index}, at {seq}"
+            )),
+            None if repeated => Err(format!(
+                "{id} is said to have been told in {session} at {seq} already, but was not"
+            )),
+            None if seq != entries.len() as u64 + 1 => Err(format!(
+                "entry {index} has seq {seq} in {session}, after {}",
+                entries.len()
+            )),
+            None => {
+                entries.push(Entry {
+                    seq,
+                    about: String::new(),
+                    reply: true,
+                    text: text.to_owned(),
+                });
+                self.told.insert((session, id), seq);
+                Ok(())
+            }
+        }
+    }
+
     /// At the end every message has its reply.
     ///
     /// # Errors
@@ -105,5 +145,41 @@ impl Transcripts {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jarvis_types::{Seq, SessionId};
+
+    use super::*;
+
+    fn applied(transcripts: &mut Transcripts, id: &str, seq: u64, repeated: bool) -> Result<(), String> {
+        let command = Command::Notify {
+            session: SessionId(1),
+            id: id.parse().expect("a valid id"),
+            text: "it rains".to_owned(),
+        };
+        let proposal = Proposal {
+            origin: None,
+            at_ms: 1,
+            fence: None,
+            request: None,
+            command,
+        };
+        let (seq, at_ms) = (Seq(seq), 1);
+        transcripts.applied(1, &proposal, &Ok(Reply::Appended { seq, at_ms, repeated }))
+    }
+
+    #[test]
+    fn what_is_told_unasked_is_told_once_and_answers_nobody() {
+        let mut transcripts = Transcripts::default();
+        assert!(applied(&mut transcripts, "a", 1, true).is_err());
+        assert_eq!(applied(&mut transcripts, "a", 1, false), Ok(()));
+        assert_eq!(applied(&mut transcripts, "a", 1, true), Ok(()));
+        assert_eq!(applied(&mut transcripts, "b", 2, false), Ok(()));
+        assert!(applied(&mut transcripts, "a", 3, false).is_err());
+        assert!(applied(&mut transcripts, "c", 4, false).is_err());
+        assert_eq!((transcripts.len(), transcripts.check_answered()), (2, Ok(())));
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::schedule::{Fault, Phase, Shape, What, Who};
 use crate::cluster::{Cluster, NodeProcess, Shape as Seen, Stopped, signal};
+use crate::home::Clocks;
 use crate::measure::watcher::Watcher;
 use crate::net::{Place, Weather};
 
@@ -26,6 +27,8 @@ const ANSWER: Duration = Duration::from_millis(700);
 const LOOK: Duration = Duration::from_millis(50);
 /// A node that ended by itself is started again after this, as a supervisor would.
 const RESTART: Duration = Duration::from_secs(1);
+/// How much later than it was told a node may have begun with a fault, where it did not say so in time: it was stopped, or cut off.
+const BELATED: Duration = Duration::from_secs(15);
 /// Longest wait for a process to be there again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,6 +68,8 @@ pub(super) struct Field<'c> {
     lasting: BTreeMap<usize, Lasting>,
     /// Processes that ended though nobody meant them to.
     pub(super) ended_by_themselves: Vec<String>,
+    /// Wall clocks that were wrong.
+    pub(super) clocks: Clocks,
     /// Nodes whose process is another than it was, by their number.
     restarted: Vec<usize>,
 }
@@ -85,6 +90,7 @@ impl<'c> Field<'c> {
             machines,
             lasting: BTreeMap::new(),
             ended_by_themselves: Vec::new(),
+            clocks: Clocks::default(),
             restarted: Vec::new(),
         })
     }
@@ -267,7 +273,15 @@ impl<'c> Field<'c> {
                 {
                     process.may_end = true;
                 }
-                self.order(fault, victim).await
+                let told = Instant::now();
+                let failed = self.order(fault, victim).await;
+                if let What::WrongClock(offset_ms) = what {
+                    let lasts = Duration::from_millis(fault.lasts_ms);
+                    let belated = failed.as_ref().map_or(LOOK, |_| BELATED);
+                    self.clocks
+                        .wrong(told, Instant::now() + lasts + belated, *offset_ms);
+                }
+                failed
             }
         };
         Ok(struck)

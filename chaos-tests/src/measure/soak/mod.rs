@@ -1,10 +1,12 @@
-//! Faults at random on real processes under live sessions, for as long as asked: phases of faults, each followed by a heal
-//! after which everything must be well within a bound; and all laws in the end.
+//! Faults at random on real processes under live sessions and a home with a real broker, for as long as asked: phases of faults,
+//! each followed by a heal after which everything must be well within a bound; and all laws in the end, when all that the home was
+//! told has come in.
 //!
 //! - [`schedule`]: which faults happen when, from a seed. [`field`]: puts them in. [`life`]: what must be so after a heal.
-//! - [`acts`]: what acts on the world meanwhile.
+//! - [`acts`]: what acts on the world meanwhile. [`household`]: sensors, events, waits and reminders.
 mod acts;
 mod field;
+mod household;
 mod life;
 mod logs;
 pub mod schedule;
@@ -20,6 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use self::acts::Acts;
 use self::field::{Field, Struck};
+use self::household::{Household, Standing};
 pub use self::life::Bounds;
 use self::life::{Life, comes_back};
 use self::schedule::Phase;
@@ -29,6 +32,7 @@ use crate::about::About;
 use crate::bench::Usage;
 use crate::cluster::Cluster;
 use crate::crowd::{Crowd, Order};
+use crate::home::{Mosquitto, Reach, Saves};
 use crate::laws::{Broken, one_owner};
 use crate::report::{keep, say};
 
@@ -85,6 +89,7 @@ struct Report {
     lost_sockets: u64,
     acts_ordered: u64,
     acts_done: usize,
+    home: Option<household::Report>,
     warnings: BTreeMap<String, u64>,
     laws_broken: Vec<String>,
     failed: Option<String>,
@@ -95,7 +100,7 @@ struct Report {
 struct Load<'c> {
     crowd: &'c Crowd,
     watcher: &'c Watcher,
-    answered_before: u64,
+    household: &'c Household,
 }
 
 /// Runs it.
@@ -111,8 +116,15 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
         )
     };
     let machine = About::read();
-    let (_data, mut cluster) = tool.cluster().await?;
+    let reach = if tool.machines {
+        Reach::Machines
+    } else {
+        Reach::Loopback
+    };
+    let broker = Mosquitto::start(Saves::EverySecond, reach).await?;
+    let (_data, mut cluster) = tool.cluster_with(broker.env()).await?;
     everyone_votes(&mut cluster).await?;
+    let household = Household::move_in(&cluster, broker, plan.seed).await?;
     let crowd = Crowd::gather(&cluster, plan.sessions, &Order::chat(CHAT)).await?;
     let watcher = Watcher::start(&cluster);
     let acts = Acts::start(&cluster, tool.machines).await?;
@@ -120,8 +132,14 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
 
     let mut phases = Vec::new();
     let mut field = Field::new(&mut cluster, tool.machines)?;
-    let lived = live(tool, plan, &mut field, &crowd, &watcher, &mut phases).await;
+    let load = Load {
+        crowd: &crowd,
+        watcher: &watcher,
+        household: &household,
+    };
+    let lived = live(tool, plan, &mut field, &load, &mut phases).await;
     let ended = std::mem::take(&mut field.ended_by_themselves);
+    let clocks = std::mem::take(&mut field.clocks);
 
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counts = crowd.counts();
@@ -143,6 +161,18 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
         what: format!("the process of {node} ended, and nobody had meant it to"),
     }));
     let mut failed = lived.err().map(|why| format!("{why:#}"));
+    say("all is healed; what the home was told is to come in");
+    let logs = tool.report.join(format!("{name}-logs"));
+    let home = match household.come_to_rest(&mut cluster, &clocks, &logs).await {
+        Ok((home, more)) => {
+            broken.extend(more);
+            Some(home)
+        }
+        Err(why) => {
+            failed.get_or_insert(format!("the home: {why:#}"));
+            None
+        }
+    };
     match crowd.end(&cluster, plan.sessions).await {
         Ok(more) => broken.extend(more),
         Err(why) => {
@@ -177,6 +207,7 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
         lost_sockets: totals[3],
         acts_ordered: done.orders,
         acts_done: done.acts,
+        home,
         warnings,
         laws_broken: told(&broken),
         failed,
@@ -184,7 +215,7 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
     };
     keep(&tool.report, name, &report)?;
     if report.failed.is_some() || !report.laws_broken.is_empty() {
-        let kept = logs::keep_all(&cluster.nodes, &tool.report.join(format!("{name}-logs")))?;
+        let kept = logs::keep_all(&cluster.nodes, &logs)?;
         say(&format!("the nodes' logs are in {}", kept.display()));
         say(&format!("again: {}", report.repeat));
     }
@@ -208,6 +239,16 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
         report.acts_done > 0,
         "nothing acted: the proof of single ownership is none"
     );
+    let untried = report
+        .home
+        .as_ref()
+        .map(household::Report::untried)
+        .unwrap_or_default();
+    ensure!(
+        untried.is_empty(),
+        "the home was not tried enough, let it run for longer: {}",
+        untried.join("; ")
+    );
     Ok(())
 }
 
@@ -216,8 +257,7 @@ async fn live(
     tool: &Tool,
     plan: &Plan,
     field: &mut Field<'_>,
-    crowd: &Crowd,
-    watcher: &Watcher,
+    load: &Load<'_>,
     phases: &mut Vec<Lived>,
 ) -> Result<()> {
     let (started, nodes) = (Instant::now(), u8::try_from(tool.options.nodes)?);
@@ -231,11 +271,7 @@ async fn live(
             "phase {number}, after {seconds} s: {} ms of faults",
             phase.lasts_ms
         ));
-        let load = Load {
-            crowd,
-            watcher,
-            answered_before: crowd.answered(),
-        };
+        let answered_before = load.crowd.answered();
         let mut lived = Lived {
             plan: phase,
             hits: Vec::new(),
@@ -243,11 +279,19 @@ async fn live(
             life: Life::default(),
             resident_mb: Vec::new(),
         };
-        let done = one(plan, field, &load, &mut lived).await;
-        lived.answered = crowd.answered() - load.answered_before;
+        let done = one(plan, field, load, &mut lived).await;
+        lived.answered = load.crowd.answered() - answered_before;
         say(&format!(
             "  healed: {} answers; sessions answered after {} ms at most, one owner each after {} ms; resident {:?} MB",
             lived.answered, lived.life.to_answer.max_ms, lived.life.one_owner_after_ms, lived.resident_mb
+        ));
+        let Standing {
+            messages,
+            events,
+            recorded,
+        } = load.household.standing();
+        say(&format!(
+            "  home so far: {messages} messages and {events} events told, {recorded} acts recorded"
         ));
         phases.push(lived);
         done.with_context(|| format!("phase {number}"))?;
