@@ -57,7 +57,7 @@ stress: ## a busy machine and 5 % loss for MINUTES (30): nothing may fail over
 	cargo build --release --locked --bin jarvis --bin jarvis-load
 	$(LOAD) stress --minutes $(MINUTES) --report reports/stress
 
-soak: ## faults at random on real processes for MINUTES (30), NODES=3 or 5; SEED=… repeats a schedule
+soak: ## faults at random on real processes, chat and a home, for MINUTES (30), NODES=3 or 5; SEED=… repeats a schedule
 	@.ci/setup drill
 	cargo build --release --locked --bin jarvis --bin jarvis-load
 	$(LOAD) soak --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED)) --report reports/soak
