@@ -23,7 +23,7 @@ pub const ALL: [Named; 14] = [
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
         bite: Bite::VoteNotSynced,
-        found_by: 2,
+        found_by: 10,
         law: "one leader a term",
     },
     Named {
@@ -37,21 +37,21 @@ pub const ALL: [Named; 14] = [
         name: "truncate-too-far",
         what: "a log is truncated one entry too far",
         bite: Bite::TruncateOneTooFar,
-        found_by: 2,
+        found_by: 4,
         law: "logs match",
     },
     Named {
         name: "apply-before-commit",
         what: "a node that starts applies all of its log",
         bite: Bite::ApplyBeforeCommit,
-        found_by: 2,
+        found_by: 16,
         law: "logs match",
     },
     Named {
         name: "epoch-not-checked",
         what: "the machine does not compare epochs",
         bite: Bite::EpochNotChecked,
-        found_by: 2,
+        found_by: 1,
         law: "one owner whose writes count",
     },
     Named {
@@ -65,7 +65,7 @@ pub const ALL: [Named; 14] = [
         name: "open-turn-lost",
         what: "messages that wait for an answer are forgotten when their partition moves",
         bite: Bite::OpenTurnLost,
-        found_by: 3,
+        found_by: 2,
         law: "once healed, every session answers",
     },
     Named {
@@ -86,14 +86,14 @@ pub const ALL: [Named; 14] = [
         name: "lease-not-waited-out",
         what: "who gets a partition acts while its earlier owner may still do so",
         bite: Bite::LeaseNotWaitedOut,
-        found_by: 21,
+        found_by: 67,
         law: "no two nodes act at once",
     },
     Named {
         name: "lease-not-asked",
         what: "an owner goes on to act when its lease is over",
         bite: Bite::LeaseNotAsked,
-        found_by: 21,
+        found_by: 4,
         law: "no two nodes act at once",
     },
     Named {
@@ -114,7 +114,7 @@ pub const ALL: [Named; 14] = [
         name: "told-id-not-checked",
         what: "the machine does not look whether what is told unasked was told before",
         bite: Bite::ToldIdNotChecked,
-        found_by: 10,
+        found_by: 2,
         law: "seq without gap or repeat, ids once",
     },
 ];

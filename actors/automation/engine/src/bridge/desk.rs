@@ -386,7 +386,7 @@ impl Desk {
         match self.write_steps(draft).await {
             Ok(()) => {
                 answer_all(after);
-                return Ok(());
+                Ok(())
             }
             Err(LedgerError::Refused(why)) => {
                 let why = format!("the cluster does not keep what follows from it: {why}");

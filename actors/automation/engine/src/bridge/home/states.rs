@@ -16,10 +16,10 @@ use crate::wire::ToAutomation;
 impl Home {
     /// Decides on a message of the broker: once, by its id.
     pub(in super::super) fn message(&mut self, message: &Message, now_ms: i64, draft: &mut Draft) -> Outcome {
-        if let Some(letter) = message.replay_of {
-            if !self.forget(&ulid::text(letter), draft) {
-                return Outcome::Done;
-            }
+        if let Some(letter) = message.replay_of
+            && !self.forget(&ulid::text(letter), draft)
+        {
+            return Outcome::Done;
         }
         if let Some(id) = message.id {
             if self.remembered.has(&id) {
