@@ -86,7 +86,7 @@ pub const ALL: [Named; 14] = [
         name: "lease-not-waited-out",
         what: "who gets a partition acts while its earlier owner may still do so",
         bite: Bite::LeaseNotWaitedOut,
-        found_by: 67,
+        found_by: 21,
         law: "no two nodes act at once",
     },
     Named {

@@ -98,7 +98,7 @@ pub(crate) fn take(
         }
         Slot::Text => known.state = Some(state(&text)?),
         Slot::Sensor(Reading::Number) => match number(&text) {
-            Some(_) => known.state = Some(text.trim().to_owned()),
+            Some(_) => known.state = Some(state(text.trim())?),
             None => return Err(format!("\"{}\" is not a number", quoted(&text))),
         },
         Slot::Sensor(reading @ (Reading::Moment | Reading::Day)) => {

@@ -16,9 +16,11 @@ mod perform;
 mod say;
 mod topics;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use jarvis_entity::api::{Cx, Entity, EntityError, EntityKind, Inbound};
 use jarvis_replica::api::{ReadError, View};
 use jarvis_types::limits::BRIDGE_PARTITIONS;
@@ -33,6 +35,9 @@ use crate::wire::{Answered, Ask, decode, encode};
 /// What a node should have to carry the bridge. Where none knows the way to a broker, webhooks, events and reminders still
 /// want someone.
 const PREFERS: &[&str] = &["mqtt"];
+
+/// What becomes of a desk that should not have done it.
+pub(crate) const PANICKED: &str = "deciding on something panicked";
 
 /// The kind.
 pub struct BridgeKind {
@@ -121,8 +126,14 @@ impl Entity for BridgeEntity {
         let opening = Desk::open(cx.clone(), shared, (sender, receiver), letters, boot);
         let events = cx.events();
         let desk = opening.await?;
-        cx.tasks
-            .spawn_until_cancelled(async move { events(News::Ended(desk.run().await)) });
+        let shared = Arc::clone(&self.engine.shared);
+        cx.tasks.spawn_until_cancelled(async move {
+            let ended = AssertUnwindSafe(desk.run()).catch_unwind().await;
+            events(News::Ended(ended.unwrap_or_else(|_| {
+                shared.be_careful();
+                EntityError::Fault(PANICKED.to_owned())
+            })));
+        });
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What a node gives the kinds of this crate.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,9 +67,12 @@ pub(crate) struct Shared {
     /// Tells this life of the process from others.
     pub(crate) boot: u64,
     pub(crate) drills: OnceLock<Drills>,
-    /// Turns in which the bridge takes in one thing each: a step of it was refused.
+    /// Turns in which the bridge takes in one thing each: a step of it was refused, or deciding panicked.
     pub(crate) careful_turns: AtomicU32,
 }
+
+/// Careful turns after what went wrong once.
+const CAREFUL_TURNS: u32 = 1_000;
 
 impl Engine {
     /// Of these settings.
@@ -132,6 +135,11 @@ impl Engine {
 }
 
 impl Shared {
+    /// Has the bridge take in one thing at a time for a while.
+    pub(crate) fn be_careful(&self) {
+        self.careful_turns.store(CAREFUL_TURNS, Ordering::Relaxed);
+    }
+
     /// Unix milliseconds.
     pub(crate) fn now_ms(&self) -> i64 {
         i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX)

@@ -160,8 +160,9 @@ pub(super) fn event(text: &str, types: &[String]) -> Result<Taken, String> {
     if !types.is_empty() && !types.contains(&kind) {
         return Err(unexpected(&kind, types.iter().map(String::as_str)));
     }
+    let bytes = said.iter().map(|(key, value)| key.len() + super::size(value));
     if said.len() > crate::limits::MAX_ATTRIBUTES
-        || said.values().map(super::size).sum::<usize>() > crate::limits::MAX_ATTRIBUTES_BYTES
+        || bytes.sum::<usize>() > crate::limits::MAX_ATTRIBUTES_BYTES
     {
         return Err("an event says more than is kept".to_owned());
     }

@@ -231,7 +231,11 @@ fn reading(config: &Config) -> Reading {
 /// A fan's slowest and fastest speed.
 pub(crate) fn speeds(config: &Config) -> (f64, f64) {
     let (min, max) = (config.number("speed_range_min"), config.number("speed_range_max"));
-    (min.unwrap_or(1.0), max.unwrap_or(100.0))
+    match (min.unwrap_or(1.0), max.unwrap_or(100.0)) {
+        (min, max) if min < max => (min, max),
+        // A range that holds nothing says nothing.
+        _ => (1.0, 100.0),
+    }
 }
 
 /// Feeds as they are found.

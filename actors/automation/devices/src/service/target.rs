@@ -164,7 +164,9 @@ impl Target {
             ("area", &self.area_id),
             ("label", &self.label_id),
         ] {
-            for asked in ids {
+            // Each takes a look at all that is.
+            let mut looked = BTreeSet::new();
+            for asked in ids.iter().filter(|id| looked.insert(*id)) {
                 let members = match members(kind, asked, view, refused.len() < HINTS) {
                     Ok(members) => members,
                     Err(why) => {
@@ -274,13 +276,20 @@ fn texts(key: &str, value: &Value) -> Result<Vec<String>, CallError> {
         parts.map(str::to_owned).collect()
     };
     let wrong = || wrong_data(key, "an id, or a list of ids".to_owned());
-    match value {
-        Value::Null => Ok(Vec::new()),
-        Value::String(text) => Ok(split(text)),
+    let ids: Vec<String> = match value {
+        Value::Null => Vec::new(),
+        Value::String(text) => split(text),
         Value::Array(items) if items.len() <= MAX_TARGETS => {
             let all: Option<Vec<Vec<String>>> = items.iter().map(|item| item.as_str().map(split)).collect();
-            Ok(all.ok_or_else(wrong)?.into_iter().flatten().collect())
+            all.ok_or_else(wrong)?.into_iter().flatten().collect()
         }
-        _ => Err(wrong()),
+        _ => return Err(wrong()),
+    };
+    if ids.len() > MAX_TARGETS {
+        return Err(CallError::TooMany {
+            count: ids.len(),
+            most: MAX_TARGETS,
+        });
     }
+    Ok(ids)
 }

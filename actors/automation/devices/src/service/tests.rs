@@ -1051,3 +1051,37 @@ fn every_service_of_the_table_does_something() {
         }
     }
 }
+
+#[test]
+fn a_range_of_speeds_that_holds_nothing_says_nothing() {
+    for range in [
+        r#""speed_range_min":100,"speed_range_max":1"#,
+        r#""speed_range_min":200"#,
+        r#""speed_range_max":-5"#,
+    ] {
+        check(
+            "fan",
+            &format!(r#""cmd_t":"c","pct_cmd_t":"p",{range}"#),
+            &[],
+            &[
+                ("set_percentage", json!({ "percentage": 50 }), &["p 50"]),
+                ("turn_on", json!({ "percentage": 20 }), &["c ON", "p 20"]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_target_is_bounded_however_it_is_written() {
+    let many = vec!["attic"; crate::limits::MAX_TARGETS + 1].join(",");
+    for value in [json!(many), json!([many])] {
+        let said = json!({ "area_id": value });
+        let error = Target::of(said.as_object().unwrap()).expect_err("too many");
+        assert!(
+            error
+                .to_string()
+                .contains(&crate::limits::MAX_TARGETS.to_string()),
+            "{error}"
+        );
+    }
+}

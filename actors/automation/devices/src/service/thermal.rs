@@ -257,7 +257,7 @@ impl Command<'_> {
         let (min, max) = speeds(self.config);
         let steps = (max - min + 1.0).max(1.0);
         let speed = (percent * steps / 100.0).ceil() + min - 1.0;
-        let value = number(&short(speed.clamp(min - 1.0, max))).unwrap_or(Value::Null);
+        let value = number(&short(speed.min(max).max(min - 1.0))).unwrap_or(Value::Null);
         self.send_by(
             "percentage_command_topic",
             "percentage_command_template",

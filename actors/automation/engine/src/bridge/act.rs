@@ -17,6 +17,9 @@ pub(super) struct Act {
     pub(super) asked_ms: i64,
     /// What.
     pub(super) deed: Deed,
+    /// Counts acts in the order in which they were begun: whoever goes on with several keeps to it.
+    #[serde(default)]
+    pub(super) order: u64,
     /// Entities that it was meant for and does not reach, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) not_reached: Vec<(String, String)>,

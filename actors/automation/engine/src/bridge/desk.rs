@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jarvis_devices::announce::NodeShown;
 use jarvis_devices::service::Publish;
 use jarvis_entity::api::{Cx, EntityError, Ledger, LedgerError};
@@ -34,20 +35,19 @@ use super::act::{Act, Ended};
 use super::draft::Draft;
 use super::home::{Beside, Called, Came, Home, Kept, Loading};
 use super::link::{Buried, ToDesk, fault, show};
-use super::{News, perform};
+use super::perform::Sayings;
+use super::{News, PANICKED, perform};
 use crate::api::ulid;
 use crate::metrics;
 use crate::ran::InTables;
 use crate::rows;
 use crate::settings::Shared;
-use crate::wire::{Answered, Ask, BridgeStatus, ToBridge, decode, encode};
+use crate::wire::{Answered, Ask, BridgeStatus, OutcomeOf, ToAutomation, ToBridge, decode, encode};
 
 /// Things that wait for the desk; who brings more waits with it.
 pub(super) const MOST_WORK: usize = 256;
 /// Letters that are read at once.
 const LETTERS: usize = 128;
-/// Turns in which one thing is taken in each, after a step was refused.
-const CAREFUL_TURNS: u32 = 1_000;
 /// How long one try of writing a step may take.
 const WRITE_DEADLINE: Duration = Duration::from_secs(3);
 /// The clock is looked at so often at least: it may be set.
@@ -135,6 +135,7 @@ pub(super) struct Desk {
     loads: VecDeque<Load>,
     /// Acts that wait for room at the publisher.
     queue: VecDeque<Act>,
+    sayings: Sayings,
     shown: watch::Sender<(u64, Vec<Publish>)>,
 }
 
@@ -204,6 +205,7 @@ impl Desk {
             callers: BTreeMap::new(),
             loads: VecDeque::new(),
             queue: VecDeque::new(),
+            sayings: Sayings::new(),
             shown: watch::channel((0, Vec::new())).0,
         };
         desk.connect();
@@ -272,10 +274,13 @@ impl Desk {
         };
         let shows = self.broker.is_some() && self.shared.settings.announce;
         let status = async {
-            match &mut self.broker {
-                Some(broker) => broker.status.changed().await.is_ok(),
-                None => std::future::pending().await,
+            if let Some(broker) = &mut self.broker
+                && broker.status.changed().await.is_ok()
+            {
+                return;
             }
+            // Without a broker there is no news of one, nor when this ownership ends.
+            std::future::pending().await
         };
         let (known, state) = (self.leader, &mut self.replica_state);
         let another_leads = async {
@@ -290,7 +295,7 @@ impl Desk {
             work = self.work.recv() => return work,
             () = self.letters.notified() => self.letters_wait = true,
             () = tokio::time::sleep(due) => {}
-            _ = status => {}
+            () = status => {}
             Some(leader) = another_leads => {
                 self.leader = Some(leader);
                 self.nodes_changed = true;
@@ -361,53 +366,85 @@ impl Desk {
         Ok(())
     }
 
-    /// Takes in one thing, and writes what follows from it by itself. If that is refused, this is what was at fault when a larger step
-    /// was: it is set aside, and all is begun anew from what is written.
+    /// Takes in one thing, and writes what follows from it by itself. If that is refused or panics, this is what was at fault when it
+    /// came with others: it is set aside, and all is begun anew from what is written.
     async fn take_carefully(&mut self, work: Option<Work>, now_ms: i64) -> Result<(), EntityError> {
         let (mut after, mut draft) = (Vec::new(), Draft::default());
-        let mut decided_on = None;
-        let mut read = None;
-        match work {
+        let (work, message) = match work {
             Some(Work::Decide { mut batch, reply }) => {
                 // The rest is offered again.
                 batch.truncate(1);
-                decided_on = batch.first().cloned();
-                let work = Work::Decide { batch, reply };
-                self.take(work, now_ms, &mut draft, &mut after).await?;
+                let message = batch.first().cloned();
+                (Some(Work::Decide { batch, reply }), message)
             }
-            Some(work) => self.take(work, now_ms, &mut draft, &mut after).await?,
-            None if !self.loads.is_empty() => self.load(now_ms, &mut draft, &mut after),
-            None => {
-                self.read_letters(1, now_ms, &mut draft)?;
-                read = Some(draft.taken).filter(|taken| *taken > 0);
+            work => (work, None),
+        };
+        let letters = work.is_none() && self.loads.is_empty();
+        let taking = async {
+            match work {
+                Some(work) => self.take(work, now_ms, &mut draft, &mut after).await,
+                None if letters => self.read_letters(1, now_ms, &mut draft),
+                None => {
+                    self.load(now_ms, &mut draft, &mut after);
+                    Ok(())
+                }
             }
+        };
+        let taken = AssertUnwindSafe(taking).catch_unwind().await;
+        let letter = draft.taken;
+        let why = match taken {
+            Ok(taken) => {
+                taken?;
+                match self.write_steps(draft).await {
+                    Ok(()) => {
+                        self.begin_acts();
+                        answer_all(after);
+                        return Ok(());
+                    }
+                    Err(LedgerError::Refused(why)) => {
+                        format!("the cluster does not keep what follows from it: {why}")
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(_) => PANICKED.to_owned(),
+        };
+        tracing::error!(why, "something that the bridge was told is set aside");
+        if let Some(message) = message {
+            self.bury_alone(&message, &why).await?;
         }
-        self.begin_acts();
+        if letter > 0 {
+            self.set_aside(letter, &why).await?;
+        }
+        let loading = self.loads.drain(..).map(|load| load.answer);
+        let asked = after.into_iter().filter_map(|after| match after {
+            After::Answer(answer, _) => Some(answer),
+            _ => None,
+        });
+        for answer in loading.chain(asked) {
+            reply(answer, &Answered::Refused(why.clone()));
+        }
+        Err(EntityError::Fault(why))
+    }
+
+    /// Lets a letter go that cannot be decided on. A run that waits for what comes of it is told that it failed.
+    async fn set_aside(&mut self, letter: u64, why: &str) -> Result<(), EntityError> {
+        let letters = self.ledger.letters(&self.cx, 1).map_err(fault)?;
+        let mut draft = Draft::taking(letter);
+        let found = letters.iter().find(|(number, _)| *number == letter);
+        if let Some(Ok(ToBridge::Asked { by, number, .. })) = found.map(|(_, body)| decode(body)) {
+            let failed = ToAutomation::Outcome {
+                run: by.run,
+                number,
+                outcome: OutcomeOf::Failed(why.to_owned()),
+                not_reached: Vec::new(),
+            };
+            draft.tell(&by.automation, &failed);
+        }
         match self.write_steps(draft).await {
-            Ok(()) => {
-                answer_all(after);
-                Ok(())
-            }
-            Err(LedgerError::Refused(why)) => {
-                let why = format!("the cluster does not keep what follows from it: {why}");
-                tracing::error!(why, "something that the bridge was told is set aside");
-                if let Some(message) = decided_on {
-                    self.bury_alone(&message, &why).await?;
-                }
-                if let Some(taken) = read {
-                    self.write_steps(Draft::taking(taken)).await?;
-                }
-                let loading = self.loads.drain(..).map(|load| load.answer);
-                let asked = after.into_iter().filter_map(|after| match after {
-                    After::Answer(answer, _) => Some(answer),
-                    _ => None,
-                });
-                for answer in loading.chain(asked) {
-                    reply(answer, &Answered::Refused(why.clone()));
-                }
-                Err(EntityError::Fault(why))
-            }
-            Err(error) => Err(error.into()),
+            // It cannot be told either.
+            Err(LedgerError::Refused(_)) => Ok(self.write_steps(Draft::taking(letter)).await?),
+            written => Ok(written?),
         }
     }
 
@@ -498,7 +535,18 @@ impl Desk {
                     target,
                     data: &data,
                 };
-                match self.home.call(id.clone(), None, called, now_ms, now_ms, draft) {
+                let home = &mut self.home;
+                let called = AssertUnwindSafe(|| home.call(id.clone(), None, called, now_ms, now_ms, draft));
+                let came = match std::panic::catch_unwind(called) {
+                    Ok(came) => came,
+                    Err(panic) => {
+                        // Asked again it would do so again.
+                        let why = format!("{PANICKED}: it is a fault of Jarvis, and its log says where");
+                        reply(answer, &Answered::Refused(why));
+                        std::panic::resume_unwind(panic)
+                    }
+                };
+                match came {
                     Came::Done(passed_over) => {
                         self.home.finish(&id, None, draft);
                         Answered::Called { passed_over }
@@ -615,7 +663,14 @@ impl Desk {
         self.queue.extend(self.home.take_begun());
         while let Some(act) = self.queue.pop_front() {
             let publisher = self.broker.as_ref().map(|broker| &broker.publisher);
-            let begun = perform::begin(&self.cx, &self.shared, publisher, &self.sender, act);
+            let begun = perform::begin(
+                &self.cx,
+                &self.shared,
+                publisher,
+                &self.sender,
+                &mut self.sayings,
+                act,
+            );
             if let Err(act) = begun {
                 self.queue.push_front(*act);
                 return;
@@ -627,7 +682,7 @@ impl Desk {
     async fn write(&mut self, draft: Draft, after: Vec<After>) -> Result<(), EntityError> {
         let written = self.write_steps(draft).await;
         if matches!(written, Err(LedgerError::Refused(_))) {
-            self.shared.careful_turns.store(CAREFUL_TURNS, Ordering::Relaxed);
+            self.shared.be_careful();
         }
         written?;
         answer_all(after);

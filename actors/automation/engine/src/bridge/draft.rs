@@ -53,12 +53,12 @@ impl Draft {
     }
 
     /// Sets a row to bytes. One that the tables would never take is left out, and the log says so: it would keep everything else
-    /// of the step from being written.
+    /// of the step from being written. What it was before goes too: it is not so any more.
     pub(super) fn put_bytes(&mut self, name: String, value: Vec<u8>) {
         if name.len() > MAX_ROW_NAME_BYTES || value.len() > MAX_ROW_VALUE_BYTES {
             let bytes = value.len();
             tracing::error!(row = name, bytes, "a row is too large to be kept; it is left out");
-            return;
+            return self.remove(name);
         }
         let value = Some(value);
         self.count(&name, &value);

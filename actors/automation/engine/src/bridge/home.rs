@@ -85,6 +85,8 @@ pub(super) struct Home {
     sun_due_ms: Option<i64>,
     /// Acts to begin.
     begun: Vec<Act>,
+    /// The order of the act that was begun last.
+    begun_so_far: u64,
     /// What is subscribed to may have changed.
     topics_changed: bool,
     /// What Jarvis shows of itself may have changed.
@@ -370,7 +372,9 @@ impl Home {
     }
 
     /// An act has begun: it is kept until it is over.
-    fn begin(&mut self, act: Act, draft: &mut Draft) {
+    fn begin(&mut self, mut act: Act, draft: &mut Draft) {
+        self.begun_so_far += 1;
+        act.order = self.begun_so_far;
         let (name, bytes) = (format!("{}{}", rows::ACT, act.id), encode(&act));
         self.rooms.acts.set(&name, bytes.len());
         draft.put_bytes(name, bytes);

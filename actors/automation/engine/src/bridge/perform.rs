@@ -1,5 +1,6 @@
 //! Doing what is to be done: each act is a task that says what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use jarvis_machine::command::Command;
 use jarvis_machine::rows::NodeIntent;
 use jarvis_mqtt::{Confirmation, Publication, PublishError, Publisher};
 use jarvis_replica::api::{ProposeError, ProposeOptions, Replica};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::News;
 use super::act::{Act, Deed, Ended};
@@ -24,12 +25,16 @@ const SAY_DEADLINE: Duration = Duration::from_secs(3);
 /// Between two such tries.
 const SAY_PAUSE: Duration = Duration::from_millis(200);
 
+/// By automation, what ends when what it said last is said: sayings are proposals that could overtake each other.
+pub(super) type Sayings = BTreeMap<String, oneshot::Receiver<()>>;
+
 /// Begins an act. Given back: there is no room at the moment; it may begin when another is over.
 pub(super) fn begin(
     cx: &Cx<News>,
     shared: &Arc<Shared>,
     publisher: Option<&Publisher>,
     desk: &mpsc::Sender<Work>,
+    sayings: &mut Sayings,
     act: Act,
 ) -> Result<(), Box<Act>> {
     let patience = patience(shared, &act);
@@ -93,9 +98,15 @@ pub(super) fn begin(
         Deed::Say { service, data } => {
             let (service, data, id) = (service.clone(), data.clone(), act.id.clone());
             let replica = cx.replica.clone();
+            let (said, next) = oneshot::channel();
+            let before = act
+                .by
+                .as_ref()
+                .and_then(|(by, _)| sayings.insert(by.automation.clone(), next));
             cx.tasks.spawn_until_cancelled(async move {
+                let _said = said;
                 let came = match sessions(&replica, &service, &data) {
-                    Ok((sessions, text)) => say_in(&replica, &sessions, &id, &text, patience).await,
+                    Ok((sessions, text)) => say_in(&replica, before, &sessions, &id, &text, patience).await,
                     Err(why) => Ended::Failed(why),
                 };
                 tell(came).await;
@@ -106,7 +117,7 @@ pub(super) fn begin(
             let session = session.parse();
             cx.tasks.spawn_until_cancelled(async move {
                 let came = match session {
-                    Ok(session) => say_in(&replica, &[session], &id, &text, patience).await,
+                    Ok(session) => say_in(&replica, None, &[session], &id, &text, patience).await,
                     Err(_) => Ended::Failed("it names no chat session".to_owned()),
                 };
                 tell(came).await;
@@ -169,12 +180,17 @@ fn sessions(
 /// Says something in each of these sessions, once, until a majority has it.
 async fn say_in(
     replica: &Replica,
+    before: Option<oneshot::Receiver<()>>,
     sessions: &[jarvis_types::SessionId],
     id: &str,
     text: &str,
     patience: Duration,
 ) -> Ended {
     let said = async {
+        if let Some(before) = before {
+            // It is dropped when that was said or cannot be.
+            let _ = before.await;
+        }
         for session in sessions {
             loop {
                 match say::say(replica, *session, id, text, SAY_DEADLINE).await {

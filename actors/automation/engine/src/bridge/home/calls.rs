@@ -139,6 +139,7 @@ impl Home {
             by,
             asked_ms,
             deed,
+            order: 0,
             not_reached: Vec::new(),
         };
         self.begin_asked(act, Vec::new(), draft)
@@ -208,6 +209,7 @@ impl Home {
             by,
             asked_ms,
             deed,
+            order: 0,
             not_reached: some(&came.passed_over),
         };
         self.begin_asked(act, came.passed_over, draft)

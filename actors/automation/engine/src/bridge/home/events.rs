@@ -146,6 +146,7 @@ impl Home {
                     session: reminder.session,
                     text: reminder.text,
                 },
+                order: 0,
                 not_reached: Vec::new(),
             };
             self.begin(act, draft);

@@ -108,6 +108,7 @@ impl Home {
             watched_ms: now_ms,
             sun_due_ms: None,
             begun: Vec::new(),
+            begun_so_far: 0,
             topics_changed: true,
             shown_changed: true,
             problems: BTreeMap::new(),
@@ -123,6 +124,8 @@ impl Home {
             home.begun.push(act.clone());
             home.acts.insert(id, act);
         }
+        home.begun.sort_by_key(|act| act.order);
+        home.begun_so_far = home.begun.last().map_or(0, |last| last.order);
         for (id, reminder) in all.read::<Reminder>(rows::REMINDER) {
             home.due.insert((reminder.due_ms, id.clone()));
             home.reminders.insert(id, reminder);

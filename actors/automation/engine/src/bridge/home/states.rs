@@ -100,6 +100,7 @@ impl Home {
             by: None,
             asked_ms: now_ms,
             deed,
+            order: 0,
             not_reached: Vec::new(),
         };
         if let Came::Refused(why) = self.begin_asked(act, Vec::new(), draft) {

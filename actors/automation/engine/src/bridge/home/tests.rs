@@ -862,6 +862,41 @@ fn what_watches_templates_sees_when_an_automation_ran_and_so_does_home_assistant
 }
 
 #[test]
+fn whoever_goes_on_with_acts_keeps_to_their_order() {
+    let mut house = with_lamp();
+    let asked = |house: &mut House, run: &str, number: u64| {
+        let by = RunOf {
+            run: RunId(run.to_owned()),
+            ..by("a")
+        };
+        let intent = intent(
+            "mqtt.publish",
+            json!({}),
+            json!({"topic": "t", "payload": run}),
+            house.now_ms,
+        );
+        house.step(|home, now_ms, draft| home.asked(by, number, intent, now_ms, draft));
+    };
+    let order = [("Z", 1), ("Z", 2), ("Z", 10), ("A", 1)];
+    for (run, number) in order {
+        asked(&mut house, run, number);
+    }
+    let ids = |acts: Vec<Act>| acts.into_iter().map(|act| act.id).collect::<Vec<_>>();
+    let begun = ids(house.home.take_begun());
+    assert_eq!(begun, ["Z.1", "Z.2", "Z.10", "A.1"]);
+    for _ in 0..2 {
+        house.next_owner(Duration::from_secs(1));
+        assert_eq!(ids(house.home.take_begun()), begun);
+    }
+    asked(&mut house, "0", 1);
+    house.next_owner(Duration::from_secs(1));
+    assert_eq!(
+        ids(house.home.take_begun()).last().map(String::as_str),
+        Some("0.1")
+    );
+}
+
+#[test]
 fn automations_together_have_a_bound_and_one_that_grows_beyond_it_stays_as_it_was() {
     let mut house = House::new();
     house.home.rooms.definitions = Room::new((8_000, 2));
