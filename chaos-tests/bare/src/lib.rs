@@ -6,9 +6,11 @@
 //! ```
 //!
 //! - [`entry`]: an entry of a transcript. [`news`]: what a frame says. [`exchange`]: one message until its reply.
+//! - [`rules`]: automations that both kinds of clusters load.
 pub mod entry;
 pub mod exchange;
 pub mod news;
+pub mod rules;
 
 pub use entry::{Entry, entry_of};
 pub use exchange::{Came, Exchange, Step};

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jarvis_bare::rules::{ANSWER, Rule};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::chat::http;
-use crate::house::{ANSWER, Rule};
+use crate::house;
 use crate::rng::Rng;
 use crate::world::{Phase, World};
 
@@ -82,7 +83,7 @@ pub async fn call(world: Arc<World>, rule: Rule) {
         let number = rng.range(0, world.size.sessions as u64) as usize;
         if let Some(session) = world.session(number) {
             let token = format!("{}-{n}", rule.name());
-            let ms = rule.delay_ms(&rng, calm);
+            let ms = house::delay_ms(rule, &rng, calm);
             let data = json!({"token": token, "session": session, "ms": ms});
             let came = tell(&world, &rng, rule.name(), &data).await;
             if rule == Rule::Waits && rng.chance_ppm(ANSWERED_PPM) {
@@ -101,7 +102,7 @@ pub async fn call(world: Arc<World>, rule: Rule) {
                 return world.one_is_content();
             }
         }
-        sleep(rule.pause(&rng)).await;
+        sleep(house::pause(rule, &rng)).await;
     }
 }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jarvis_bare::rules::{ANSWER, Rule};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::rules::{ANSWER, Rule};
+use super::rules;
 use super::timers::{Call, Calls, Came};
 use super::{Door, Recorder};
 use crate::crowd::jitter::Jitter;
@@ -104,7 +105,7 @@ impl Caller {
         for n in 1.. {
             self.until_room().await;
             let calm = *self.calm.borrow();
-            let ms = self.rule.delay(&mut self.jitter).as_millis() as u64;
+            let ms = rules::delay(self.rule, &mut self.jitter).as_millis() as u64;
             let came = self.tell(n, Duration::from_millis(ms)).await;
             if self.rule == Rule::Waits && self.jitter.below(100) < ANSWERED_PERCENT {
                 let soon = Duration::ZERO..Duration::from_millis(ms * 3 / 2);
@@ -121,7 +122,7 @@ impl Caller {
                     return;
                 }
             }
-            sleep(self.rule.pause(&mut self.jitter)).await;
+            sleep(rules::pause(self.rule, &mut self.jitter)).await;
         }
     }
 

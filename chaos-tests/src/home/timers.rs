@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jarvis_bare::rules::{HEARD, PATTERN, PATTERN_EVERY, Rule};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::rules::{HEARD, PATTERN, PATTERN_EVERY, Rule};
 use super::{Clocks, RECORDS, Said, Sight, Wall};
 use crate::laws::Broken;
 

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jarvis_bare::rules::{ANSWER, PATTERN, ROUNDS, Rule};
 use jarvis_machine::command::{Command, Letter, Proposal, RowChange};
 use jarvis_machine::reply::{Outcome, Reply};
 use jarvis_types::{EntityId, KindId};
 use serde_json::Value;
 
 use crate::clock::EPOCH;
-use crate::house::{ANSWER, PATTERN, ROUNDS, Rule};
 
 /// What rounding to milliseconds, and the ticks in which machines live, may amount to.
 const ROUNDING: Duration = Duration::from_millis(10);

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jarvis_bare::rules::{PATTERN, Rule};
 use jarvis_host::{Clock, SystemClock};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use crate::cluster::Cluster;
 use crate::crowd::jitter::Jitter;
 use crate::crowd::lock;
 use crate::home::reminders::{self, Person};
-use crate::home::rules::{PATTERN, Rule, rules};
+use crate::home::rules::rules;
 use crate::home::timers::{self, Count, Course, Delays, Done, check, check_delays, is_of_rules};
 use crate::home::{
     Callers, Clocks, Door, Expected, Mosquitto, Recorder, Said, Sensor, Sight, Verdict, Wall, Word, delayed,
