@@ -6,7 +6,7 @@ use jarvis_types::{
     RequestId, Seq, SessionId, UserId,
 };
 
-use crate::rows::{Cause, NodeFacts, NodeIntent, NodeRole};
+use crate::rows::{Cause, LogMark, NodeFacts, NodeIntent, NodeRole};
 
 /// The version byte of encoded proposals.
 pub const PROPOSAL_VERSION: u8 = 1;
@@ -262,6 +262,30 @@ pub enum Command {
         id: ClientMessageId,
         /// What is said.
         text: String,
+    },
+    /// A [`Command::RemoveNode`] that was found safe at one revision of the placement, by which every change of members counts:
+    /// refused at any other, so that of two removals at once the second is looked at again after the first. Level 4.
+    RemoveNodeAt {
+        /// The placement revision at which the removal was found safe.
+        based_on: u64,
+        /// Which node.
+        node: NodeId,
+        /// Its partitions are placed by the next plan.
+        force: bool,
+    },
+    /// Takes ledger time back to what the voters' clocks agree on, after a clock that was ahead had moved it. Nothing happens
+    /// if ledger time is not where it was found. Level 4.
+    CorrectTime {
+        /// Ledger time as it was found, Unix milliseconds.
+        found_ms: u64,
+        /// Ledger time from here on, Unix milliseconds.
+        to_ms: u64,
+    },
+    /// Remembers how much of the log voters have acknowledged, so that one whose disk is put back to an older copy is found
+    /// out. Marks only rise. Level 4.
+    NoteLogs {
+        /// The voters' marks.
+        marks: Vec<(NodeId, LogMark)>,
     },
 }
 

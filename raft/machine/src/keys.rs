@@ -32,7 +32,7 @@ pub fn session_count(user: UserId) -> Vec<u8> {
     [META_SESSIONS_PREFIX, &user.0.to_be_bytes()].concat()
 }
 
-/// `Nodes`, `RemovedNodes`, `NodeFacts` and `Proposers`.
+/// `Nodes`, `RemovedNodes`, `NodeFacts`, `LogMarks` and `Proposers`.
 pub fn node(node: NodeId) -> [u8; 8] {
     node.0.to_be_bytes()
 }

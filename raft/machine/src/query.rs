@@ -13,7 +13,7 @@ use crate::keys::{self, KeyParts};
 use crate::level::FIRST_LEVEL;
 use crate::row_codec::{decode_row, get_row};
 use crate::rows::{
-    ClusterRow, CredentialRow, EntityRow, KindRow, MessageRow, NodeFacts, NodeRow, PlacementLogRow,
+    ClusterRow, CredentialRow, EntityRow, KindRow, LogMark, MessageRow, NodeFacts, NodeRow, PlacementLogRow,
     PlacementNoteRow, PlacementRow, SessionRow, UserRow,
 };
 use crate::storage::{KeyValue, Read, StoreError, Table};
@@ -51,6 +51,11 @@ impl Query<'_> {
     /// What nodes have that have said so, by id.
     pub fn all_node_facts(&self) -> Result<Vec<(NodeId, NodeFacts)>, StoreError> {
         self.all(Table::NodeFacts, &[], |key| Ok(NodeId(key.u64()?)))
+    }
+
+    /// How much of the log voters have acknowledged, by id; nothing below level 4.
+    pub fn log_marks(&self) -> Result<Vec<(NodeId, LogMark)>, StoreError> {
+        self.all(Table::LogMarks, &[], |key| Ok(NodeId(key.u64()?)))
     }
 
     /// Members, by id.

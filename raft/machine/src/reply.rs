@@ -68,7 +68,7 @@ pub enum Refusal {
     #[error("no such invitation in this cluster")]
     InviteUnknown,
     /// The invitation has expired.
-    #[error("the invitation expired at {expired_at_ms}")]
+    #[error("the invitation expired {} ago", span(now_ms.saturating_sub(*expired_at_ms)))]
     InviteExpired {
         /// Ledger time of its end.
         expired_at_ms: u64,
@@ -121,4 +121,16 @@ pub enum Refusal {
 
 fn names(nodes: &[NodeName]) -> String {
     nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A span of time for people, in its two largest units.
+pub(crate) fn span(ms: u64) -> String {
+    let seconds = ms.div_ceil(1_000);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }

@@ -21,6 +21,7 @@
 //! | `Entities` | kind, partition, key | [`EntityRow`]; from level 3 on |
 //! | `EntityRows` | kind, partition, key, 0, name | what the entity keeps, in its own form; from level 3 on |
 //! | `Letters` | kind, partition, key, 0, number | what somebody sent it, in its own form; from level 3 on |
+//! | `LogMarks` | node id | [`LogMark`]; from level 4 on |
 //! | `Proposals`, `Proposers` | node, incarnation, sequence; node | remembered outcome; [`ProposerRow`] |
 //!
 //! `Meta` has the cluster level under `level` once it is above the first. Tables of a level are written only once the cluster is
@@ -307,4 +308,13 @@ pub struct EntityRow {
     pub rows: u32,
     /// Bytes of names and values of these rows.
     pub row_bytes: u64,
+}
+
+/// How much of the log a voter has acknowledged, as its leader knew some time ago: its disk holds at least this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct LogMark {
+    /// The term in which it acknowledged: it has voted in this term or a later one.
+    pub term: u64,
+    /// The last entry that it acknowledged, which is committed.
+    pub index: u64,
 }

@@ -30,11 +30,12 @@ pub enum Table {
     Entities = 20,
     EntityRows = 21,
     Letters = 22,
+    LogMarks = 23,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Table; 23] = [
+    pub const ALL: [Table; 24] = [
         Table::Meta,
         Table::Nodes,
         Table::RemovedNodes,
@@ -58,6 +59,7 @@ impl Table {
         Table::Entities,
         Table::EntityRows,
         Table::Letters,
+        Table::LogMarks,
     ];
 }
 

@@ -40,6 +40,14 @@ pub(super) fn initialise(
     Ok(Reply::Joined { node: id })
 }
 
+/// Takes ledger time back where it stands as it was found: a correction that comes late must not undo what was decided since.
+pub(super) fn correct_time(cx: &mut Context<'_>, found_ms: u64, to_ms: u64) -> Result<Reply, Halt> {
+    if to_ms < found_ms && cx.now_ms == found_ms {
+        cx.put(Table::Meta, keys::META_LEDGER_MS, &to_ms)?;
+    }
+    Ok(Reply::Done)
+}
+
 /// Refuses commands that would give out ids before the first node and user have theirs.
 pub(super) fn check_initialised(cx: &Context<'_>) -> Result<(), Halt> {
     if cx.query().cluster()?.is_some() {

@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use crate::change::Change;
 use crate::keys;
+use crate::level::MARKS_LEVEL;
 use crate::query::Query;
 use crate::reply::Refusal;
 use crate::row_codec::{get_row, put_row};
@@ -32,6 +33,15 @@ pub(super) fn invalid(what: impl Into<String>) -> Halt {
     Halt::Refused(Refusal::Invalid(what.into()))
 }
 
+/// A refusal of something that would have expired when it is made: the clock of the node that was asked is behind the cluster's.
+pub(super) fn ends_before_it_begins(what: &str, expires_at_ms: u64, now_ms: u64) -> Halt {
+    let ago = crate::reply::span(now_ms - expires_at_ms);
+    invalid(format!(
+        "{what} would have expired {ago} ago by the cluster's time: the clock of the node that was asked is wrong; `jarvis status` \
+         names it"
+    ))
+}
+
 /// A refusal that says what is not there.
 pub(super) fn not_found(what: impl Into<String>) -> Halt {
     Halt::Refused(Refusal::NotFound(what.into()))
@@ -41,6 +51,8 @@ pub(super) struct Context<'a> {
     pub(super) tables: &'a mut dyn Write,
     /// Ledger time: the time of the command, or of an earlier one where that was later.
     pub(super) now_ms: u64,
+    /// The time of the command.
+    at_ms: u64,
     pub(super) changes: Vec<Change>,
 }
 
@@ -53,8 +65,16 @@ impl<'a> Context<'a> {
         Ok(Self {
             tables,
             now_ms: at_ms.max(before_ms),
+            at_ms,
             changes: Vec::new(),
         })
+    }
+
+    /// The time by which things expire. The leader keeps the time of a command close to what the voters' clocks agree on, so it
+    /// is right while ledger time is ahead. Up to level 3 it is ledger time.
+    pub(super) fn expiry_ms(&self) -> Result<u64, StoreError> {
+        let by_command = self.query().cluster_level()? >= MARKS_LEVEL;
+        Ok(if by_command { self.at_ms } else { self.now_ms })
     }
 
     pub(super) fn query(&self) -> Query<'_> {

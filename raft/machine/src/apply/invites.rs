@@ -1,6 +1,6 @@
 //! Invitations: single use, with an end. Used and expired ones are kept a while, so that a late guest is told which.
 
-use super::context::{Context, Halt, invalid};
+use super::context::{Context, Halt, ends_before_it_begins, invalid};
 use super::limits::{INVITE_KEPT_MS, MAX_INVITES, MAX_OPEN_INVITES};
 use super::{cluster, nodes};
 use crate::command::{NewNode, SecretHash};
@@ -17,11 +17,9 @@ pub(super) fn create(
     expires_at_ms: u64,
 ) -> Result<Reply, Halt> {
     cluster::check_initialised(cx)?;
-    if expires_at_ms <= cx.now_ms {
-        return Err(invalid(format!(
-            "the invitation expires at {expires_at_ms}, and it is {}",
-            cx.now_ms
-        )));
+    let now_ms = cx.expiry_ms()?;
+    if expires_at_ms <= now_ms {
+        return Err(ends_before_it_begins("the invitation", expires_at_ms, now_ms));
     }
     let mut closed = Vec::new();
     let mut open = 0;
@@ -30,7 +28,7 @@ pub(super) fn create(
             return Err(invalid("this invitation was made before"));
         }
         let row: InviteRow = decode_row(&row)?;
-        if row.used_by.is_none() && row.expires_at_ms > cx.now_ms {
+        if row.used_by.is_none() && row.expires_at_ms > now_ms {
             open += 1;
         } else {
             closed.push((row.expires_at_ms, key));
@@ -43,7 +41,7 @@ pub(super) fn create(
     closed.sort_unstable();
     let too_many = (open + closed.len() + 1).saturating_sub(MAX_INVITES);
     for (index, (expired_at_ms, key)) in closed.iter().enumerate() {
-        if index < too_many || expired_at_ms.saturating_add(INVITE_KEPT_MS) < cx.now_ms {
+        if index < too_many || expired_at_ms.saturating_add(INVITE_KEPT_MS) < now_ms {
             cx.delete(Table::Invites, key)?;
         }
     }
@@ -66,8 +64,9 @@ pub(super) fn consume(cx: &mut Context<'_>, secret: &SecretHash, node: &NewNode)
     if let Some(by) = invite.used_by {
         return Err(Refusal::InviteUsed { by }.into());
     }
-    if invite.expires_at_ms <= cx.now_ms {
-        let (expired_at_ms, now_ms) = (invite.expires_at_ms, cx.now_ms);
+    let now_ms = cx.expiry_ms()?;
+    if invite.expires_at_ms <= now_ms {
+        let expired_at_ms = invite.expires_at_ms;
         return Err(Refusal::InviteExpired {
             expired_at_ms,
             now_ms,

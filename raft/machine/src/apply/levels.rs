@@ -12,8 +12,8 @@ use crate::storage::Table;
 
 /// Refuses commands that builds of the cluster's level do not know.
 pub(super) fn check(query: &Query<'_>, command: &Command) -> Result<(), Halt> {
-    let needs = command.level();
-    if needs == FIRST_LEVEL || matches!(command, Command::RaiseLevel { .. }) {
+    let needs = command.needs_level();
+    if needs == FIRST_LEVEL {
         return Ok(());
     }
     let level = query.cluster_level()?;

@@ -170,6 +170,13 @@ fn decide(cx: &mut Context<'_>, proposal: &Proposal) -> Result<Reply, Halt> {
         }
         Command::Post { letters } => entities::post(cx, letters),
         Command::Notify { session, id, text } => sessions::notify(cx, fence, *session, id, text),
+        Command::RemoveNodeAt {
+            based_on,
+            node,
+            force,
+        } => nodes::remove_at(cx, *based_on, *node, *force),
+        Command::CorrectTime { found_ms, to_ms } => cluster::correct_time(cx, *found_ms, *to_ms),
+        Command::NoteLogs { marks } => nodes::note_logs(cx, marks),
     }
 }
 

@@ -8,9 +8,10 @@ use super::{dedupe, levels, names};
 use crate::change::Change;
 use crate::command::NewNode;
 use crate::keys;
+use crate::level::MARKS_LEVEL;
 use crate::reply::{Refusal, Reply};
 use crate::row_codec::EMPTY;
-use crate::rows::{NodeFacts, NodeIntent, NodeRole, NodeRow};
+use crate::rows::{LogMark, NodeFacts, NodeIntent, NodeRole, NodeRow};
 use crate::storage::Table;
 
 /// Where a node is met and what it runs.
@@ -136,10 +137,38 @@ pub(super) fn remove(cx: &mut Context<'_>, id: NodeId, force: bool) -> Result<Re
     }
     cx.delete(Table::Nodes, &keys::node(id))?;
     cx.delete(Table::NodeFacts, &keys::node(id))?;
+    if cx.query().cluster_level()? >= MARKS_LEVEL {
+        cx.delete(Table::LogMarks, &keys::node(id))?;
+    }
     cx.tables.put(Table::RemovedNodes, &keys::node(id), EMPTY)?;
     dedupe::retire(cx.tables, id)?;
     cx.bump_placement_revision()?;
     cx.changes.push(Change::NodeRemoved(id));
+    Ok(Reply::Done)
+}
+
+/// The same for a removal that was found safe at a revision.
+pub(super) fn remove_at(cx: &mut Context<'_>, based_on: u64, id: NodeId, force: bool) -> Result<Reply, Halt> {
+    let current = cx.query().placement_revision()?;
+    if based_on != current {
+        return Err(Refusal::StaleRevision { current }.into());
+    }
+    remove(cx, id, force)
+}
+
+/// Raises the marks of members; a mark that is not higher in both counts changes nothing.
+pub(super) fn note_logs(cx: &mut Context<'_>, marks: &[(NodeId, LogMark)]) -> Result<Reply, Halt> {
+    for &(id, mark) in marks {
+        if cx.query().node(id)?.is_none() {
+            // It was removed while this was under way.
+            continue;
+        }
+        let key = keys::node(id);
+        let before = cx.get::<LogMark>(Table::LogMarks, &key)?;
+        if before.is_none_or(|before| before.term <= mark.term && before.index < mark.index) {
+            cx.put(Table::LogMarks, &key, &mark)?;
+        }
+    }
     Ok(Reply::Done)
 }
 

@@ -76,7 +76,7 @@ pub(super) fn say(
         id: id.clone(),
         reply: None,
     };
-    let seq = append(cx, session, row, body, text)?;
+    let (seq, at_ms) = append(cx, session, row, body, text)?;
     cx.put(Table::MessageIds, &keys::message_id(session, id), &seq)?;
     cx.tables.put(
         Table::OpenTurns,
@@ -85,7 +85,7 @@ pub(super) fn say(
     )?;
     Ok(Reply::Appended {
         seq,
-        at_ms: cx.now_ms,
+        at_ms,
         repeated: false,
     })
 }
@@ -116,7 +116,7 @@ pub(super) fn answer(
         to_id: id.clone(),
         cancelled,
     };
-    let seq = append(cx, session, row, body, text)?;
+    let (seq, at_ms) = append(cx, session, row, body, text)?;
     let answered = MessageRow {
         body: MessageBody::Said { id, reply: Some(seq) },
         ..message
@@ -128,7 +128,7 @@ pub(super) fn answer(
     )?;
     Ok(Reply::Appended {
         seq,
-        at_ms: cx.now_ms,
+        at_ms,
         repeated: false,
     })
 }
@@ -151,34 +151,35 @@ pub(super) fn notify(
         return Err(invalid("the text is empty"));
     }
     names::check_text(text)?;
-    let seq = append(cx, session, row, MessageBody::Told { id: id.clone() }, text)?;
+    let (seq, at_ms) = append(cx, session, row, MessageBody::Told { id: id.clone() }, text)?;
     cx.put(Table::MessageIds, &key, &seq)?;
     Ok(Reply::Appended {
         seq,
-        at_ms: cx.now_ms,
+        at_ms,
         repeated: false,
     })
 }
 
-/// Writes the next entry of a transcript and the session's row, which the caller has read.
+/// Writes the next entry of a transcript and the session's row, which the caller has read. Within a transcript time never
+/// decreases, even where ledger time was corrected.
 fn append(
     cx: &mut Context<'_>,
     session: SessionId,
     mut row: SessionRow,
     body: MessageBody,
     text: &str,
-) -> Result<Seq, Halt> {
-    let seq = Seq(row.last_seq.0 + 1);
+) -> Result<(Seq, u64), Halt> {
+    let (seq, at_ms) = (Seq(row.last_seq.0 + 1), cx.now_ms.max(row.last_at_ms));
     let entry = MessageRow {
         body,
         text: text.to_owned(),
-        at_ms: cx.now_ms,
+        at_ms,
     };
     cx.put(Table::Messages, &keys::message(session, seq), &entry)?;
-    (row.last_seq, row.last_at_ms) = (seq, cx.now_ms);
+    (row.last_seq, row.last_at_ms) = (seq, at_ms);
     cx.put(Table::Sessions, &keys::session(session), &row)?;
     cx.changes.push(Change::Appended { session, seq });
-    Ok(seq)
+    Ok((seq, at_ms))
 }
 
 /// The answer to what stands in the transcript already.

@@ -2,7 +2,7 @@
 
 use jarvis_types::UserId;
 
-use super::context::{Context, Halt, invalid, not_found};
+use super::context::{Context, Halt, ends_before_it_begins, invalid, not_found};
 use super::limits::{MAX_CREDENTIALS, MAX_LABEL_BYTES, MAX_PASSWORD_HASH_BYTES, MAX_USERS};
 use super::{cluster, names};
 use crate::change::Change;
@@ -110,11 +110,9 @@ pub(super) fn create_credential(
             label.len()
         )));
     }
-    if expires_at_ms <= cx.now_ms {
-        return Err(invalid(format!(
-            "the credential expires at {expires_at_ms}, and it is {}",
-            cx.now_ms
-        )));
+    let now_ms = cx.expiry_ms()?;
+    if expires_at_ms <= now_ms {
+        return Err(ends_before_it_begins("the credential", expires_at_ms, now_ms));
     }
     if cx.query().credential(secret)?.is_some() {
         return Err(invalid("this credential was made before"));
@@ -123,7 +121,7 @@ pub(super) fn create_credential(
     let count = all.len();
     let expired: Vec<_> = all
         .into_iter()
-        .filter(|(_, row)| row.expires_at_ms <= cx.now_ms)
+        .filter(|(_, row)| row.expires_at_ms <= now_ms)
         .collect();
     if count - expired.len() >= MAX_CREDENTIALS {
         return Err(Refusal::LimitReached(format!("{MAX_CREDENTIALS} credentials of user {user}")).into());

@@ -40,6 +40,20 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Tables of their own with what is durable in these.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let durable = lock(&self.shared.versions).durable.clone();
+        let versions = Mutex::new(Versions {
+            current: durable.clone(),
+            durable,
+        });
+        let writer = Mutex::default();
+        Self {
+            shared: Arc::new(Shared { writer, versions }),
+        }
+    }
+
     /// What a crash of the machine does: the tables are as after the last durable batch.
     pub fn crash(&self) {
         let _no_batch_runs = lock(&self.shared.writer);

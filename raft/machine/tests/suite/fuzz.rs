@@ -18,7 +18,7 @@ use jarvis_machine::{Applied, Query, apply};
 use jarvis_types::codec::{self, DECODE_LIMIT_OF_SHORT_BYTES};
 use jarvis_types::{PartitionIndex, Seq};
 
-use crate::golden::{commands, commands_of_level_2, commands_of_level_3};
+use crate::golden::{commands, commands_of_level_2, commands_of_level_3, commands_of_level_4};
 use crate::world::{CHAT, World, all_rows, answer, chat_fence, notify, origin, say, speaks};
 
 /// What decoding, encoding and decoding again may hold at once.
@@ -47,6 +47,7 @@ fn proposals() -> Vec<Proposal> {
         .into_iter()
         .chain(commands_of_level_2())
         .chain(commands_of_level_3())
+        .chain(commands_of_level_4())
         .map(|(command, _)| command);
     // Those of the golden bytes are mostly refused by the world above; these are not.
     let accepted = [

@@ -10,7 +10,7 @@ use jarvis_machine::command::{
 };
 use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_machine::rows::{
-    Cause, ClusterRow, CredentialKind, CredentialRow, EntityRow, InviteRow, KindRow, MessageBody, MessageRow,
+    Cause, ClusterRow, CredentialKind, CredentialRow, EntityRow, InviteRow, KindRow, LogMark, MessageBody, MessageRow,
     NodeFacts, NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow, PlacementRow,
     ProposerRow, ROW_VERSION, SessionRow, UserRow,
 };
@@ -104,13 +104,18 @@ fn command_tag(command: &Command) -> u8 {
         Command::WriteEntity { .. } => 20,
         Command::Post { .. } => 21,
         Command::Notify { .. } => 22,
+        Command::RemoveNodeAt { .. } => 23,
+        Command::CorrectTime { .. } => 24,
+        Command::NoteLogs { .. } => 25,
     }
 }
-const COMMANDS: u8 = 23;
+const COMMANDS: u8 = 26;
 /// Commands that builds of the first level know.
 const COMMANDS_OF_LEVEL_1: u8 = 16;
 /// And of the second.
 const COMMANDS_OF_LEVEL_2: u8 = 20;
+/// And of the third.
+const COMMANDS_OF_LEVEL_3: u8 = 23;
 
 fn refusal_tag(refusal: &Refusal) -> u8 {
     match refusal {
@@ -401,6 +406,34 @@ pub(crate) fn commands_of_level_3() -> Vec<(Command, &'static str)> {
     ]
 }
 
+/// What level 4 added.
+pub(crate) fn commands_of_level_4() -> Vec<(Command, &'static str)> {
+    let mark = LogMark { term: 3, index: 300 };
+    vec![
+        (
+            Command::RemoveNodeAt {
+                based_on: 300,
+                node: NodeId(2),
+                force: true,
+            },
+            "0117fb2c010201",
+        ),
+        (
+            Command::CorrectTime {
+                found_ms: 70_000,
+                to_ms: 300,
+            },
+            "0118fc70110100fb2c01",
+        ),
+        (
+            Command::NoteLogs {
+                marks: vec![(NodeId(2), mark)],
+            },
+            "0119010203fb2c01",
+        ),
+    ]
+}
+
 #[test]
 fn commands_of_level_2_have_these_bytes() {
     check_level(
@@ -412,7 +445,16 @@ fn commands_of_level_2_have_these_bytes() {
 
 #[test]
 fn commands_of_level_3_have_these_bytes() {
-    check_level(3, &commands_of_level_3(), COMMANDS_OF_LEVEL_2..COMMANDS);
+    check_level(
+        3,
+        &commands_of_level_3(),
+        COMMANDS_OF_LEVEL_2..COMMANDS_OF_LEVEL_3,
+    );
+}
+
+#[test]
+fn commands_of_level_4_have_these_bytes() {
+    check_level(4, &commands_of_level_4(), COMMANDS_OF_LEVEL_3..COMMANDS);
 }
 
 /// The bytes of what a level added, and that builds of the level before refuse them.

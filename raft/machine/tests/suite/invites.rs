@@ -80,7 +80,7 @@ fn each_refusal_says_which() {
             now_ms: 2_000,
         },
     );
-    world.refuse_saying(invite(8, 2_000), "expires at 2000");
+    world.refuse_saying(invite(8, 2_000), "the invitation would have expired 0 s ago");
     world.refuse_saying(invite(7, 9_000), "made before");
 }
 

@@ -9,6 +9,7 @@ mod fuzz;
 mod golden;
 mod invites;
 mod levels;
+mod marks;
 mod nodes;
 mod placement;
 mod planner;

@@ -8,7 +8,7 @@ use jarvis_machine::query::partition_of_session;
 use jarvis_machine::reply::{Outcome, Reply};
 use jarvis_machine::row_codec::decode_row;
 use jarvis_machine::rows::{
-    Cause, CredentialKind, CredentialRow, InviteRow, MessageBody, MessageRow, NodeFacts, NodeIntent,
+    Cause, CredentialKind, CredentialRow, InviteRow, LogMark, MessageBody, MessageRow, NodeFacts, NodeIntent,
     NodeNews, NodeRole, NodeRow, SessionRow, UserRow,
 };
 use jarvis_machine::snapshot::fingerprint;
@@ -101,9 +101,15 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (1u64..5).prop_map(|id| announce(NodeId(id))),
         1 => (1u64..5, 0usize..3).prop_map(move |(id, n)| set_intent(id, intents[n])),
         1 => (1u64..5, any::<bool>()).prop_map(|(id, force)| Command::RemoveNode { node: NodeId(id), force }),
+        1 => (1u64..30, 1u64..5, any::<bool>())
+            .prop_map(|(based_on, id, force)| Command::RemoveNodeAt { based_on, node: NodeId(id), force }),
+        1 => (0u64..6_000, 0u64..6_000).prop_map(|(found_ms, to_ms)| Command::CorrectTime { found_ms, to_ms }),
+        1 => (1u64..5, 1u64..4, 1u64..40).prop_map(|(id, term, index)| Command::NoteLogs {
+            marks: vec![(NodeId(id), LogMark { term, index })],
+        }),
         1 => Just(sessions_kind()),
-        1 => (1u32..4).prop_map(|to| Command::RaiseLevel { to }),
-        1 => (1u64..5, 1u32..4).prop_map(|(id, level)| speaks(id, level)),
+        1 => (1u32..5).prop_map(|to| Command::RaiseLevel { to }),
+        1 => (1u64..5, 1u32..5).prop_map(|(id, level)| speaks(id, level)),
         1 => (1u64..5, 0u32..1_002).prop_map(|(id, capacity)| Command::DescribeNode {
             node: NodeId(id),
             facts: NodeFacts { capacity, ..NodeFacts::default() },
@@ -298,7 +304,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_proposed_the_laws_hold(level in 1u32..4, steps in steps()) {
+    fn whatever_is_proposed_the_laws_hold(level in 1u32..5, steps in steps()) {
         let (mut world, mut twin) = (start_at(level), start_at(level));
         let mut answers: BTreeMap<(u64, u64, u64), Outcome> = BTreeMap::new();
         for step in &steps {

@@ -56,6 +56,7 @@ const fn definition(table: Table) -> Rows {
         Table::Entities => "entities",
         Table::EntityRows => "entity_rows",
         Table::Letters => "letters",
+        Table::LogMarks => "log_marks",
     })
 }
 
