@@ -136,12 +136,13 @@ impl Ledger {
     }
 }
 
-/// Between tries of a step of which it is not known whether it was written.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Between tries of a step for which there was no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 impl Ledger {
-    /// As [`Ledger::write`], again and again until it is known what became of the step: for an entity that cannot go on without
-    /// it, while no majority is reachable perhaps.
+    /// As [`Ledger::write`], until it is known what became of the step: for an entity that cannot go on without it, while no
+    /// majority is reachable perhaps. It is one proposal all the while, so the machine knows a step that was written by an
+    /// earlier try from one that somebody else wrote.
     ///
     /// # Errors
     /// [`LedgerError`], `Unknown` never for want of a majority.
@@ -150,25 +151,13 @@ impl Ledger {
         cx: &Cx<E>,
         step: Step,
         request: Option<RequestId>,
-        deadline: Duration,
     ) -> Result<(), LedgerError> {
-        let mut is_unsure = false;
         loop {
-            match self.write(cx, step.clone(), request.clone(), deadline).await {
-                Err(LedgerError::Unknown(ProposeError::Unavailable { .. })) => is_unsure = true,
-                // Nobody else writes in this ownership: it is the try that was given up.
-                Err(LedgerError::Unknown(ProposeError::Refused(Refusal::StaleVersion { current })))
-                    if is_unsure && current == self.version + 1 =>
-                {
-                    self.version = current;
-                    self.taken = self.taken.max(step.taken);
-                    return Ok(());
-                }
+            match self.write(cx, step.clone(), request.clone(), Duration::MAX).await {
                 // Nothing was taken in, and there may be room soon.
-                Err(LedgerError::Refused(ProposeError::Overloaded)) => {}
+                Err(LedgerError::Refused(ProposeError::Overloaded)) => tokio::time::sleep(ROOM_PAUSE).await,
                 known => return known,
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jarvis_host::Clock;
 use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, Fence};
 use jarvis_machine::query::Query;
@@ -38,7 +39,8 @@ pub struct ProposeOptions {
     pub fence: Option<Fence>,
     /// The request it serves.
     pub request: Option<RequestId>,
-    /// How long to try, over changes of leader. A proposal is retried under its own name, so it is applied once.
+    /// How long to try, over changes of leader; [`Duration::MAX`]: until it is known what became of it. A proposal is retried
+    /// under its own name, so it is applied once.
     pub deadline: Duration,
 }
 
@@ -267,6 +269,11 @@ impl Replica {
         // What openraft said last still stands when it has ended.
         let goes_on = self.inner.leader.has_changed().is_ok();
         goes_on.then(|| leadership::leading(&self.inner.raft)).flatten()
+    }
+
+    /// The wall clock that the voters' clocks agree on: for what expires, whichever node is asked.
+    pub fn cluster_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.inner.time) as Arc<dyn Clock>
     }
 
     /// How long this node's disk takes to sync the log.

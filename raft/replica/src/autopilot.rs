@@ -68,6 +68,11 @@ impl Picture {
         self.nodes.iter().map(|(node, _)| *node).collect()
     }
 
+    /// Whether a node is a member.
+    pub(crate) fn has(&self, node: NodeId) -> bool {
+        self.nodes.iter().any(|(member, _)| *member == node)
+    }
+
     fn standing(&self, node: NodeId, row: &NodeRow) -> Standing {
         if self.gone.contains(&node) {
             Standing::Gone
@@ -86,7 +91,7 @@ impl Picture {
     /// does not count: nobody speaks with it any more.
     pub(crate) fn spare(&self, voters: &BTreeSet<NodeId>) -> i64 {
         let answer = |voter: &&NodeId| {
-            self.answering.contains(voter) && self.nodes.iter().any(|(node, _)| node == *voter)
+            self.answering.contains(voter) && self.has(**voter)
         };
         voters.iter().filter(answer).count() as i64 - (voters.len() as i64 / 2 + 1)
     }

@@ -107,6 +107,18 @@ impl MemoryDisk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).crash();
     }
 
+    /// A disk of its own with what is synced on this one, as a copy for safety is.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).copy();
+        Self {
+            log: self.log.copy(),
+            state: Arc::new(Mutex::new(state)),
+            sync_takes: self.sync_takes,
+            observer: self.observer.clone(),
+        }
+    }
+
     /// From here on each sync takes this much longer than `sync_takes`.
     pub fn slow_down(&self, by: Duration) {
         self.log.slow_down(by);

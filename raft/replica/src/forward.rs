@@ -144,6 +144,7 @@ pub(crate) async fn decide_for(
                 decided.push(None);
             }
             Admission::Refused(outcome) => decided.push(leads.then_some(Blob(outcome))),
+            Admission::NotYet => decided.push(None),
         }
     }
     if admitted.is_empty() {

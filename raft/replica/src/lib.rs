@@ -13,13 +13,15 @@
 //! - `log`, `state`: the two stores; `snapshot`: from one node's tables to another's.
 //! - `intake`: what a leader takes into the log, and with which time.
 //! - `proposer`, `forward`, `reads`, `server`, `network`: both sides of every exchange between replicas.
+//! - `cluster_time`: what the voters' clocks agree on. `report`: what members tell one another of disk, clock and log.
+//! - `upkeep`: log marks and ledger time, kept by the leader.
 //! - `heartbeat`: the leader's word while the disk is slow.
 //! - [`recover`]: a cluster from what one node has, when the majority is gone.
-//! - `leadership`: who leads. `members`, `autopilot`, `absence`, `checkup`, `notes`: who votes, and what to tell of it.
+//! - `leadership`: who leads. `members`, `autopilot`, `absence`, `notes`: who votes, and what to tell of it.
 mod absence;
 pub mod api;
 mod autopilot;
-mod checkup;
+mod cluster_time;
 pub mod config;
 pub mod error;
 mod files;
@@ -38,6 +40,7 @@ mod reads;
 pub mod recover;
 mod renewal;
 mod replica;
+mod report;
 mod server;
 pub mod simulated;
 mod snapshot;
@@ -47,11 +50,12 @@ pub mod testing;
 mod threads;
 pub mod transport;
 mod types;
+mod upkeep;
 
 pub use api::{Applied, ProposeError, ProposeOptions, ReadError, Replica, ReplicaState, View};
+pub use cluster_time::MAX_CLOCK_LEAD_MS;
 pub use config::{MemoryDisk, RaftTimers, ReplicaConfig, ReplicaDeps, StoreChoice};
 pub use error::StartError;
-pub use intake::MAX_CLOCK_LEAD_MS;
 pub use log::{MemoryLog, SyncTime};
 pub use notes::Note;
 pub use proposer::MAX_PROPOSALS;

@@ -24,9 +24,11 @@ use tokio::time::Instant;
 use crate::absence::{Absences, Disks};
 use crate::api::ReplicaState;
 use crate::autopilot::{Picture, Step};
+use crate::cluster_time::ClusterTime;
 use crate::leadership;
 use crate::log::SyncMeter;
 use crate::notes::{self, Note};
+use crate::pilot::RevertedNodes;
 use crate::replica::lock;
 use crate::state::StateShared;
 use crate::types::Raft;
@@ -87,6 +89,10 @@ pub(crate) struct Reconciler {
     pub(crate) own_disk: SyncMeter,
     /// The members' disks, which tell of themselves.
     pub(crate) disks: Arc<Mutex<Disks>>,
+    /// The members whose disks are older copies.
+    pub(crate) reverted: RevertedNodes,
+    /// The members' clocks.
+    pub(crate) time: Arc<ClusterTime>,
     /// What people should know, for this node and those that ask it.
     pub(crate) notes: watch::Sender<Vec<Note>>,
     pub(crate) absences: Absences,
@@ -181,6 +187,8 @@ impl Reconciler {
             .map(|(node, _)| node)
             .collect();
         answering.insert(self.node);
+        let reverted = lock(&self.reverted).clone();
+        answering.retain(|node| !reverted.contains_key(node));
         let keeps_up = |node: &u64| {
             let matched = replication.get(node).copied().flatten();
             matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
@@ -217,7 +225,9 @@ impl Reconciler {
                 picture.slow = disks.slow_for_long(at);
             }
             let decision = picture.decide();
-            let notes = notes::tell(&picture, &decision, &self.absences, &disks, &self.rules, at);
+            let clocks = self.time.wrong_clocks();
+            let disks = (&*disks, &reverted);
+            let notes = notes::tell(&picture, &decision, &self.absences, disks, &clocks, &self.rules, at);
             (decision.step, notes)
         };
         self.notes

@@ -17,6 +17,7 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::report::LogCheck;
 use crate::snapshot;
 use crate::state::SnapshotData;
 use crate::transport::{Transport, orders, services};
@@ -29,6 +30,8 @@ pub(crate) struct Network {
     /// How long an append may take, the follower's sync included. Longer than openraft's own limit: a slow card must
     /// not look like a lost message.
     pub(crate) append_timeout: Duration,
+    /// With whom a word may be spoken.
+    pub(crate) check: LogCheck,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -51,6 +54,7 @@ impl Network {
             transport: Arc::clone(&self.transport),
             append_order,
             append_timeout,
+            check: self.check.clone(),
         }
     }
 }
@@ -62,9 +66,23 @@ pub(crate) struct Client {
     transport: Arc<dyn Transport>,
     append_order: u64,
     append_timeout: Option<Duration>,
+    check: LogCheck,
 }
 
+/// This node has not compared its log with the peer's mark of it, or its disk is an older copy.
+#[derive(Debug, thiserror::Error)]
+#[error("the logs were not compared with node {0} yet")]
+struct NotCompared(NodeId);
+
 impl Client {
+    async fn must_pass(&self) -> Result<(), Unreachable<TypeConfig>> {
+        if self.check.passes(self.target).await {
+            Ok(())
+        } else {
+            Err(Unreachable::new(&NotCompared(self.target)))
+        }
+    }
+
     async fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
         action: RPCTypes,
@@ -73,6 +91,7 @@ impl Client {
         request: &Q,
         timeout: Duration,
     ) -> Result<A, RPCError<TypeConfig>> {
+        self.must_pass().await.map_err(RPCError::Unreachable)?;
         let body = codec::encode_serde(RPC_VERSION, request).map_err(|e| NetworkError::new(&e))?;
         let call = self.transport.call(
             self.target,
@@ -155,6 +174,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let sending = async {
+            self.must_pass().await?;
             let pipe = self
                 .transport
                 .open(self.target, Lane::Snapshot, services::SNAPSHOT)

@@ -1,5 +1,6 @@
 //! What the leader tells people of its voters: who is away, who is slow, what waits, and what to do about it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jarvis_types::NodeId;
@@ -8,7 +9,9 @@ use tokio::time::Instant;
 
 use crate::absence::{Absences, Disks};
 use crate::autopilot::{Decision, Picture, Step};
+use crate::cluster_time::WrongClock;
 use crate::members::Rules;
+use crate::report::Reverted;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +30,8 @@ pub(crate) fn tell(
     picture: &Picture,
     decision: &Decision,
     absences: &Absences,
-    disks: &Disks,
+    (disks, reverted): (&Disks, &BTreeMap<NodeId, Reverted>),
+    clocks: &[WrongClock],
     rules: &Rules,
     now: Instant,
 ) -> Vec<Note> {
@@ -57,6 +61,23 @@ pub(crate) fn tell(
                     minutes(limit)
                 )
             },
+        );
+    }
+    for (node, reverted) in reverted.iter().filter(|(node, _)| picture.has(**node)) {
+        let name = name(*node);
+        add(
+            format!("{name}'s disk was put back to an older copy: {reverted}; it is not counted among the voters"),
+            format!(
+                "run `jarvis remove {name} --force` here, then `jarvis invite`, and `jarvis join` there with an empty data folder"
+            ),
+        );
+    }
+    for WrongClock { node, ahead_ms } in clocks.iter().filter(|clock| picture.has(clock.node)) {
+        let by = minutes(Duration::from_millis(ahead_ms.unsigned_abs()));
+        let side = if *ahead_ms > 0 { "ahead of" } else { "behind" };
+        add(
+            format!("the clock of {} is {by} {side} what the voters' clocks agree on", name(*node)),
+            "set that machine's time, or have it set by a time service (timedatectl set-ntp true)".to_owned(),
         );
     }
     if let Some(held) = &decision.held {
@@ -164,7 +185,15 @@ mod tests {
             step: Step::Wait(BTreeSet::from([NodeId(4)])),
             held: Some(BTreeSet::from([NodeId(1)])),
         };
-        let told = tell(&picture, &decision, &absences, &disks, &rules, now);
+        let told = tell(
+            &picture,
+            &decision,
+            &absences,
+            (&disks, &BTreeMap::new()),
+            &[],
+            &rules,
+            now,
+        );
         let what: Vec<_> = told.iter().map(|note| note.what.as_str()).collect();
         assert_eq!(
             what,

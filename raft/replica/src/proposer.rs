@@ -20,19 +20,29 @@ use jarvis_machine::command::{Command, Origin, Proposal};
 use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_types::limits::MAX_COMMAND_BYTES;
 use jarvis_types::{Incarnation, NodeId, codec};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ProposeError, ProposeOptions};
 use crate::forward::{Forwarder, Item};
-use crate::intake::Intake;
+use crate::intake::{Intake, LevelCheck};
 use crate::metrics;
 use crate::transport::Transport;
 use crate::types::{Blob, Decided, RPC_VERSION, Raft};
 
 /// Proposals that may be under way on one node.
 pub const MAX_PROPOSALS: usize = 4_096;
+
+/// Further places for what keeps the cluster going, such as moving partitions: it must not have to wait until users' proposals
+/// are through, which may be waiting for it.
+const HOUSEKEEPING_PROPOSALS: usize = 64;
+
+/// How long a node that does not lead waits for a raise of the level that it has not applied yet.
+const RAISE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long one try may take: a leader that holds a proposal for longer has lost its majority.
+const LONGEST_TRY: Duration = Duration::from_secs(30);
 
 /// First pause before another try; doubles up to [`LONGEST_PAUSE`]. A change of leader ends it.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -54,6 +64,7 @@ pub(crate) struct Proposer {
     clock: Arc<dyn Clock>,
     numbers: Mutex<Numbers>,
     places: Semaphore,
+    housekeeping: Semaphore,
     raft: Raft,
     intake: Arc<Intake>,
     queue: mpsc::Sender<Item>,
@@ -85,6 +96,7 @@ impl Proposer {
             clock,
             numbers: Mutex::default(),
             places: Semaphore::new(MAX_PROPOSALS),
+            housekeeping: Semaphore::new(HOUSEKEEPING_PROPOSALS),
             raft,
             intake,
             queue,
@@ -124,14 +136,15 @@ impl Proposer {
         let unavailable = || ProposeError::Unavailable {
             waited: began.elapsed(),
         };
-        let _place = self.places.try_acquire().map_err(|_| ProposeError::Overloaded)?;
+        let _place = self.place(&command)?;
+        let deadline = deadline_of(began, options.deadline);
+        let mut leader = self.leader.clone();
+        self.wait_for_level(&command, deadline, &mut leader).await?;
         // Open until answered or given up; what is given up is never applied later than that: the machine refuses
         // numbers below the lowest that is open.
         let number = OpenNumber::take(&self.numbers);
         let at_ms = self.clock.now_ms();
         let body = self.encode(command, options, &number, at_ms)?;
-        let deadline = began + options.deadline;
-        let mut leader = self.leader.clone();
         let mut pause = FIRST_PAUSE;
         loop {
             if self.stopping.is_cancelled() {
@@ -147,6 +160,7 @@ impl Proposer {
                 if to == Some(self.node) {
                     self.decide_here(&body, at_ms, &mut leader).await
                 } else {
+                    let deadline = deadline.min(Instant::now() + LONGEST_TRY);
                     self.forward(&body, deadline).await
                 }
             };
@@ -169,6 +183,52 @@ impl Proposer {
                 return Err(unavailable());
             }
         }
+    }
+
+    fn place(&self, command: &Command) -> Result<SemaphorePermit<'_>, ProposeError> {
+        let place = self.places.try_acquire().or_else(|full| {
+            if command.is_housekeeping() {
+                self.housekeeping.try_acquire()
+            } else {
+                Err(full)
+            }
+        });
+        place.map_err(|_| ProposeError::Overloaded)
+    }
+
+    /// Waits until this node knows that the cluster is at the command's level. The leader looks for itself, but one of an
+    /// earlier build looks only at what it speaks itself.
+    async fn wait_for_level(
+        &self,
+        command: &Command,
+        deadline: Instant,
+        leader: &mut watch::Receiver<Option<NodeId>>,
+    ) -> Result<(), ProposeError> {
+        let began = Instant::now();
+        loop {
+            match self.intake.check_level(command) {
+                LevelCheck::Allowed => return Ok(()),
+                LevelCheck::TooLow { needs, level } if self.knows_the_level(leader) || began.elapsed() >= RAISE_PATIENCE => {
+                    return Err(ProposeError::Refused(Refusal::LevelTooLow { needs, level }));
+                }
+                LevelCheck::TooLow { .. } | LevelCheck::NotYet => {}
+            }
+            if self.stopping.is_cancelled() {
+                return Err(ProposeError::Stopping);
+            }
+            if Instant::now() >= deadline {
+                let waited = began.elapsed();
+                return Err(ProposeError::Unavailable { waited });
+            }
+            if let Ok(Err(_)) = tokio::time::timeout(LONGEST_PAUSE / 4, leader.changed()).await {
+                return Err(ProposeError::Stopping);
+            }
+        }
+    }
+
+    /// Whether the level was raised no further than this node has applied.
+    fn knows_the_level(&self, leader: &watch::Receiver<Option<NodeId>>) -> bool {
+        *leader.borrow() == Some(self.node)
     }
 
     /// None: try again.
@@ -225,10 +285,6 @@ impl Proposer {
             request: options.request.clone(),
             command,
         };
-        let (needs, level) = (proposal.command.level(), self.intake.speaks());
-        if needs > level {
-            return Err(ProposeError::Refused(Refusal::LevelTooLow { needs, level }));
-        }
         match proposal.encode() {
             Ok(body) => Ok(Bytes::from(body)),
             Err(ProposalError::TooLarge { len, max }) => Err(ProposeError::TooLarge { len, max }),
@@ -239,6 +295,12 @@ impl Proposer {
             }),
         }
     }
+}
+
+/// When a proposal is given up; one without an end counts as thirty years, which every clock can tell.
+fn deadline_of(began: Instant, after: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+    began + after.min(FAR)
 }
 
 /// A number that is open until this is dropped.

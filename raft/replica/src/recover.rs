@@ -244,18 +244,27 @@ pub fn rule_alone(node: NodeId, folder: &Path) -> Result<(), RecoverError> {
         return Ok(());
     }
     let disk = Disk::open(folder)?;
+    let applied = disk.mark()?.applied.filter(|applied| applied.index > disk.last.index);
+    let end = applied.unwrap_or(disk.last);
     let voted = disk.vote.as_ref().map_or(0, |vote| vote.leader_id().term);
-    let term = voted.max(disk.last.leader_id.term) + 1;
+    let term = voted.max(end.leader_id.term) + 1;
     let id = LogId {
         leader_id: CommittedLeaderId { term },
-        index: disk.last.index + 1,
+        index: end.index + 1,
     };
     let members = openraft::Membership::new_with_defaults(vec![BTreeSet::from([node.0])], []);
     let entry: Entry = RaftEntry::new(id, EntryPayload::Membership(members));
-    let writes = [
-        LogWrite::Append(vec![(id.index, seal_record(&entry)?)]),
-        LogWrite::Vote(seal_record(&Vote::new(term, node.0))?),
-    ];
+    let mut writes = Vec::new();
+    if let Some(applied) = applied {
+        // The tables are ahead: a snapshot was installed and the log not yet purged, perhaps. What lies between is in the
+        // tables, so the log begins anew behind it.
+        writes.push(LogWrite::Purge {
+            upto: applied.index,
+            marker: seal_record(&applied)?,
+        });
+    }
+    writes.push(LogWrite::Append(vec![(id.index, seal_record(&entry)?)]));
+    writes.push(LogWrite::Vote(seal_record(&Vote::new(term, node.0))?));
     disk.log.write(&writes, true)?;
     Ok(())
 }

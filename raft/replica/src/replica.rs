@@ -9,7 +9,8 @@
 //!                           ├─ ReadRounds               read indexes
 //!                           ├─ StateWatcher             who leads, how far we are
 //!                           ├─ Reconciler               the membership, on the leader
-//!                           └─ Checkup                  what a member tells its leader of its disk
+//!                           ├─ Reporter                 disks, clocks and log marks, between all members
+//!                           └─ Upkeep                   log marks and ledger time, on the leader
 //! ```
 //!
 //! Tasks hold openraft's handle but never [`ReplicaInner`]: dropping the last [`Replica`] cancels them, which ends openraft
@@ -26,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::absence::Absences;
 use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState, SMALL_CHANGES_CAPACITY};
-use crate::checkup::Checkup;
+use crate::cluster_time::ClusterTime;
 use crate::config::{ReplicaConfig, ReplicaDeps, StoreChoice};
 use crate::error::StartError;
 use crate::files::OpenError;
@@ -40,9 +41,11 @@ use crate::pilot::Pilot;
 use crate::proposer::Proposer;
 use crate::reads::{MAX_WAITING_READS, ReadRounds, Waiting};
 use crate::renewal::Renewal;
+use crate::report::{LogCheck, Reporter};
 use crate::state::{StateMachine, StateShared, StateStore};
 use crate::transport::Transport;
 use crate::types::{LogId, Raft};
+use crate::upkeep::Upkeep;
 use crate::{metrics, server};
 
 pub(crate) const LOG_FILE: &str = "raft/log.redb";
@@ -57,6 +60,9 @@ const UNLOCK_PAUSE: Duration = Duration::from_millis(20);
 /// How long a clean stop waits for each of its parts.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a node whose disk is an older copy stays to tell the others, before it ends.
+const TELL_REVERTED_FOR: Duration = Duration::from_secs(1);
+
 /// An append may take this many leases before it counts as lost.
 const APPEND_TIMEOUT_LEASES: u32 = 3;
 
@@ -65,7 +71,7 @@ pub struct ReplicaInner {
     pub(crate) node: NodeId,
     pub(crate) raft: Raft,
     pub(crate) state: Arc<StateShared>,
-    pub(crate) proposer: Proposer,
+    pub(crate) proposer: Arc<Proposer>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) reads: mpsc::Sender<Waiting>,
     pub(crate) replica_state: watch::Receiver<ReplicaState>,
@@ -75,6 +81,8 @@ pub struct ReplicaInner {
     pub(crate) pilot: Arc<Pilot>,
     pub(crate) log: LogStore,
     pub(crate) renewal: Arc<Renewal>,
+    pub(crate) time: Arc<ClusterTime>,
+    pub(crate) check: LogCheck,
 }
 
 impl Drop for ReplicaInner {
@@ -146,13 +154,16 @@ impl Replica {
                 what,
             });
         }
+        state.follows(log.clone());
         let machine = StateMachine::new(Arc::clone(&state))
             .map_err(state_error)?
             .speaking(config.speaks_level);
+        let check = LogCheck::new();
         let network = Network {
             node: config.node,
             transport: Arc::clone(&deps.transport),
             append_timeout: config.timers.election_max * APPEND_TIMEOUT_LEASES,
+            check: check.clone(),
         };
         let raft = match Raft::build(
             config.node.0,
@@ -173,8 +184,20 @@ impl Replica {
 
         let (state_sender, replica_state) = watch::channel(ReplicaState::default());
         let (leader_sender, leader) = watch::channel(None);
-        let intake = Intake::new(config.node, Arc::clone(&deps.clock)).speaking(config.speaks_level);
-        let intake = Arc::new(intake);
+        let time = ClusterTime::new(
+            config.node,
+            Arc::clone(&deps.clock),
+            replica_state.clone(),
+            Arc::clone(&state),
+        );
+        let time = Arc::new(time);
+        let intake = Arc::new(Intake::new(
+            config.node,
+            Arc::clone(&time),
+            Arc::clone(&state),
+            replica_state.clone(),
+            config.speaks_level,
+        ));
         let (proposer, forwarder) = Proposer::new(
             config.node,
             Incarnation(incarnation),
@@ -184,6 +207,7 @@ impl Replica {
             leader.clone(),
             tasks.token().clone(),
         );
+        let proposer = Arc::new(proposer);
         let (reads, read_queue) = mpsc::channel(MAX_WAITING_READS);
         let rounds = ReadRounds {
             node: config.node,
@@ -206,7 +230,13 @@ impl Replica {
             lease: config.timers.election_max,
         };
         let (notes, notes_here) = watch::channel(Vec::new());
-        let pilot = Arc::new(Pilot::new(rules.slow_at(), log.sync_meter(), notes_here));
+        let pilot = Arc::new(Pilot::new(
+            rules.slow_at(),
+            log.sync_meter(),
+            notes_here,
+            Arc::clone(&time),
+            Arc::clone(&state),
+        ));
         let reconciler = Reconciler {
             node: config.node,
             raft: raft.clone(),
@@ -215,16 +245,33 @@ impl Replica {
             rules,
             own_disk: log.sync_meter(),
             disks: pilot.disks(),
+            reverted: pilot.reverted(),
+            time: Arc::clone(&time),
             notes,
             absences: Absences::default(),
             leads_since: None,
         };
-        let checkup = Checkup {
+        let reporter = Reporter {
             node: config.node,
             transport: Arc::clone(&deps.transport),
-            leader: leader.clone(),
+            state: replica_state.clone(),
+            shared: Arc::clone(&state),
+            time: Arc::clone(&time),
+            check: check.clone(),
             own_disk: log.sync_meter(),
+            log: log.clone(),
             heard: pilot.heard(),
+        };
+        let upkeep = Upkeep {
+            node: config.node,
+            raft: raft.clone(),
+            state: replica_state.clone(),
+            shared: Arc::clone(&state),
+            time: Arc::clone(&time),
+            proposer: Arc::clone(&proposer),
+            log: log.clone(),
+            ahead_since: None,
+            marked: None,
         };
 
         let marker = log.clone().keep_marker(state.applied.subscribe());
@@ -247,6 +294,8 @@ impl Replica {
             pilot,
             log,
             renewal,
+            time,
+            check,
         });
         server::serve(&inner, &*deps.transport);
         raft.run();
@@ -254,7 +303,8 @@ impl Replica {
         tasks.spawn_until_cancelled(rounds.run());
         tasks.spawn_until_cancelled(watcher.run());
         tasks.spawn_until_cancelled(reconciler.run());
-        tasks.spawn_until_cancelled(checkup.run());
+        tasks.spawn_until_cancelled(reporter.run());
+        tasks.spawn_until_cancelled(upkeep.run());
         tasks.spawn_until_cancelled(marker);
         tasks.spawn_until_cancelled(async move { kept.0.keep_timer(kept.1).await });
         tracing::info!(node = %config.node, incarnation, "the replica has started");
@@ -275,8 +325,23 @@ impl Replica {
     }
 
     /// Completes with the reason when Raft has ended on this node by itself, as when its disk fails: nothing works any more,
-    /// and the process had better be started again.
+    /// and the process had better be started again. A disk that was put back to an older copy ends it as well.
     pub async fn failed(&self) -> String {
+        tokio::select! {
+            why = self.raft_failed() => why,
+            reverted = self.inner.check.reverted() => {
+                tokio::time::sleep(TELL_REVERTED_FOR).await;
+                let node = self.node();
+                format!(
+                    "this node's disk was put back to an older copy: {reverted}. The others cannot count on it: run `jarvis \
+                     remove {node} --force` on another node, then `jarvis invite` there and `jarvis join` here with an empty \
+                     data folder"
+                )
+            }
+        }
+    }
+
+    async fn raft_failed(&self) -> String {
         let mut now = self.inner.raft.metrics();
         loop {
             if let Err(error) = &now.borrow_watched().running_state {

@@ -52,7 +52,7 @@ pub(crate) fn serve(replica: &Arc<ReplicaInner>, transport: &dyn Transport) {
         services::PROPOSE,
         services::READ_INDEX,
         services::HAND_OVER,
-        services::CHECKUP,
+        services::REPORT,
     ] {
         let server = Arc::clone(&server);
         transport.serve(service, Arc::new(move |call: Call| server.take(call)));
@@ -77,10 +77,10 @@ impl Server {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return call.answer.refuse("too many requests are being served");
         };
-        if call.service == services::CHECKUP {
+        if call.service == services::REPORT {
             return match replica.pilot.hear(call.from, &call.body) {
                 Ok(body) => call.answer.send(Bytes::from(body)),
-                Err(why) => call.answer.refuse(why),
+                Err(error) => call.answer.refuse(error.to_string()),
             };
         }
         let asked = Asked {
@@ -90,8 +90,12 @@ impl Server {
             renewal: Arc::clone(&replica.renewal),
             state: Arc::clone(&replica.state),
         };
+        let check = replica.check.clone();
         drop(replica);
         self.tasks.spawn_until_cancelled(async move {
+            if is_of_raft(call.service) && !check.passes(call.from).await {
+                return call.answer.refuse("the logs were not compared yet");
+            }
             match asked.answer(call.service, call.from, &call.body).await {
                 Ok(body) => call.answer.send(Bytes::from(body)),
                 Err(why) => call.answer.refuse(why),
@@ -106,16 +110,28 @@ impl Server {
             return;
         };
         let (raft, state) = (replica.raft.clone(), Arc::clone(&replica.state));
+        let check = replica.check.clone();
         drop(replica);
         let replaced = self.tasks.token().child_token();
         std::mem::replace(&mut *lock(latest), replaced.clone()).cancel();
         self.tasks.spawn(async move {
+            if !check.passes(pipe.peer).await {
+                return;
+            }
             tokio::select! {
                 () = replaced.cancelled() => tracing::info!("a snapshot stream was replaced or stopped"),
                 () = receive_snapshot(&raft, &state, pipe) => {}
             }
         });
     }
+}
+
+/// Whether a service is a word of Raft itself, by which a node counts.
+fn is_of_raft(service: Service) -> bool {
+    matches!(
+        service,
+        services::APPEND | services::VOTE | services::PRE_VOTE | services::TRANSFER_LEADER
+    )
 }
 
 async fn receive_snapshot(raft: &Raft, state: &StateShared, mut pipe: Pipe) {

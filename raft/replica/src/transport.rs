@@ -29,8 +29,8 @@ pub(crate) mod services {
     pub(crate) const HAND_OVER: Service = Service(0x0207);
     /// A snapshot, as a stream.
     pub(crate) const SNAPSHOT: Service = Service(0x0208);
-    /// How this node's disk does, to the leader, which tells of the voters.
-    pub(crate) const CHECKUP: Service = Service(0x0209);
+    /// A member's report to another. 0x0209 was that of builds up to level 3.
+    pub(crate) const REPORT: Service = Service(0x020A);
 }
 
 /// Order keys within the raft lane: what shares one is delivered in order, what does not cannot hold up the other.

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jarvis_machine::command::{Command, Proposal};
-use jarvis_machine::reply::{Refusal, Reply};
+use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_machine::rows::NodeFacts;
 use jarvis_machine::storage::Table;
 use jarvis_machine::{keys, snapshot};
 use jarvis_mesh::api::{Lane, Service};
 use jarvis_replica::simulated::{AppliedEntry, Observer};
 use jarvis_replica::{MemoryDisk, ProposeError};
-use jarvis_types::{NodeId, Seq, SessionId};
+use jarvis_types::{NodeId, Seq, SessionId, codec};
 
 use support::{Cluster, PATIENCE, announce, create_session, options, say};
 
@@ -239,5 +239,44 @@ async fn a_build_that_is_behind_the_log_stops_and_says_so() {
     // The others go on.
     cluster.propose(create_session(7)).await.unwrap();
     level_is(&cluster, NodeId(2), 2).await;
+    cluster.stop().await;
+}
+
+/// Has the cluster decide a command as an upgraded node of a build that does not look at the cluster's level sends it.
+async fn sent_unlooked(cluster: &Cluster, from: NodeId, to: NodeId, command: Command) -> Outcome {
+    let proposal = Proposal {
+        origin: None,
+        at_ms: 1,
+        fence: None,
+        request: None,
+        command,
+    };
+    let body = codec::encode(1, &vec![proposal.encode().unwrap()]).unwrap();
+    let port = cluster.network.port(from);
+    let call = port.call(to, Lane::Raft, PROPOSE, 3, body.into(), PATIENCE);
+    let answer: Vec<Option<Vec<u8>>> = codec::decode(1, &call.await.unwrap()).unwrap();
+    codec::decode(1, answer[0].as_ref().expect("the leader decides")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_above_the_clusters_level_is_refused_and_stops_no_earlier_build() {
+    let (mut cluster, _) = mixed().await;
+    let refusal = Refusal::LevelTooLow { needs: 3, level: 1 };
+    // As a webhook, `automation trigger` or a reminder is asked for at an upgraded node, whoever leads.
+    for leader in [NodeId(1), NodeId(2)] {
+        let handing_over = cluster.replicas[&leader].transfer_leadership(Some(leader), PATIENCE);
+        handing_over.await.unwrap();
+        let post = Command::Post { letters: Vec::new() };
+        let told = cluster.replicas[&NodeId(1)].propose(post, options()).await;
+        assert_eq!(told, Err(ProposeError::Refused(refusal.clone())));
+    }
+    let leader = cluster.leader().await;
+    let from = if leader == NodeId(1) { NodeId(2) } else { NodeId(1) };
+    let post = Command::Post { letters: Vec::new() };
+    assert_eq!(sent_unlooked(&cluster, from, leader, post).await, Err(refusal));
+    cluster.propose(create_session(1)).await.unwrap();
+    let view = cluster.replicas[&OLD].linearizable(PATIENCE).await.unwrap();
+    let session = view.query().session(SessionId(1)).unwrap();
+    assert!(session.is_some(), "the earlier build goes on");
     cluster.stop().await;
 }

@@ -159,3 +159,31 @@ async fn an_empty_folder_is_no_node() {
     ));
     assert!(!folder.path().join("raft").exists(), "nothing is made there");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_are_ahead_of_the_log_are_recovered() {
+    let mut cluster = Cluster::in_files().three().await;
+    cluster.propose(create_session(1)).await.unwrap();
+    cluster.propose(say(1, "a")).await.unwrap();
+    let node = cluster.follower().await;
+    cluster.replicas[&node].stop().await;
+    cluster.replicas.remove(&node);
+    let log = cluster.folder(node).join("raft/log.redb");
+    let early = log.with_extension("early");
+    std::fs::copy(&log, &early).unwrap();
+    cluster.start(node, true).await.unwrap();
+    for n in 0..12 {
+        cluster.propose(say(1, &format!("m-{n}"))).await.unwrap();
+    }
+    cluster.replicas[&node].linearizable(PATIENCE).await.unwrap();
+    cluster.stop().await;
+    // As after a snapshot was installed and the power failed before the log's next sync.
+    std::fs::copy(&early, &log).unwrap();
+    let found = inspected(node, &cluster).await;
+    assert!(found.certain > found.last.index, "the tables are ahead");
+    rule_alone(node, &cluster.folder(node)).unwrap();
+    let alone = inspect(node, &cluster.folder(node)).unwrap();
+    assert!(alone.alone && alone.last.index == found.certain + 1, "{alone:?}");
+    let recovered = finish(node, &cluster.folder(node), Arc::new(SystemClock)).await.unwrap();
+    assert_eq!(recovered.removed.len(), 2);
+}

@@ -55,9 +55,6 @@ use crate::wire::{ToAutomation, decode};
 const LETTERS_PER_STEP: usize = 64;
 /// Steps written before others get their turn.
 const STEPS_PER_TURN: usize = 8;
-/// How long a step may take to be written before the activation ends. So long that a cluster without a majority does not make
-/// it look like one that keeps crashing.
-const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before a step that was refused, since too much waits at the bridge, is thought out anew.
 const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 
@@ -276,7 +273,7 @@ impl Started {
         } = decided;
         if !rows.is_empty() || !letters.is_empty() || taken > 0 {
             let step = Step { rows, taken, letters };
-            match self.ledger.persist(cx, step, None, WRITE_WITHIN).await {
+            match self.ledger.persist(cx, step, None).await {
                 Ok(()) => {}
                 Err(LedgerError::Refused(error)) => {
                     tracing::warn!(automation = cx.entity.key, %error, "a step is thought out anew in a moment; see whether the bridge runs, with `jarvis status`");

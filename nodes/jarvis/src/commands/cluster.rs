@@ -74,7 +74,13 @@ pub async fn undrain(args: &NodeCommandArgs, output: Output) -> Result<(), Failu
     let path = format!("/api/v1/nodes/{}/undrain", segment(&args.node));
     let what = format!("{} stays drained", args.node);
     let done = nodes.call(&what, Method::POST, &path, None, MARGIN).await?;
-    output.answer(&done, |_| format!("{} serves again", args.node));
+    output.answer(&done, |done| {
+        if done["answers"] == false {
+            format!("{} may serve again, but does not answer: see `jarvis status`", args.node)
+        } else {
+            format!("{} serves again", args.node)
+        }
+    });
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use jarvis_entity::api::Router;
 use jarvis_gateway::{Admin, AdminError, Invite};
 use jarvis_host::{Clock, Entropy};
 use jarvis_machine::command::Command;
+use jarvis_machine::level::MARKS_LEVEL;
 use jarvis_machine::query::Query;
 use jarvis_machine::reply::{Refusal, Reply};
 use jarvis_machine::rows::{NodeIntent, NodeRole, NodeRow};
@@ -31,6 +32,8 @@ const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
 const MIN_TRANSFER: Duration = Duration::from_secs(1);
 /// How long it may take to find out whether something is there that this node has not heard of.
 const LOOK_UP_DEADLINE: Duration = Duration::from_secs(2);
+/// Before a removal is looked at again whose revision was stale: this node may have to apply what made it so.
+const STALE_PAUSE: Duration = Duration::from_millis(50);
 /// When trying again makes sense after no majority answered, in milliseconds.
 const RETRY_AFTER_MS: u64 = 500;
 
@@ -58,24 +61,42 @@ pub(super) struct NodeAdmin {
 
 impl NodeAdmin {
     async fn propose(&self, command: Command, request: Option<RequestId>) -> Result<Reply, AdminError> {
+        self.decide(command, request).await.map_err(admin_error)
+    }
+
+    async fn decide(&self, command: Command, request: Option<RequestId>) -> Result<Reply, ProposeError> {
         let options = ProposeOptions {
             fence: None,
             request,
             deadline: PROPOSE_DEADLINE,
         };
-        self.replica
-            .propose(command, options)
-            .await
-            .map_err(|error| match error {
-                ProposeError::Refused(Refusal::NotFound(what)) => AdminError::NotFound(what),
-                ProposeError::Refused(refusal) => AdminError::Conflict(refusal.to_string()),
-                ProposeError::Unavailable { .. } | ProposeError::Overloaded | ProposeError::Stopping => {
-                    AdminError::Unavailable {
-                        retry_after_ms: RETRY_AFTER_MS,
-                    }
-                }
-                error @ ProposeError::TooLarge { .. } => AdminError::Internal(error.to_string()),
-            })
+        self.replica.propose(command, options).await
+    }
+
+    /// The removal of a member, found safe at the revision that it names: of two at once, each safe by itself, one is looked at
+    /// again after the other. Below level 4 no revision can be named.
+    fn safe_removal(&self, node: NodeId, force: bool) -> Result<Command, AdminError> {
+        // Before the tables: a voter that is removed counts as silent, one that is not known to vote would not count.
+        let voters = self.replica.state().borrow().voters.clone();
+        let (nodes, based_on, level) = self.read(|query| {
+            Ok((
+                query.nodes()?,
+                query.placement_revision()?,
+                query.cluster_level()?,
+            ))
+        })?;
+        if let Some(why) = costs_majority(&voters, &nodes, node) {
+            return Err(AdminError::Conflict(why));
+        }
+        Ok(if level >= MARKS_LEVEL {
+            Command::RemoveNodeAt {
+                based_on,
+                node,
+                force,
+            }
+        } else {
+            Command::RemoveNode { node, force }
+        })
     }
 
     fn read<T>(&self, read: impl FnOnce(&Query<'_>) -> Result<T, StoreError>) -> Result<T, AdminError> {
@@ -148,6 +169,19 @@ impl NodeAdmin {
                 Ok(Err(RecvError::Closed)) | Err(_) => return Ok((left == 0, left)),
             }
         }
+    }
+}
+
+fn admin_error(error: ProposeError) -> AdminError {
+    match error {
+        ProposeError::Refused(Refusal::NotFound(what)) => AdminError::NotFound(what),
+        ProposeError::Refused(refusal) => AdminError::Conflict(refusal.to_string()),
+        ProposeError::Unavailable { .. } | ProposeError::Overloaded | ProposeError::Stopping => {
+            AdminError::Unavailable {
+                retry_after_ms: RETRY_AFTER_MS,
+            }
+        }
+        error @ ProposeError::TooLarge { .. } => AdminError::Internal(error.to_string()),
     }
 }
 
@@ -248,25 +282,29 @@ impl Admin for NodeAdmin {
             request,
         )
         .await?;
-        Ok(json!({"node": row.name, "id": id, "intent": "active"}))
+        Ok(json!({"node": row.name, "id": id, "intent": "active", "answers": row.healthy}))
     }
 
     async fn remove(&self, node: &str, force: bool, request: Option<RequestId>) -> Result<Value, AdminError> {
         let (id, row) = self.find(node)?;
-        let (voters, nodes) = (
-            self.replica.state().borrow().voters.clone(),
-            self.read(|query| query.nodes())?,
-        );
-        if let Some(why) = costs_majority(&voters, &nodes, id) {
-            return Err(AdminError::Conflict(why));
+        let give_up = Instant::now() + PROPOSE_DEADLINE;
+        loop {
+            let command = self.safe_removal(id, force)?;
+            if self.replica.state().borrow().leader == Some(id) {
+                // A leader that removes itself leaves the rest without one for a moment; it may well refuse.
+                let _ = self.replica.transfer_leadership(None, PROPOSE_DEADLINE).await;
+            }
+            match self.decide(command, request.clone()).await {
+                // Members or placement have changed meanwhile: what was safe may not be.
+                Err(ProposeError::Refused(Refusal::StaleRevision { .. })) if Instant::now() < give_up => {
+                    tokio::time::sleep(STALE_PAUSE).await;
+                }
+                decided => {
+                    decided.map_err(admin_error)?;
+                    return Ok(json!({"node": row.name, "id": id, "removed": true}));
+                }
+            }
         }
-        if self.replica.state().borrow().leader == Some(id) {
-            // A leader that removes itself leaves the rest without one for a moment; it may well refuse.
-            let _ = self.replica.transfer_leadership(None, PROPOSE_DEADLINE).await;
-        }
-        self.propose(Command::RemoveNode { node: id, force }, request)
-            .await?;
-        Ok(json!({"node": row.name, "id": id, "removed": true}))
     }
 
     async fn beacon(&self, key: &str, order: Value, request: Option<RequestId>) -> Result<Value, AdminError> {

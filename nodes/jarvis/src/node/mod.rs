@@ -358,7 +358,7 @@ impl Node {
                 cluster: config.cluster,
                 ca: Arc::clone(ca),
                 replica: replica.clone(),
-                clock: Arc::clone(&deps.clock),
+                clock: replica.cluster_clock(),
                 entropy: Arc::clone(&deps.entropy),
                 certificate_ttl: ttl,
             })));
@@ -374,12 +374,12 @@ impl Node {
             mesh: mesh.clone(),
             cluster: config.cluster,
             ca_sha256,
-            clock: Arc::clone(&deps.clock),
+            clock: replica.cluster_clock(),
             entropy: Arc::clone(&deps.entropy),
             faults: faults.clone(),
         };
         let gateway_deps = GatewayDeps {
-            clock: Arc::clone(&deps.clock),
+            clock: replica.cluster_clock(),
             entropy: Arc::clone(&deps.entropy),
             tasks: tasks.clone(),
             backend: Arc::new(ClusterBackend::new(replica.clone(), sessions, mesh.clone()).with_needs(needs)),

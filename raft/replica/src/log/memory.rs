@@ -55,6 +55,16 @@ impl MemoryLog {
         disk.current = disk.synced.clone();
     }
 
+    /// Another disk with what is synced on this one.
+    pub(crate) fn copy(&self) -> Self {
+        let synced = self.disk().synced.clone();
+        Self(Arc::new(Mutex::new(Disk {
+            current: synced.clone(),
+            synced,
+            ..Disk::default()
+        })))
+    }
+
     pub(crate) fn slow_down(&self, by: Duration) {
         self.disk().slower_by = by;
     }

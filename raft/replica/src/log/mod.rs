@@ -29,6 +29,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jarvis_machine::rows::LogMark;
 use openraft::entry::RaftEntry;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -89,6 +90,7 @@ impl LogStore {
             bytes: 0,
             max_bytes: TAIL_BYTES,
             synced_below,
+            truncating: VecDeque::new(),
             vote,
             purged,
             last,
@@ -134,16 +136,36 @@ impl LogStore {
         };
         {
             let tail = self.shared.tail();
+            if tail.purged.is_some_and(|purged| log_id.index <= purged.index) {
+                // What is purged was committed: there is one entry of that index, and the tables that hold it are synced.
+                return Ok(true);
+            }
             if log_id.index >= tail.synced_below {
                 return Ok(false);
-            }
-            if tail.purged.is_some_and(|purged| log_id.index <= purged.index) {
-                // What is purged was committed: there is one entry of that index.
-                return Ok(true);
             }
         }
         let found = self.read(log_id.index, log_id.index + 1, usize::MAX)?;
         Ok(found.first().is_some_and(|entry| entry.log_id() == log_id))
+    }
+
+    /// The term this node voted in last, and its last entry, synced or not.
+    pub(crate) fn end(&self) -> LogMark {
+        let tail = self.shared.tail();
+        LogMark {
+            term: tail.vote.map_or(0, |vote| vote.leader_id().term),
+            index: tail.last.map_or(0, |last| last.index),
+        }
+    }
+
+    /// Index of the last entry of the log that is on the disk.
+    pub(crate) fn synced_index(&self) -> u64 {
+        self.shared.tail().synced_below.saturating_sub(1)
+    }
+
+    /// Waits until everything that was written so far is on the disk.
+    pub(crate) async fn flush(&self) -> io::Result<()> {
+        // The empty append is what has it synced.
+        self.send_and_wait(LogWrite::Append(Vec::new())).await
     }
 
     /// How long the disk takes to sync.

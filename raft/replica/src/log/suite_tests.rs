@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jarvis_host::Tasks;
 use openraft::StorageError;
+use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log::{StoreBuilder, Suite};
 use redb::{Database, TableDefinition};
@@ -196,4 +197,54 @@ async fn reads_go_on_from_the_disk_to_the_tail() {
     assert!(!some.is_empty() && some.len() < all.len());
     let one = log.limited_get_log_entries(1, 2).await.expect("reads");
     assert_eq!(one.len(), 1);
+}
+
+/// A log of five entries of which the last three were replaced: before the first batch was synced, or, where the tail is small,
+/// right after the second was.
+async fn overwritten(small: bool, body: &[u8]) -> (Tasks, LogStore) {
+    const SYNC: Duration = Duration::from_millis(300);
+    let tasks = Tasks::new();
+    let disk = MemoryLog::new();
+    let runner = Runner::Task(tasks.clone(), SYNC, disk.clone());
+    let log = LogStore::open(Arc::new(disk), &runner).expect("opens");
+    if small {
+        log.be_small();
+    }
+    let mut writing = log.clone();
+    let noop = openraft::storage::IOFlushed::noop;
+    let first = (1..=5).map(|index| entry(1, index, b"old"));
+    writing.append(first, noop()).await.expect("appends");
+    // The writer has taken the first batch and syncs it.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    if !small {
+        tokio::time::sleep(SYNC).await;
+    }
+    writing
+        .truncate_after(Some(log_id(1, 2)))
+        .await
+        .expect("truncates");
+    let second = (3..=5).map(|index| entry(2, index, body));
+    writing.append(second, noop()).await.expect("appends");
+    if small {
+        tokio::time::sleep(SYNC).await;
+    } else {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (tasks, log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_replaced_a_synced_entry_is_not_synced_itself() {
+    let (_tasks, log) = overwritten(false, b"new").await;
+    assert!(!log.has_synced(Some(log_id(2, 5))).expect("reads"), "it is on no disk yet");
+    assert_eq!(log.synced_index(), 2);
+    log.flush().await.expect("syncs");
+    assert!(log.has_synced(Some(log_id(2, 5))).expect("reads"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sync_queued_before_a_truncation_does_not_make_a_small_tail_read_what_was_truncated() {
+    let (_tasks, mut log) = overwritten(true, &[7; 100 * 1024]).await;
+    let found = log.try_get_log_entries(3..4).await.expect("reads");
+    assert_eq!(found[0].log_id(), log_id(2, 3));
 }

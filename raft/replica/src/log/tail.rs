@@ -22,6 +22,9 @@ pub(super) struct Tail {
     pub(super) max_bytes: usize,
     /// Everything below this index is on the disk.
     pub(super) synced_below: u64,
+    /// Truncations that have not reached the disk, oldest first: from which index on. A sync of entries that was queued before
+    /// one says nothing of what has taken their places.
+    pub(super) truncating: VecDeque<u64>,
     pub(super) vote: Option<Vote>,
     pub(super) purged: Option<LogId>,
     pub(super) last: Option<LogId>,
@@ -48,16 +51,25 @@ impl Tail {
         self.entries.push_back((entry, record_bytes));
     }
 
+    /// Forgets the entries from `from` on, which the disk still has for a while.
+    pub(super) fn truncate(&mut self, from: u64, last: Option<LogId>) {
+        self.pop_back_from(from);
+        self.last = last.or(self.purged);
+        self.synced_below = self.synced_below.min(from);
+        self.truncating.push_back(from);
+    }
+
     /// Notes what has reached the disk.
     pub(super) fn on_synced(&mut self, writes: &[LogWrite]) {
         for write in writes {
             match write {
                 LogWrite::Append(records) => {
                     if let Some((index, _)) = records.last() {
-                        self.synced_below = index + 1;
+                        let replaced = self.truncating.iter().min().copied().unwrap_or(u64::MAX);
+                        self.synced_below = self.synced_below.max((index + 1).min(replaced));
                     }
                 }
-                LogWrite::TruncateFrom(from) => self.synced_below = self.synced_below.min(*from),
+                LogWrite::TruncateFrom(_) => drop(self.truncating.pop_front()),
                 _ => {}
             }
         }
@@ -89,7 +101,7 @@ impl Tail {
     }
 
     /// Lets go of all entries from `index` on.
-    pub(super) fn pop_back_from(&mut self, index: u64) {
+    fn pop_back_from(&mut self, index: u64) {
         while let Some((entry, size)) = self.entries.back() {
             if entry.index() < index {
                 break;

@@ -143,8 +143,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             if tail.last <= last_log_id {
                 return Ok(());
             }
-            tail.pop_back_from(from);
-            tail.last = last_log_id.or(tail.purged);
+            tail.truncate(from, last_log_id);
         }
         self.send(LogWrite::TruncateFrom(from), Done::Nobody).await
     }

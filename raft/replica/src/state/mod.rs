@@ -10,13 +10,15 @@ mod redb;
 mod store;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jarvis_machine::apply;
 use jarvis_machine::change::Change;
 use jarvis_machine::command::Proposal;
+use jarvis_machine::query::Query;
 use jarvis_machine::storage::{Read, StoreError, Table, Write};
 use jarvis_types::codec;
 use openraft::entry::RaftEntry;
@@ -26,6 +28,7 @@ use tokio::sync::{Mutex, broadcast, watch};
 
 pub(crate) use self::store::{AppliedMark, Staged, StateStore};
 use crate::api::Applied;
+use crate::log::LogStore;
 use crate::metrics;
 use crate::simulated::{AppliedEntry, Bite};
 use crate::snapshot;
@@ -50,6 +53,10 @@ pub(crate) struct StateShared {
     pub(crate) applied: watch::Sender<u64>,
     /// What was changed.
     pub(crate) changes: broadcast::Sender<Applied>,
+    /// The cluster level, as applied.
+    level: AtomicU32,
+    /// The log behind the tables, which must never be behind them on the disk.
+    log: OnceLock<LogStore>,
     /// Held by whoever writes: redb lets one write at a time, and a sync may take long, so waiting must not block.
     writing: Mutex<()>,
 }
@@ -57,21 +64,43 @@ pub(crate) struct StateShared {
 impl StateShared {
     /// Around `store`, whose watchers may lag by `capacity` batches.
     pub(crate) fn new(store: StateStore, capacity: usize) -> io::Result<Self> {
-        let mark = store
-            .read()
-            .map_err(io::Error::other)
-            .and_then(|tables| AppliedMark::read(&*tables))?;
+        let tables = store.read().map_err(io::Error::other)?;
+        let mark = AppliedMark::read(&*tables)?;
+        let level = Query(&*tables).cluster_level().map_err(io::Error::other)?;
+        drop(tables);
         Ok(Self {
             store,
             applied: watch::Sender::new(mark.applied.map_or(0, |l| l.index)),
             changes: broadcast::Sender::new(capacity),
+            level: AtomicU32::new(level),
+            log: OnceLock::new(),
             writing: Mutex::new(()),
         })
+    }
+
+    /// Has `log` synced before the tables are.
+    pub(crate) fn follows(&self, log: LogStore) {
+        // Once, at the start.
+        let _ = self.log.set(log);
+    }
+
+    /// The cluster level, as applied here.
+    pub(crate) fn level(&self) -> u32 {
+        self.level.load(Ordering::Acquire)
     }
 
     /// Makes everything applied durable.
     pub(crate) async fn sync(&self) -> io::Result<()> {
         let _writing = self.writing.lock().await;
+        self.sync_written().await
+    }
+
+    /// The same for who holds the right to write. The log first: a node may apply what others have synced before its own disk
+    /// has, and tables that are ahead of the log are of a state that the log cannot tell of.
+    async fn sync_written(&self) -> io::Result<()> {
+        if let Some(log) = self.log.get() {
+            log.flush().await?;
+        }
         self.store.sync().await
     }
 
@@ -152,6 +181,11 @@ impl StateMachine {
                 .map_err(io::Error::other)?;
         }
         self.mark = mark;
+        for change in &changes {
+            if let Change::LevelRaised(level) = change {
+                self.shared.level.store(*level, Ordering::Release);
+            }
+        }
         self.observe(&batch, &outcomes);
         self.shared.applied.send_replace(last.index);
         for ((_, responder), outcome) in batch.into_iter().zip(outcomes) {
@@ -282,6 +316,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             self.shared.store.promote(staged).await?;
         }
         self.mark = mark;
+        let tables = self.shared.store.read().map_err(io::Error::other)?;
+        let level = Query(&*tables).cluster_level().map_err(io::Error::other)?;
+        drop(tables);
+        self.shared.level.store(level, Ordering::Release);
         if let Some(last) = meta.last_log_id {
             if let Some(observer) = self.shared.store.observer() {
                 observer.replaced(last.index);
@@ -306,7 +344,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let _writing = self.0.writing.lock().await;
         // openraft drops log entries up to the snapshot: what they did must be on the disk first.
-        self.0.store.sync().await?;
+        self.0.sync_written().await?;
         metrics::snapshot("built");
         let empty = || Snapshot {
             meta: SnapshotMeta::default(),

@@ -174,6 +174,14 @@ impl Cluster {
         }
     }
 
+    /// A copy of what is synced on a node's disk.
+    pub fn copy_of_disk(&self, node: NodeId) -> MemoryDisk {
+        match &self.disks {
+            Disks::Memory(disks) => disks[&node].copy(),
+            Disks::Files(_) => panic!("in files"),
+        }
+    }
+
     /// All nodes stop where they stand; in memory, what was not synced is gone.
     pub fn power_cut(&mut self) {
         for replica in self.replicas.values() {

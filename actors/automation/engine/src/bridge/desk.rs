@@ -48,8 +48,6 @@ use crate::wire::{Answered, Ask, BridgeStatus, OutcomeOf, ToAutomation, ToBridge
 pub(super) const MOST_WORK: usize = 256;
 /// Letters that are read at once.
 const LETTERS: usize = 128;
-/// How long one try of writing a step may take.
-const WRITE_DEADLINE: Duration = Duration::from_secs(3);
 /// The clock is looked at so often at least: it may be set.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 /// Problems that are told of.
@@ -697,7 +695,7 @@ impl Desk {
             let watched_ms = self.home.watched_until(self.shared.now_ms());
             for step in draft.into_steps(self.ledger.version() + 1, watched_ms) {
                 let began = Instant::now();
-                self.ledger.persist(&self.cx, step, None, WRITE_DEADLINE).await?;
+                self.ledger.persist(&self.cx, step, None).await?;
                 metrics::step(began.elapsed());
             }
         }

@@ -1,0 +1,146 @@
+//! Upkeep of the replicated state by whoever leads: log marks of the voters, and ledger time where a clock has moved it ahead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jarvis_machine::command::Command;
+use jarvis_machine::level::MARKS_LEVEL;
+use jarvis_machine::query::Query;
+use jarvis_machine::rows::LogMark;
+use jarvis_machine::storage::StoreError;
+use jarvis_types::NodeId;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::api::{ProposeOptions, ReplicaState};
+use crate::cluster_time::{ClusterTime, MAX_CLOCK_LEAD_MS};
+use crate::log::LogStore;
+use crate::proposer::Proposer;
+use crate::state::StateShared;
+use crate::types::Raft;
+
+/// How often the leader looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Between two entries that raise marks: what a voter acknowledged later than that is not missed on an older copy of its disk.
+const MARK_EVERY: Duration = Duration::from_secs(5);
+
+/// Entries that a mark may be behind for good: the one that raised it and one that keeps house. A cluster in which nothing
+/// happens writes nothing.
+const IDLE_ENTRIES: u64 = 2;
+
+/// How long ledger time must be ahead before it is corrected: a clock that is being set moves in steps.
+const AHEAD_FOR: Duration = Duration::from_secs(6);
+
+/// How long a proposal may take; the next look proposes anew.
+const PROPOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The leader's upkeep.
+pub(crate) struct Upkeep {
+    pub(crate) node: NodeId,
+    pub(crate) raft: Raft,
+    pub(crate) state: watch::Receiver<ReplicaState>,
+    pub(crate) shared: Arc<StateShared>,
+    pub(crate) time: Arc<ClusterTime>,
+    pub(crate) proposer: Arc<Proposer>,
+    pub(crate) log: LogStore,
+    /// Since when ledger time has been ahead, as far as this leader has seen.
+    pub(crate) ahead_since: Option<Instant>,
+    /// When marks were raised last.
+    pub(crate) marked: Option<Instant>,
+}
+
+impl Upkeep {
+    /// Until the replica ends.
+    pub(crate) async fn run(mut self) {
+        let mut state = self.state.clone();
+        while state.wait_for(|state| state.leads && state.caught_up).await.is_ok() {
+            if self.shared.level() >= MARKS_LEVEL {
+                match self.due() {
+                    Ok(commands) => {
+                        for command in commands {
+                            self.propose(command).await;
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "the tables could not be read for upkeep"),
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn propose(&self, command: Command) {
+        let options = ProposeOptions {
+            fence: None,
+            request: None,
+            deadline: PROPOSE_DEADLINE,
+        };
+        if let Err(error) = self.proposer.propose(command, options).await {
+            tracing::debug!(%error, "upkeep was not decided; it is proposed anew");
+        }
+    }
+
+    fn due(&mut self) -> Result<Vec<Command>, StoreError> {
+        let tables = self.shared.store.read()?;
+        let query = Query(&*tables);
+        let now = Instant::now();
+        let mut due = Vec::new();
+        due.extend(self.correction(query.ledger_ms()?, now));
+        if self.marked.is_none_or(|at| now - at >= MARK_EVERY) {
+            let marks = self.risen(&query.log_marks()?);
+            if !marks.is_empty() {
+                self.marked = Some(now);
+                due.push(Command::NoteLogs { marks });
+            }
+        }
+        Ok(due)
+    }
+
+    /// Takes ledger time back to cluster time once it has been ahead for a while.
+    fn correction(&mut self, found_ms: u64, now: Instant) -> Option<Command> {
+        let agreed_ms = self.time.agreed_ms()?;
+        if found_ms <= agreed_ms.saturating_add(MAX_CLOCK_LEAD_MS) {
+            self.ahead_since = None;
+            return None;
+        }
+        let since = *self.ahead_since.get_or_insert(now);
+        if now - since < AHEAD_FOR {
+            return None;
+        }
+        tracing::warn!(
+            ahead_ms = found_ms - agreed_ms,
+            "ledger time is ahead of the voters' clocks, because a clock was: it is corrected"
+        );
+        Some(Command::CorrectTime {
+            found_ms,
+            to_ms: agreed_ms,
+        })
+    }
+
+    /// The voters' marks where one of them has risen by more than upkeep itself adds.
+    fn risen(&self, known: &[(NodeId, LogMark)]) -> Vec<(NodeId, LogMark)> {
+        let now = self.raft.metrics().borrow_watched().clone();
+        let term = now.current_term;
+        let replication = now.replication.unwrap_or_default();
+        let marks: Vec<(NodeId, LogMark)> = now
+            .membership_config
+            .membership()
+            .voter_ids()
+            .filter_map(|voter| {
+                let index = if voter == self.node.0 {
+                    self.log.synced_index()
+                } else {
+                    replication.get(&voter).copied().flatten()?.index
+                };
+                Some((NodeId(voter), LogMark { term, index }))
+            })
+            .collect();
+        let before = |node: NodeId| {
+            let mark = known.iter().find(|(known, _)| *known == node);
+            mark.map_or(0, |(_, mark)| mark.index)
+        };
+        let has_risen = |(node, mark): &(NodeId, LogMark)| mark.index > before(*node) + IDLE_ENTRIES;
+        if marks.iter().any(has_risen) { marks } else { Vec::new() }
+    }
+}
