@@ -18,7 +18,7 @@ pub struct Named {
 }
 
 /// All of them.
-pub const ALL: [Named; 14] = [
+pub const ALL: [Named; 17] = [
     Named {
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
@@ -116,6 +116,27 @@ pub const ALL: [Named; 14] = [
         bite: Bite::ToldIdNotChecked,
         found_by: 2,
         law: "seq without gap or repeat, ids once",
+    },
+    Named {
+        name: "log-mark-not-asked",
+        what: "a node does not look whether it acknowledged more than its disk has",
+        bite: Bite::LogMarkNotAsked,
+        found_by: 1,
+        law: "logs match",
+    },
+    Named {
+        name: "own-clock-believed",
+        what: "a leader goes by its own clock",
+        bite: Bite::OwnClockBelieved,
+        found_by: 1,
+        law: "no single clock moves the cluster's time",
+    },
+    Named {
+        name: "snapshot-wakes-nobody",
+        what: "letters that come with a snapshot wake nobody",
+        bite: Bite::SnapshotWakesNobody,
+        found_by: 1,
+        law: "once healed, every timer fires",
     },
 ];
 

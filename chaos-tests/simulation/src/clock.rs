@@ -22,6 +22,8 @@ pub struct SimClock {
     offset_ms: AtomicI64,
     drift_ppm: AtomicI64,
     gains_every_ms: AtomicU64,
+    /// Hours that it is off besides.
+    far_off_ms: AtomicI64,
 }
 
 impl SimClock {
@@ -40,8 +42,19 @@ impl SimClock {
         self.gains_every_ms.store(every_ms, Ordering::Relaxed);
     }
 
+    /// Sets the wall clock hours off besides; 0: it is not.
+    pub fn set_far_off_ms(&self, far_off_ms: i64) {
+        self.far_off_ms.store(far_off_ms, Ordering::Relaxed);
+    }
+
+    /// Whether it is hours off.
+    pub fn is_far_off(&self) -> bool {
+        self.far_off_ms.load(Ordering::Relaxed) != 0
+    }
+
     /// Both are right from here on.
     pub fn set_right(&self) {
+        self.set_far_off_ms(0);
         self.set_offset_ms(0);
         self.set_drift_ppm(0);
         self.set_gains_every_ms(0);
@@ -50,7 +63,7 @@ impl SimClock {
     /// How far ahead the wall clock is after so much of the run, in milliseconds.
     pub fn ahead_ms(&self, elapsed: Duration) -> i64 {
         let drifted = elapsed.as_millis() as i64 * self.drift_ppm.load(Ordering::Relaxed) / 1_000_000;
-        self.offset_ms.load(Ordering::Relaxed) + drifted
+        self.offset_ms.load(Ordering::Relaxed) + self.far_off_ms.load(Ordering::Relaxed) + drifted
     }
 
     /// Makes the monotonic clock of the machine on which it runs gain. A machine has a runtime of its own with a clock of its

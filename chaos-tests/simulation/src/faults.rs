@@ -80,9 +80,36 @@ pub enum Fault {
         /// In so many milliseconds the monotonic clock gains one; 0: it does not.
         gains_every_ms: u64,
     },
+    /// A machine's wall clock is hours off, or not any more.
+    FarClock {
+        /// Which machine.
+        machine: usize,
+        /// How far ahead it is.
+        offset_ms: i64,
+    },
+    /// A machine's disk is copied, to be put back some day.
+    CopyDisk {
+        /// Which machine.
+        machine: usize,
+    },
+    /// A machine's power fails, and its disk is the copy when it is back.
+    OldDisk {
+        /// Which machine.
+        machine: usize,
+        /// Until the power is back.
+        down_ms: u64,
+    },
     /// The operator does something.
     Order(Order),
 }
+
+/// How long after a copy was made it is put back at the soonest: no disk is known to have been put back before the others have
+/// been told what it has acknowledged.
+const LEAST_COPY_AGE_MS: u64 = 7_000;
+/// And how much later at the most.
+const MORE_COPY_AGE_MS: u64 = 3_000;
+/// Clocks that are far off are off by a day at the most.
+const FAR_MS: u64 = 24 * 3_600_000;
 
 /// Faults in the order of their times, in milliseconds since the beginning of the phase of faults.
 pub type Plan = Vec<(u64, Fault)>;
@@ -102,6 +129,7 @@ pub fn plan(seed: u64, size: Size, during_ms: u64) -> Plan {
     let mut planner = Planner {
         added: false,
         removed: false,
+        far_until_ms: 0,
     };
     while at_ms < during_ms {
         planner.one(&rng, size, at_ms, during_ms, &mut plan);
@@ -114,6 +142,8 @@ pub fn plan(seed: u64, size: Size, during_ms: u64) -> Plan {
 struct Planner {
     added: bool,
     removed: bool,
+    /// One clock at a time is far off: of three, two that are prove nothing.
+    far_until_ms: u64,
 }
 
 impl Planner {
@@ -192,6 +222,13 @@ impl Planner {
                 plan.push((at_ms, Fault::FullDisk { machine, is: true }));
                 plan.push((until_ms, Fault::FullDisk { machine, is: false }));
             }
+            82..84 if at_ms >= self.far_until_ms => {
+                self.far_until_ms = until_ms;
+                let by_ms = rng.range(3_600_000, FAR_MS) as i64;
+                let offset_ms = if rng.coin() { by_ms } else { -by_ms };
+                plan.push((at_ms, Fault::FarClock { machine, offset_ms }));
+                plan.push((until_ms, Fault::FarClock { machine, offset_ms: 0 }));
+            }
             82..88 => plan.push((
                 at_ms,
                 Fault::Clock {
@@ -213,9 +250,17 @@ impl Planner {
                 self.removed = true;
                 plan.push((at_ms, Fault::Order(Order::Remove(machine))));
             }
-            98..100 if !self.removed => {
+            98 if !self.removed => {
                 self.removed = true;
                 removed_while_away(machine, size, at_ms, until_ms, plan);
+            }
+            // Who comes back on an older copy has to be removed: no other is, then.
+            99 if !self.removed && at_ms + LEAST_COPY_AGE_MS + MORE_COPY_AGE_MS < during_ms => {
+                self.removed = true;
+                plan.push((at_ms, Fault::CopyDisk { machine }));
+                let back_ms = at_ms + rng.range(LEAST_COPY_AGE_MS, LEAST_COPY_AGE_MS + MORE_COPY_AGE_MS);
+                let down_ms = rng.range(20, 1_000);
+                plan.push((back_ms, Fault::OldDisk { machine, down_ms }));
             }
             _ => {}
         }
@@ -307,7 +352,7 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_among_few_seeds_and_a_seed_has_one_plan() {
         let mut seen = std::collections::BTreeSet::new();
-        for seed in 1..200 {
+        for seed in 1..400 {
             let made = plan(seed, size(3), 15_000);
             assert_eq!(made, plan(seed, size(3), 15_000));
             assert!(
@@ -333,6 +378,9 @@ mod tests {
                         gains_every_ms: 0, ..
                     } => "wall clock",
                     Fault::Clock { .. } => "both clocks",
+                    Fault::FarClock { .. } => "wall clock far off",
+                    Fault::CopyDisk { .. } => "disk copied",
+                    Fault::OldDisk { .. } => "disk put back",
                     Fault::Order(Order::Add(_)) => "added",
                     Fault::Order(Order::Drain(_)) => "drained",
                     Fault::Order(Order::Undrain(_)) => "undrained",
@@ -352,6 +400,6 @@ mod tests {
         ];
         let missing: Vec<_> = shapes.iter().filter(|shape| !seen.contains(**shape)).collect();
         assert!(missing.is_empty(), "{missing:?}");
-        assert_eq!(seen.len(), shapes.len() + 16, "{seen:?}");
+        assert_eq!(seen.len(), shapes.len() + 19, "{seen:?}");
     }
 }

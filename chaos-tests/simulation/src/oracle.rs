@@ -16,6 +16,7 @@ use crate::laws::owner::SingleWriter;
 use crate::laws::reads::{ReadBegun, Reads};
 use crate::laws::removed::Removed;
 use crate::laws::repeats::Repeats;
+use crate::laws::time::ClusterTime;
 use crate::laws::timers::Timers;
 use crate::laws::transcript::Transcripts;
 use crate::laws::{Broken, Entry};
@@ -45,6 +46,7 @@ struct State {
     acts: OneActs,
     reads: Reads,
     timers: Timers,
+    time: ClusterTime,
 }
 
 impl State {
@@ -160,9 +162,19 @@ impl Oracle {
         self.state().timers.is_told(token)
     }
 
-    /// A wall clock is so many milliseconds ahead of the time.
-    pub fn clock(&self, ahead_ms: i64) {
-        self.state().timers.clock(ahead_ms);
+    /// A wall clock is so many milliseconds ahead of the time. One that is far off counts only where nobody outvotes it.
+    pub fn clock(&self, ahead_ms: i64, is_far_off: bool) {
+        let mut state = self.state();
+        if !is_far_off || state.time.is_of_one() {
+            state.timers.clock(ahead_ms);
+        }
+    }
+
+    /// So many nodes vote, by the word of one of them, after the cluster has come into being.
+    pub fn voters(&self, count: usize) {
+        if count < 3 {
+            self.state().time.one_votes_alone();
+        }
     }
 
     /// What automations have still to do; nothing, once all is done. What goes by the time has to have been said since `calm`.
@@ -243,6 +255,8 @@ impl Oracle {
         if !is_new {
             return;
         }
+        let result = state.time.applied(entry.index, at, &proposal);
+        state.check("no single clock moves the cluster's time", result);
         state.removed.applied(&proposal, &outcome, at);
         let result = state.owners.applied(entry.index, &proposal, &outcome);
         state.check("one owner whose writes count", result);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use jarvis_host::SeededEntropy;
+use jarvis_replica::MemoryDisk;
 use jarvis_replica::simulated::Bite;
 use jarvis_types::ClusterId;
 use turmoil::{Builder, Sim};
@@ -192,6 +193,8 @@ fn run_here(options: Options, panics: Panics, progress: &Progress) -> Report {
         chance: Rng::new(seed, "runner"),
         events: Events::default(),
         progress: progress.clone(),
+        copies: vec![None; world.machines.len()],
+        put_back: None,
         world,
         panics,
     };
@@ -246,6 +249,10 @@ struct Runner {
     events: Events,
     progress: Progress,
     panics: Panics,
+    /// Copies of disks.
+    copies: Vec<Option<MemoryDisk>>,
+    /// The machine whose disk is an older copy.
+    put_back: Option<usize>,
 }
 
 /// The law that automations come to their end.
@@ -319,7 +326,8 @@ impl Runner {
 
     fn look_at_clocks(&self, elapsed: Duration) {
         for machine in &self.world.machines {
-            self.world.oracle.clock(machine.clock.ahead_ms(elapsed));
+            let clock = &machine.clock;
+            self.world.oracle.clock(clock.ahead_ms(elapsed), clock.is_far_off());
         }
     }
 
@@ -330,6 +338,9 @@ impl Runner {
             let state = state.borrow();
             if let Some(leader) = state.leader {
                 self.world.oracle.leads(state.term, leader.0, index);
+            }
+            if self.world.phase() != Phase::Setup && state.caught_up {
+                self.world.oracle.voters(state.voters.len());
             }
         }
         if let Some(why) = machine.ended() {
@@ -493,8 +504,40 @@ impl Runner {
                 clock.set_gains_every_ms(gains_every_ms);
                 self.look_at_clocks(self.sim.elapsed());
             }
+            Fault::FarClock { machine, offset_ms } => {
+                self.world.machines[machine].clock.set_far_off_ms(offset_ms);
+                self.look_at_clocks(self.sim.elapsed());
+            }
+            Fault::CopyDisk { machine } => self.copies[machine] = Some(self.world.machines[machine].disk.copy()),
+            Fault::OldDisk { machine, down_ms } => {
+                if let Some(copy) = self.copies[machine].take().filter(|copy| self.is_known_to_be_old(machine, copy)) {
+                    if self.down[machine].is_none() {
+                        self.crash(machine, 0);
+                    }
+                    self.world.machines[machine].disk.put_back(&copy);
+                    self.down[machine] = Some(now_ms + down_ms);
+                    self.put_back = Some(machine);
+                }
+            }
             Fault::Order(order) => self.world.order(order),
         }
+    }
+
+    /// Whether every other machine has heard that the node of this one acknowledged more than is on the copy.
+    fn is_known_to_be_old(&self, machine: usize, copy: &MemoryDisk) -> bool {
+        let Some(node) = self.world.machines[machine].node() else {
+            return false;
+        };
+        let mut others = self.world.machines.iter().filter(|other| {
+            let member = other.node();
+            other.index != machine && member.is_some_and(|node| !self.world.oracle.is_removed(node.0))
+        });
+        others.all(|other| {
+            let replica = other.replica();
+            let marks = replica.and_then(|replica| replica.local().ok()?.query().log_marks().ok());
+            let mut marks = marks.into_iter().flatten();
+            marks.any(|(known, mark)| known == node && mark.index > copy.last_index())
+        })
     }
 
     fn reach(&mut self, machine: usize, can: bool) {
@@ -526,6 +569,9 @@ impl Runner {
             }
         }
         (0..self.world.size.nodes).for_each(|machine| self.world.order(Order::Undrain(machine)));
+        if let Some(machine) = self.put_back {
+            self.world.order(Order::Remove(machine));
+        }
         self.world.enter(Phase::Calm);
         let everyone = talker::all(&self.world).len() + BEACONS + self.world.house.rules.len();
         let calm = self.sim.elapsed();

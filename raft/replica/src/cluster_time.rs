@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::api::ReplicaState;
 use crate::replica::lock;
+use crate::simulated::Bite;
 use crate::state::StateShared;
 
 /// How far a proposal's time may be ahead of cluster time, in milliseconds, and how far two clocks may be apart and still agree:
@@ -97,7 +98,8 @@ impl ClusterTime {
     /// Cluster time, Unix milliseconds; none where too few of the voters' clocks are known.
     pub(crate) fn agreed_ms(&self) -> Option<u64> {
         let voters = self.state.borrow().voters.clone();
-        if voters.is_empty() || voters == [self.node] {
+        let believes_itself = self.shared.store.bite() == Some(Bite::OwnClockBelieved);
+        if voters.is_empty() || voters == [self.node] || believes_itself {
             return Some(self.own.now_ms());
         }
         let now = Instant::now();

@@ -119,6 +119,18 @@ impl MemoryDisk {
         }
     }
 
+    /// Puts a copy in the place of what is on it. The replica on it must have been dropped.
+    pub fn put_back(&self, copy: &Self) {
+        let old = copy.state.lock().unwrap_or_else(PoisonError::into_inner).copy();
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = old;
+        self.log.put_back(&copy.log);
+    }
+
+    /// The last entry that is synced on it.
+    pub fn last_index(&self) -> u64 {
+        self.log.last_index()
+    }
+
     /// From here on each sync takes this much longer than `sync_takes`.
     pub fn slow_down(&self, by: Duration) {
         self.log.slow_down(by);

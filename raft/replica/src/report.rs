@@ -33,6 +33,7 @@ use crate::cluster_time::ClusterTime;
 use crate::log::{LogStore, SyncMeter, SyncTime};
 use crate::notes::Note;
 use crate::replica::lock;
+use crate::simulated::Bite;
 use crate::state::StateShared;
 use crate::transport::{Transport, orders, services};
 use crate::types::RPC_VERSION;
@@ -309,8 +310,9 @@ impl Reporter {
                 let now = Instant::now();
                 self.time.note(peer, answer.wall_ms.saturating_add(half_ms), now);
                 // After the answer: what this node acknowledged meanwhile stands in its log by now.
-                self.check
-                    .compare(peer, self.log.end(), answer.mark.map(LogMark::from));
+                let asks = self.shared.store.bite() != Some(Bite::LogMarkNotAsked);
+                let mark = answer.mark.filter(|_| asks).map(LogMark::from);
+                self.check.compare(peer, self.log.end(), mark);
                 if leader == Some(peer) {
                     *lock(&self.heard) = Some((now, answer.notes));
                 }

@@ -60,6 +60,12 @@ pub enum Bite {
     TimerForgotten,
     /// The machine does not look whether what is told unasked was told before.
     ToldIdNotChecked,
+    /// A node does not look whether it acknowledged more than its disk has.
+    LogMarkNotAsked,
+    /// A leader goes by its own clock.
+    OwnClockBelieved,
+    /// Letters that come with a snapshot wake nobody.
+    SnapshotWakesNobody,
 }
 
 impl Bite {

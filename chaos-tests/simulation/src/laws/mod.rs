@@ -9,6 +9,7 @@ pub mod reads;
 pub mod removed;
 pub mod repeats;
 pub mod same;
+pub mod time;
 pub mod timers;
 pub mod transcript;
 

@@ -23,7 +23,9 @@ impl Removed {
 
     /// An entry was applied for the first time.
     pub fn applied(&mut self, proposal: &Proposal, outcome: &Outcome, at: Duration) {
-        if let (Command::RemoveNode { node, .. }, Ok(_)) = (&proposal.command, outcome) {
+        if let (Command::RemoveNode { node, .. } | Command::RemoveNodeAt { node, .. }, Ok(_)) =
+            (&proposal.command, outcome)
+        {
             self.nodes.entry(node.0).or_insert(at);
         }
     }

@@ -19,6 +19,9 @@ use crate::clock::EPOCH;
 const ROUNDING: Duration = Duration::from_millis(10);
 /// Machines whose clocks differ by less do not see the same moment twice: so far a bridge believes the one before it.
 const ALIKE: Duration = Duration::from_secs(60);
+/// What a node knows of another's clock is some seconds old, and goes on by its own monotonic clock meanwhile, which may be a
+/// twelfth too fast.
+const READINGS: Duration = Duration::from_millis(1_500);
 /// Rows of runs that have not settled.
 const RUN: &[u8] = b"r/";
 /// Rows of acts under way.
@@ -89,7 +92,12 @@ impl Timers {
 
     /// The most that what one clock shows now and what another showed at some other time may be apart beyond the time between.
     fn apart(&self) -> Duration {
-        Duration::from_millis(self.ahead_ms.1.abs_diff(self.ahead_ms.0))
+        Duration::from_millis(self.ahead_ms.1.abs_diff(self.ahead_ms.0)) + self.unread()
+    }
+
+    /// The most by which a reading of a clock may have gone astray since.
+    fn unread(&self) -> Duration {
+        if self.ahead_ms == (0, 0) { Duration::ZERO } else { READINGS }
     }
 
     /// A caller was told that its event came.
@@ -251,7 +259,7 @@ impl Timers {
 
     fn said(&mut self, at: Duration, session: &str, text: &str) -> Result<(), String> {
         let (ahead, apart) = (
-            Duration::from_millis(self.ahead_ms.1.unsigned_abs()),
+            Duration::from_millis(self.ahead_ms.1.unsigned_abs()) + self.unread(),
             self.apart(),
         );
         if let Some(reminder) = self.reminders.get_mut(&(session.to_owned(), text.to_owned())) {

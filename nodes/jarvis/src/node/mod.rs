@@ -12,6 +12,7 @@
 mod activity;
 mod admin;
 mod agent;
+mod agreed_clock;
 mod announce;
 mod attempts;
 mod automations;
@@ -66,6 +67,7 @@ use tokio_util::sync::CancellationToken;
 use crate::data::KnownPeer;
 use crate::fail::Failure;
 use admin::NodeAdmin;
+use agreed_clock::AgreedClock;
 use announce::Announcer;
 use faults::NodeFaults;
 use faulty_listener::FaultyListener;
@@ -251,7 +253,9 @@ impl Node {
         let what = format!("node {} did not start", config.name);
         let tasks = Tasks::new();
         let upper = tasks.child();
-        let mut engine = automations::engine(&config, &deps.clock, &deps.entropy, deps.dial)?;
+        let agreed = AgreedClock::new(Arc::clone(&deps.clock));
+        let clock: Arc<dyn Clock> = Arc::clone(&agreed) as Arc<dyn Clock>;
+        let mut engine = automations::engine(&config, &clock, &deps.entropy, deps.dial)?;
         if let Some(process) = &deps.process {
             engine = engine.with_drills(process.drills.clone());
         }
@@ -288,6 +292,7 @@ impl Node {
         let replica = Box::pin(start_replica(&config, &mesh, &deps.clock, &faults, &tasks))
             .await
             .map_err(|error| Failure::from_error(what.clone(), &error))?;
+        agreed.agree(replica.cluster_clock());
         let follower = MembersFollower {
             replica: replica.clone(),
             mesh: mesh.clone(),
@@ -311,7 +316,7 @@ impl Node {
         let kind = SessionKind::new(SessionKindDeps {
             hub: hub.clone(),
             responder: Arc::new(responder),
-            clock: Arc::clone(&deps.clock),
+            clock: Arc::clone(&clock),
             time_zone: config.settings.session_time_zone().map(str::to_owned),
             history_entries: config.settings.session.history_messages as usize,
         });
@@ -348,7 +353,7 @@ impl Node {
         let sessions = Sessions::new(SessionsDeps {
             router: router.clone(),
             hub,
-            clock: Arc::clone(&deps.clock),
+            clock: Arc::clone(&clock),
             entropy: Arc::clone(&deps.entropy),
         });
 
@@ -358,7 +363,7 @@ impl Node {
                 cluster: config.cluster,
                 ca: Arc::clone(ca),
                 replica: replica.clone(),
-                clock: replica.cluster_clock(),
+                clock: Arc::clone(&clock),
                 entropy: Arc::clone(&deps.entropy),
                 certificate_ttl: ttl,
             })));
@@ -374,12 +379,12 @@ impl Node {
             mesh: mesh.clone(),
             cluster: config.cluster,
             ca_sha256,
-            clock: replica.cluster_clock(),
+            clock: Arc::clone(&clock),
             entropy: Arc::clone(&deps.entropy),
             faults: faults.clone(),
         };
         let gateway_deps = GatewayDeps {
-            clock: replica.cluster_clock(),
+            clock: Arc::clone(&clock),
             entropy: Arc::clone(&deps.entropy),
             tasks: tasks.clone(),
             backend: Arc::new(ClusterBackend::new(replica.clone(), sessions, mesh.clone()).with_needs(needs)),

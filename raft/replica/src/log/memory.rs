@@ -65,6 +65,22 @@ impl MemoryLog {
         })))
     }
 
+    /// What is synced on another disk takes the place of what is on this one.
+    pub(crate) fn put_back(&self, copy: &Self) {
+        let old = copy.disk().synced.clone();
+        let mut disk = self.disk();
+        disk.current = old.clone();
+        disk.synced = old;
+        disk.in_flight.clear();
+    }
+
+    /// The last synced entry.
+    pub(crate) fn last_index(&self) -> u64 {
+        let disk = self.disk();
+        let last = disk.synced.records.last_key_value();
+        last.map_or(0, |(index, _)| *index)
+    }
+
     pub(crate) fn slow_down(&self, by: Duration) {
         self.disk().slower_by = by;
     }
