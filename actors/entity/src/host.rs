@@ -456,7 +456,8 @@ impl Host {
             slot.crashes.pop_front();
         }
         let crashes = slot.crashes.len();
-        if crashes > self.limits.crashes {
+        let is_set_aside = crashes > self.limits.crashes;
+        let delay = if is_set_aside {
             let restarts = u32::try_from(crashes - 1).unwrap_or(u32::MAX);
             tracing::error!(entity = %id, restarts, error = %fault, "entity keeps crashing and is set aside; see `jarvis why`");
             slot.aside = Some(SetAside {
@@ -464,20 +465,23 @@ impl Host {
                 restarts,
                 last_error: fault,
             });
-            return;
-        }
-        tracing::warn!(entity = %id, crashes, error = %fault, "entity crashed and is restarted");
-        ::metrics::counter!(metrics::RESTARTS, "kind" => self.kind_name(id.kind)).increment(1);
-        slot.restarting = true;
+            self.limits.aside_for
+        } else {
+            tracing::warn!(entity = %id, crashes, error = %fault, "entity crashed and is restarted");
+            ::metrics::counter!(metrics::RESTARTS, "kind" => self.kind_name(id.kind)).increment(1);
+            slot.restarting = true;
+            self.limits.restart_delay * 2u32.pow(u32::try_from(crashes - 1).unwrap_or(0).min(10))
+        };
         drop(entities);
-        let delay = self.limits.restart_delay * 2u32.pow(u32::try_from(crashes - 1).unwrap_or(0).min(10));
         let weak = Arc::downgrade(self);
         self.tasks.spawn_until_cancelled(async move {
             tokio::time::sleep(delay).await;
             let Some(host) = weak.upgrade() else { return };
-            if let Some(slot) = host.lock().slots.get_mut(&id) {
+            if !is_set_aside && let Some(slot) = host.lock().slots.get_mut(&id) {
                 slot.restarting = false;
             }
+            // One that was set aside may act by itself and wait for no message. One that runs, crashed or was set aside
+            // again since then is left as it is.
             host.activate(&id);
         });
     }

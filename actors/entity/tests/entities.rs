@@ -37,6 +37,8 @@ struct Events {
     starts: AtomicU32,
     standbys: AtomicU32,
     hangs: AtomicU32,
+    /// So many starts more fail.
+    failing_starts: AtomicU32,
     unfinished: std::sync::Mutex<Vec<String>>,
 }
 
@@ -95,6 +97,11 @@ impl Entity for Echo {
 
     async fn on_start(&mut self, cx: &Cx<u32>) -> Result<(), EntityError> {
         self.events.starts.fetch_add(1, Ordering::SeqCst);
+        let failing = &self.events.failing_starts;
+        let fails = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if fails.is_ok() {
+            return Err(EntityError::Fault("told to fail".into()));
+        }
         let fault = |error: ReadError| EntityError::Fault(error.to_string());
         self.ledger = Some(Ledger::open(cx).map_err(fault)?);
         self.sum = kept(&cx.rows(SUM, 1).map_err(fault)?);
@@ -563,6 +570,37 @@ async fn one_that_was_set_aside_stays_so_when_only_others_move() {
         })
         .await;
     assert_eq!(cluster.node(1).router.quarantined().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_set_aside_is_tried_again_without_a_message() {
+    let limits = EntityLimits {
+        crashes: 2,
+        restart_delay: Duration::from_millis(1),
+        aside_for: Duration::from_millis(200),
+        // The sweeper may forget it before its time is over.
+        passivate_after: Duration::from_millis(20),
+        ..EntityLimits::default()
+    };
+    let aside_for = limits.aside_for;
+    let cluster = Cluster::of(1, limits).await;
+    let starts = || cluster.events.starts.load(Ordering::SeqCst);
+    cluster.events.failing_starts.store(3, Ordering::SeqCst);
+    let began = Instant::now();
+    let asked = cluster.ask(1, &echo("alone"), "who").await;
+    assert!(matches!(asked, Err(AskError::Quarantined { .. })), "{asked:?}");
+    assert_eq!(starts(), 3);
+    // From here on nobody asks for it.
+    while starts() < 4 {
+        assert!(began.elapsed() < PATIENCE, "it is never tried again");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        began.elapsed() >= aside_for,
+        "tried again after {:?}",
+        began.elapsed()
+    );
+    assert_eq!(cluster.node(1).router.quarantined(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
