@@ -50,7 +50,9 @@ impl Follower {
             tokio::select! {
                 batch = changes.recv() => match batch {
                     Ok(batch) => {
-                        if batch.changes.iter().any(concerns_placement) {
+                        if batch.changes.iter().any(|change| matches!(change, Change::Replaced)) {
+                            self.resume();
+                        } else if batch.changes.iter().any(concerns_placement) {
                             self.refresh();
                         }
                         for change in batch.changes.iter() {
@@ -59,9 +61,7 @@ impl Follower {
                             }
                         }
                     }
-                    // What was missed may have been letters for anybody.
-                    Err(RecvError::Lagged(_)) if opened => self.resume(),
-                    Err(RecvError::Lagged(_)) => self.refresh(),
+                    Err(RecvError::Lagged(_)) => self.resume(),
                     Err(RecvError::Closed) => return,
                 },
                 caught_up = state.wait_for(|s| s.caught_up), if !opened => {
@@ -98,9 +98,13 @@ impl Follower {
         Ok(())
     }
 
-    /// All that this node owns counts as gained when it starts to act.
+    /// Brings everything up to what the tables hold, and wakes whoever has work left undone: when this node starts to act, and
+    /// when changes were missed or came whole in a snapshot, with letters for anybody.
     fn resume(&self) {
         self.refresh();
+        if !self.host.is_open() {
+            return;
+        }
         let all: Vec<Moved> = (self.placement.table().iter())
             .flat_map(|(&kind, partitions)| {
                 (0u16..).zip(partitions).map(move |(index, &now)| Moved {
@@ -111,7 +115,7 @@ impl Follower {
             })
             .collect();
         match self.replica.local() {
-            Ok(view) => self.host.follow(&view, &all),
+            Ok(view) => self.host.resume(&view, &all),
             Err(error) => tracing::error!(%error, "unfinished work could not be read"),
         }
     }
@@ -132,8 +136,5 @@ impl Follower {
 }
 
 fn concerns_placement(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::Placed { .. } | Change::KindRegistered(_) | Change::Replaced
-    )
+    matches!(change, Change::Placed { .. } | Change::KindRegistered(_))
 }

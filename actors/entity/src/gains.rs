@@ -35,7 +35,8 @@ pub struct TakenUp {
 }
 
 impl Gains {
-    /// Notes a gain, with the keys of the entities that were started for their unfinished work.
+    /// Notes a gain, with the keys of the entities that were started for their unfinished work. What is started for more of
+    /// it later in the same epoch was not taken up with the partition.
     pub(crate) fn note(&self, kind: KindId, partition: PartitionIndex, epoch: Epoch, keys: &[String]) {
         let gain = Gain {
             epoch,
@@ -43,7 +44,13 @@ impl Gains {
             count: keys.len(),
             keys: keys.iter().take(MAX_KEYS).cloned().collect(),
         };
-        self.lock().insert((kind, partition), gain);
+        let mut gains = self.lock();
+        if gains
+            .get(&(kind, partition))
+            .is_none_or(|noted| noted.epoch < epoch)
+        {
+            gains.insert((kind, partition), gain);
+        }
     }
 
     /// The last gain of a partition in that epoch, as it concerns one entity.
@@ -81,6 +88,7 @@ mod tests {
         gains.note(kind, partition, Epoch(1), &[]);
         gains.note(kind, partition, Epoch(2), &keys);
         tokio::time::advance(Duration::from_secs(7)).await;
+        gains.note(kind, partition, Epoch(2), &["other".to_owned()]);
         let told = |epoch, key| gains.of(kind, partition, Epoch(epoch), key);
         assert_eq!(told(1, "k0000"), None);
         let found = told(2, "k0000").expect("it was noted");

@@ -528,26 +528,28 @@ impl Host {
     /// Stops what moved away; starts what has come with work left undone.
     pub(crate) fn follow(&self, view: &View, moved: &[Moved]) {
         self.stop_deposed(moved);
+        self.resume(view, moved);
+    }
+
+    /// Starts, or tells of letters, the entities of this node's partitions among these that have work left undone. Those that
+    /// run go on, and those that are set aside stay so.
+    pub(crate) fn resume(&self, view: &View, partitions: &[Moved]) {
         if !self.is_open() {
             return;
         }
-        for gained in moved.iter().filter(|m| m.now.owner == Some(self.node)) {
-            let Some(kind) = self.kinds.get(&gained.kind) else {
+        for own in partitions.iter().filter(|m| m.now.owner == Some(self.node)) {
+            let Some(kind) = self.kinds.get(&own.kind) else {
                 continue;
             };
-            match kind.kind.unfinished(view, gained.partition) {
+            match kind.kind.unfinished(view, own.partition) {
                 Ok(keys) => {
-                    let now = gained.now.epoch;
-                    self.gains.note(gained.kind, gained.partition, now, &keys);
+                    self.gains.note(own.kind, own.partition, own.now.epoch, &keys);
                     for key in keys {
-                        self.tell(&EntityId {
-                            kind: gained.kind,
-                            key,
-                        });
+                        self.tell(&EntityId { kind: own.kind, key });
                     }
                 }
                 Err(error) => {
-                    tracing::error!(kind = kind.name, partition = %gained.partition, %error, "unfinished work could not be read");
+                    tracing::error!(kind = kind.name, partition = %own.partition, %error, "unfinished work could not be read");
                 }
             }
         }

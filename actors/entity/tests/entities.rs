@@ -12,6 +12,7 @@ use jarvis_entity::api::{
 };
 use jarvis_entity::runtime::{ControllerSettings, EntityDeps, EntityRuntime};
 use jarvis_host::{SystemClock, Tasks};
+use jarvis_machine::change::Change;
 use jarvis_machine::command::{Command, Fence, Letter, RowChange};
 use jarvis_machine::reply::Refusal;
 use jarvis_machine::rows::{Cause, NodeIntent, NodeNews};
@@ -19,7 +20,7 @@ use jarvis_mesh::api::Mesh;
 use jarvis_mesh::testing::TestBed;
 use jarvis_replica::api::{ProposeError, ProposeOptions, ReadError, Replica, View};
 use jarvis_replica::config::{MemoryDisk, ReplicaConfig, ReplicaDeps, StoreChoice};
-use jarvis_replica::testing::{start_member, voters_settled};
+use jarvis_replica::testing::{MemoryNetwork, start_member, voters_settled};
 use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex, SessionId, UserId};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -226,6 +227,9 @@ struct Cluster {
     nodes: BTreeMap<NodeId, Node>,
     events: Arc<Events>,
     limits: EntityLimits,
+    /// Carries what the replicas say to one another in place of the mesh, which then stands while a replica is cut off; their
+    /// logs are short.
+    replication: Option<MemoryNetwork>,
 }
 
 fn options() -> ProposeOptions {
@@ -238,6 +242,10 @@ fn options() -> ProposeOptions {
 
 impl Cluster {
     async fn of(count: u64, limits: EntityLimits) -> Self {
+        Self::replicating(count, limits, None).await
+    }
+
+    async fn replicating(count: u64, limits: EntityLimits, replication: Option<MemoryNetwork>) -> Self {
         let bed = TestBed::default();
         let meshes = bed.cluster(count).await;
         let mut cluster = Self {
@@ -245,6 +253,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             events: Arc::default(),
             limits,
+            replication,
         };
         for mesh in meshes {
             cluster.add(mesh).await;
@@ -260,9 +269,13 @@ impl Cluster {
     async fn add(&mut self, mesh: Mesh) {
         let node = mesh.node();
         let tasks = Tasks::new();
-        let config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
+        let mut config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
+        if self.replication.is_some() {
+            (config.snapshot_every_entries, config.keep_entries) = (20, 4);
+        }
+        let replication = self.replication.as_ref().map(|network| network.join(node));
         let deps = ReplicaDeps {
-            transport: Arc::new(mesh.clone()),
+            transport: replication.unwrap_or_else(|| Arc::new(mesh.clone())),
             faults: jarvis_host::Faults::new(),
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
@@ -601,6 +614,65 @@ async fn one_that_was_set_aside_is_tried_again_without_a_message() {
         began.elapsed()
     );
     assert_eq!(cluster.node(1).router.quarantined(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_that_come_in_a_snapshot_wake_whom_they_are_for() {
+    let limits = EntityLimits {
+        crashes: 1,
+        restart_delay: Duration::from_millis(1),
+        ..EntityLimits::default()
+    };
+    let network = MemoryNetwork::new();
+    let cluster = Cluster::replicating(3, limits, Some(network.clone())).await;
+    cluster.rise(3).await;
+    let leader = cluster.leader().await;
+    let behind = cluster.follower(leader);
+    let (awaited, own) = (cluster.key_of(behind), cluster.node(behind.0).router.clone());
+    let owned = |key: &String| own.ownership(&echo(key)).owner == Some(behind);
+    let mut others = (0..).map(|n| format!("other{n}")).filter(owned);
+    let mut other = || others.next().expect("every node owns some");
+    let (bad, running) = (echo(&other()), echo(&other()));
+    assert_eq!(cluster.ask(behind.0, &running, "count").await, Ok("1".into()));
+    let crashed = cluster.ask(behind.0, &bad, "crash").await;
+    assert!(
+        matches!(crashed, Err(AskError::Quarantined { .. })),
+        "{crashed:?}"
+    );
+
+    // The others see it all the while, so that its partitions stay where they are.
+    network.cut([behind]);
+    let replica = &cluster.node(leader.0).replica;
+    let elsewhere = cluster.key_of(leader);
+    for n in 0..60 {
+        let to = if n == 0 { &awaited } else { &elsewhere };
+        let letters = vec![letter(&to.key, "1")];
+        replica
+            .propose(Command::Post { letters }, options())
+            .await
+            .expect("posted");
+        // The log is purged only when the leader has found that nobody takes its entries there.
+        sleep(Duration::from_millis(10)).await;
+    }
+    let mut changes = cluster.node(behind.0).replica.changes();
+    network.heal();
+    let first = timeout(PATIENCE, changes.recv())
+        .await
+        .expect("in time")
+        .expect("lives");
+    assert_eq!(first.changes[..], [Change::Replaced]);
+    cluster
+        .find(behind, "the letter is taken", |view| {
+            let rows = view.query().entity_rows(&awaited, SUM, 1).expect("reads");
+            (kept(&rows) == 1).then_some(())
+        })
+        .await;
+    assert_eq!(own.quarantined().len(), 1, "whoever was set aside still is");
+    assert_eq!(
+        cluster.ask(behind.0, &running, "count").await,
+        Ok("2".into()),
+        "whoever ran goes on"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
