@@ -32,7 +32,8 @@ use crate::trouble::Trouble;
 /// How long the broker may take to close after a farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Whether this node may act on the world at this moment. Asked before every publication is written.
+/// Whether this node may act on the world at this moment. Asked before every publication is encoded, and before any of its
+/// bytes are written.
 pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What a bridge needs of its surroundings.
@@ -349,7 +350,7 @@ impl Owner {
             }
         }
         self.drained = serving.is_drained(&self.books, pipeline);
-        let _ = timeout(FAREWELL, serving.farewell()).await;
+        let _ = timeout(FAREWELL, serving.farewell(&self.books.gate)).await;
         End::Over
     }
 

@@ -93,6 +93,11 @@ impl Outbox {
         self.waiting.len()
     }
 
+    /// Whether anything is to be sent, for the first time or again.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.waiting.is_empty() || !self.again.is_empty()
+    }
+
     /// What is under way.
     pub(crate) fn under_way(&self) -> usize {
         self.under_way.len()

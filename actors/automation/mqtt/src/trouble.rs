@@ -105,6 +105,11 @@ pub enum Trouble {
     /// It takes nothing.
     #[error("the broker takes nothing any more")]
     Stalled,
+    /// This node may not act, and the broker has not taken yet all that was published while it might.
+    #[error(
+        "this node may not act at the moment: what the broker had not taken yet is sent when one may again"
+    )]
+    MayNotAct,
     /// Someone else uses the session.
     #[error(
         "another client took over the session {client_id:?}; is another cluster using that [mqtt] client_id?"
@@ -180,6 +185,7 @@ impl Trouble {
             Trouble::Broken(_) => "broken",
             Trouble::Silent => "silent",
             Trouble::Stalled => "stalled",
+            Trouble::MayNotAct => "may_not_act",
             Trouble::TakenOver { .. } => "taken_over",
             Trouble::Memory(_) => "memory",
         }

@@ -1,11 +1,13 @@
 //! Brokers that refuse, lie, flood, or stop in the middle of a word.
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use jarvis_host::Tasks;
 use jarvis_mqtt::{Bridge, State, Version};
-use support::fake::{Fake, WELCOME_BACK_V5, WELCOME_V3, WELCOME_V5, publish};
+use support::fake::{Fake, ShortSends, WELCOME_BACK_V5, WELCOME_V3, WELCOME_V5, publish};
 use support::sink::TestSink;
 use support::{DEADLINE, connected, options, parts, publication, trouble, until};
 
@@ -243,6 +245,53 @@ async fn a_broker_that_says_nothing_any_more_is_left() {
     let said = trouble(&bridge, |_| true).await;
     assert_eq!(said, "the broker says nothing any more");
     assert!(peer.is_closed_within(DEADLINE).await);
+}
+
+#[tokio::test]
+async fn what_a_slow_broker_has_not_taken_is_not_sent_while_the_node_may_not_act() {
+    const PAYLOAD_BYTES: usize = 200 * 1024;
+    let (fake, tasks) = (Fake::start_narrow().await, Tasks::new());
+    let (may_act, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let mut parts = parts(&TestSink::new());
+    parts.dial = Arc::new(ShortSends);
+    let (gate, count) = (Arc::clone(&may_act), Arc::clone(&asked));
+    parts.gate = Arc::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        gate.load(Ordering::SeqCst)
+    });
+    let bridge = Bridge::own(&tasks, options(fake.port, "jarvis"), parts);
+    let mut peer = fake.let_in(WELCOME_V5).await;
+    peer.subscribe().await;
+    connected(&bridge).await;
+    let before = asked.load(Ordering::SeqCst);
+    let publishing = [1, 2].map(|n| {
+        let mut message = publication(&format!("lamp/{n}"), "");
+        message.payload = vec![b'x'; PAYLOAD_BYTES].into();
+        let publisher = bridge.publisher();
+        tasks.spawn(async move { publisher.publish(message, DEADLINE).await })
+    });
+    // Each is encoded after the question, and there is one more before the first bytes are written.
+    while asked.load(Ordering::SeqCst) < before + 4 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    may_act.store(false, Ordering::SeqCst);
+    let late = peer.read_kind(0x30).await.map(|body| body.len());
+    assert_eq!(late, None, "the rest of it is sent late");
+    let said = trouble(&bridge, |_| true).await;
+    assert!(said.starts_with("this node may not act at the moment"), "{said}");
+    drop(peer);
+
+    let mut peer = fake.let_in(WELCOME_BACK_V5).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), peer.read_kind(0x30)).await;
+    assert!(early.is_err(), "{early:?}");
+    may_act.store(true, Ordering::SeqCst);
+    for (n, publishing) in (1..).zip(publishing) {
+        let body = peer.read_kind(0x30).await.expect("it is sent again");
+        assert_eq!(body[2..8], *format!("lamp/{n}").as_bytes());
+        assert!(body.len() > PAYLOAD_BYTES);
+        peer.send(&[0x40, 2, body[8], body[9]]).await;
+        assert_eq!(publishing.await.expect("it ends"), Ok(()));
+    }
 }
 
 #[tokio::test]

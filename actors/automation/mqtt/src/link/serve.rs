@@ -2,9 +2,15 @@
 //!
 //! Nothing here waits for anything but its own turn: bytes are written when the broker takes them, and read when there is room
 //! for what they may hold. So a slow cluster holds the broker back, and a slow broker holds publishers back.
+//!
+//! A publication that waits here for a slow broker may outlive the permission to act. Then the connection is ended and the
+//! publication with it, in the middle of its bytes perhaps: it stays in the outbox, to be sent again once that is permitted.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -80,6 +86,8 @@ pub(crate) struct Serving {
     read: BytesMut,
     unwritten: BytesMut,
     unflushed: bool,
+    /// Whether publications are among what is not written or flushed.
+    acts: bool,
     /// A message for which there is no room: nothing more is read.
     parked: Option<Publish>,
     heard_at: Instant,
@@ -113,6 +121,7 @@ impl Serving {
             read: link.read,
             unwritten: BytesMut::new(),
             unflushed: false,
+            acts: false,
             parked: None,
             heard_at: now,
             wrote_at: now,
@@ -163,9 +172,15 @@ impl Serving {
                 Ok(_) => self.heard_at = Instant::now(),
                 Err(error) => return Err(broken(&error)),
             },
-            written = write(&mut self.writer, &mut self.unwritten, &mut self.unflushed), if may_write => {
-                written.map_err(|error| broken(&error))?;
+            written = write(
+                &mut self.writer,
+                &mut self.unwritten,
+                &mut self.unflushed,
+                self.acts.then_some(&books.gate),
+            ), if may_write => {
+                written?;
                 self.wrote_at = Instant::now();
+                self.acts &= !self.unwritten.is_empty() || self.unflushed;
             }
             () = pipeline.shared.settled.notified() => {}
             request = books.requests.recv(), if may_take => if let Some(request) = request {
@@ -183,10 +198,11 @@ impl Serving {
     }
 
     /// Says farewell, so that the broker keeps the session and does not wonder.
-    pub(crate) async fn farewell(mut self) {
+    pub(crate) async fn farewell(mut self, gate: &Gate) {
         wire::farewell(&mut self.unwritten);
+        let gate = self.acts.then_some(gate);
         while !self.unwritten.is_empty() || self.unflushed {
-            if write(&mut self.writer, &mut self.unwritten, &mut self.unflushed)
+            if write(&mut self.writer, &mut self.unwritten, &mut self.unflushed, gate)
                 .await
                 .is_err()
             {
@@ -360,7 +376,7 @@ impl Serving {
         while self.unwritten.len() < MAX_UNWRITTEN_BYTES {
             // Asked for every single one: a lease may run out between two.
             if !(books.gate)() {
-                if books.outbox.waiting() > 0 {
+                if books.outbox.has_unsent() {
                     self.ask_gate_at = Some(now + GATE_PAUSE);
                 }
                 return;
@@ -375,6 +391,7 @@ impl Serving {
                 self.written(|out| {
                     wire::publication(version, packet_id, next.duplicate, next.publication, most, out)
                 })
+                .map(|()| self.acts = true)
                 .map_err(|bytes| PublishError::TooLarge { bytes, most })
             };
             if let Err(error) = result {
@@ -406,21 +423,33 @@ fn broken(error: &std::io::Error) -> Trouble {
     }
 }
 
-/// Writes some of what is unwritten; may be dropped at any point without losing any of it.
+/// Writes some of what is unwritten; may be dropped at any point without losing any of it. Where there is a gate, nothing is
+/// written once it is closed.
 async fn write(
     writer: &mut WriteHalf<Box<dyn Stream>>,
     unwritten: &mut BytesMut,
     unflushed: &mut bool,
-) -> std::io::Result<()> {
-    if !unwritten.is_empty() {
-        if writer.write_buf(unwritten).await? == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
+    gate: Option<&Gate>,
+) -> Result<(), Trouble> {
+    let mut writing = pin!(async {
+        if !unwritten.is_empty() {
+            if writer.write_buf(unwritten).await? == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            *unflushed = true;
         }
-        *unflushed = true;
-    }
-    if unwritten.is_empty() && *unflushed {
-        writer.flush().await?;
-        *unflushed = false;
-    }
-    Ok(())
+        if unwritten.is_empty() && *unflushed {
+            writer.flush().await?;
+            *unflushed = false;
+        }
+        Ok(())
+    });
+    // Asked again whenever the broker takes something: it may have taken nothing for longer than a lease.
+    poll_fn(|cx| {
+        if gate.is_some_and(|may_act| !may_act()) {
+            return Poll::Ready(Err(Trouble::MayNotAct));
+        }
+        writing.as_mut().poll(cx).map_err(|error| broken(&error))
+    })
+    .await
 }

@@ -1,9 +1,12 @@
 //! A broker that says whatever a test wants.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use jarvis_mqtt::{Dial, Stream, Trouble};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::DEADLINE;
@@ -20,6 +23,25 @@ pub(crate) struct Fake {
     pub(crate) port: u16,
 }
 
+/// What the system may hold between the two where it is to be little.
+const NARROW_BYTES: u32 = 8 * 1024;
+
+/// Dials by TCP, with a system that takes little before it is sent.
+pub(crate) struct ShortSends;
+
+#[async_trait]
+impl Dial for ShortSends {
+    async fn dial(&self, _: &str, port: u16) -> Result<Box<dyn Stream>, Trouble> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_send_buffer_size(NARROW_BYTES).expect("set");
+        let connecting = socket.connect((Ipv4Addr::LOCALHOST, port).into());
+        connecting
+            .await
+            .map(|stream| Box::new(stream) as _)
+            .map_err(|error| Trouble::Broken(error.to_string()))
+    }
+}
+
 /// A client.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
@@ -30,6 +52,16 @@ pub(crate) struct Peer {
 impl Fake {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        Self { listener, port }
+    }
+
+    /// One whose system takes little before it is read; its clients dial by [`ShortSends`].
+    pub(crate) async fn start_narrow() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(NARROW_BYTES).expect("set");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let listener = socket.listen(8).expect("it listens");
         let port = listener.local_addr().expect("an address").port();
         Self { listener, port }
     }
