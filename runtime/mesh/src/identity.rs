@@ -1,7 +1,11 @@
 //! Who is who: the cluster's CA, the nodes' certificates, and what a certificate says.
 //!
-//! A node certificate carries one URI, `jarvis://<cluster>/node/<id>`. Nothing else in it is believed: its subject is for
-//! people who look at it with other tools.
+//! A node certificate carries one URI that names its node, `jarvis://<cluster>/node/<id>`, and one that says when it was
+//! issued, `jarvis-issued:<Unix ms>`. Nothing else in it is believed: its subject is for people who look at it with other
+//! tools.
+//!
+//! It is valid from the CA's beginning on. Were it valid from its issue on, a node whose clock was ahead at that time would
+//! be refused by all others, once its clock is right again, until that time has come.
 
 use std::time::Duration;
 
@@ -16,6 +20,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
 
 /// How long a node certificate is good for unless the caller says otherwise.
 pub const DEFAULT_NODE_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -23,8 +28,12 @@ pub const DEFAULT_NODE_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the CA is good for: longer than the hardware it is born on.
 const CA_TTL: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
-/// Certificates begin this long before they are made, so that clocks may differ a little.
+/// A CA begins this long before it is made, so that clocks may differ a little.
 pub const CLOCK_ALLOWANCE: Duration = Duration::from_secs(5 * 60);
+
+/// Begins the URI that carries the time of issue. A signing request that names it without a time comes from a build that
+/// reads it.
+const ISSUED_URI: &str = "jarvis-issued:";
 
 /// Most bytes a signing request may have; one with an ECDSA key has about 300.
 const MAX_CSR_BYTES: usize = 4 * 1024;
@@ -78,6 +87,8 @@ pub struct CertificateNames {
     pub cluster: ClusterId,
     /// The node it is good for.
     pub node: NodeId,
+    /// When it was issued, by the issuer's clock, in Unix milliseconds.
+    pub issued_ms: u64,
     /// From when, in Unix milliseconds.
     pub not_before_ms: u64,
     /// Until when, in Unix milliseconds.
@@ -85,6 +96,11 @@ pub struct CertificateNames {
 }
 
 impl CertificateNames {
+    /// Whether it is valid at a time in Unix milliseconds.
+    pub fn is_valid_at(&self, now_ms: u64) -> bool {
+        (self.not_before_ms..self.not_after_ms).contains(&now_ms)
+    }
+
     /// Reads them. Says nothing about who signed the certificate.
     ///
     /// # Errors
@@ -96,21 +112,30 @@ impl CertificateNames {
             .subject_alternative_name()
             .map_err(|e| malformed("the node certificate", e))?
             .ok_or(IdentityError::NoNodeName)?;
-        let mut found = names.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::URI(uri) => parse_uri(uri),
+        let uris = names.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
             _ => None,
         });
+        let mut found = uris.clone().filter_map(parse_uri);
         let (Some((cluster, node)), None) = (found.next(), found.next()) else {
             return Err(IdentityError::NoNodeName);
         };
-        let ms = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
+        let not_before_ms = unix_ms(parsed.validity().not_before);
+        let issued_ms = uris
+            .clone()
+            .find_map(|uri| uri.strip_prefix(ISSUED_URI)?.parse().ok());
         Ok(Self {
             cluster,
             node,
-            not_before_ms: ms(parsed.validity().not_before.timestamp()),
-            not_after_ms: ms(parsed.validity().not_after.timestamp()),
+            issued_ms: issued_ms.unwrap_or(not_before_ms + CLOCK_ALLOWANCE.as_millis() as u64),
+            not_before_ms,
+            not_after_ms: unix_ms(parsed.validity().not_after),
         })
     }
+}
+
+fn unix_ms(time: ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or(0).saturating_mul(1_000)
 }
 
 fn node_uri(cluster: ClusterId, node: NodeId) -> String {
@@ -124,12 +149,18 @@ fn parse_uri(uri: &str) -> Option<(ClusterId, NodeId)> {
     Some((cluster.parse().ok()?, NodeId(id)))
 }
 
-fn set_validity(params: &mut CertificateParams, now_ms: u64, ttl: Duration) {
+fn set_validity(params: &mut CertificateParams, not_before: Duration, not_after: Duration) {
     // Certificates count whole seconds.
-    let now = Duration::from_secs(now_ms / 1_000);
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(CLOCK_ALLOWANCE);
-    params.not_after = epoch + now.saturating_add(ttl);
+    let time =
+        |since_epoch: Duration| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(since_epoch.as_secs());
+    params.not_before = time(not_before);
+    params.not_after = time(not_after);
+}
+
+fn uri(text: String) -> Result<SanType, IdentityError> {
+    Ia5String::try_from(text)
+        .map(SanType::URI)
+        .map_err(IdentityError::Make)
 }
 
 fn serial(entropy: &dyn Entropy) -> SerialNumber {
@@ -180,6 +211,7 @@ impl NodeKey {
     pub fn signing_request(&self) -> Result<Vec<u8>, IdentityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![uri(ISSUED_URI.to_owned())?];
         let request = params.serialize_request(&self.0).map_err(IdentityError::Make)?;
         Ok(request.der().as_ref().to_vec())
     }
@@ -224,7 +256,8 @@ impl ClusterCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.serial_number = Some(serial(entropy));
-        set_validity(&mut params, clock.now_ms(), CA_TTL);
+        let now = Duration::from_millis(clock.now_ms());
+        set_validity(&mut params, now.saturating_sub(CLOCK_ALLOWANCE), now + CA_TTL);
         let cert = params
             .self_signed(&key)
             .map_err(IdentityError::Make)?
@@ -257,6 +290,12 @@ impl ClusterCa {
         cert_to_pem(&self.cert)
     }
 
+    fn not_before(&self) -> Result<Duration, IdentityError> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&self.cert)
+            .map_err(|e| malformed("the CA certificate", e))?;
+        Ok(Duration::from_millis(unix_ms(parsed.validity().not_before)))
+    }
+
     /// The private key as PEM.
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
@@ -267,7 +306,10 @@ impl ClusterCa {
         fingerprint_of(&self.cert)
     }
 
-    /// Certifies the key of `csr` as `node` for `ttl` from the clock's time on. Names inside the request are ignored.
+    /// Certifies the key of `csr` as `node` until `ttl` from the clock's time on. Names inside the request are ignored.
+    ///
+    /// A build that does not read the time of issue takes the beginning for it, and would renew a certificate that begins
+    /// with the CA again and again: its certificates begin when they are issued.
     ///
     /// # Errors
     /// `Malformed` where the request does not parse or does not prove possession of its key; `Make`.
@@ -293,8 +335,20 @@ impl ClusterCa {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name.as_str());
-        let uri = Ia5String::try_from(node_uri(cluster, node)).map_err(IdentityError::Make)?;
-        params.subject_alt_names = vec![SanType::URI(uri)];
+        let now = Duration::from_millis(clock.now_ms());
+        let mut not_before = now.saturating_sub(CLOCK_ALLOWANCE);
+        params.subject_alt_names = vec![uri(node_uri(cluster, node))?];
+        if request
+            .params
+            .subject_alt_names
+            .contains(&uri(ISSUED_URI.to_owned())?)
+        {
+            let issued = format!("{ISSUED_URI}{}", now.as_millis());
+            params.subject_alt_names.push(uri(issued)?);
+            // The CA may itself have been made while a clock was ahead.
+            not_before = not_before.min(self.not_before()?);
+        }
+        set_validity(&mut params, not_before, now.saturating_add(ttl));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
@@ -303,7 +357,6 @@ impl ClusterCa {
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial(entropy));
-        set_validity(&mut params, clock.now_ms(), ttl);
         let cert = params
             .signed_by(&request.public_key, &self.issuer)
             .map_err(IdentityError::Make)?;
@@ -476,6 +529,7 @@ mod tests {
             CertificateNames {
                 cluster,
                 node: NodeId(3),
+                issued_ms: NOW_MS,
                 not_before_ms: NOW_MS - CLOCK_ALLOWANCE.as_millis() as u64,
                 not_after_ms: NOW_MS + 60_000,
             }
@@ -484,6 +538,30 @@ mod tests {
             CertificateNames::parse(ca.certificate()),
             Err(IdentityError::NoNodeName)
         ));
+    }
+
+    #[test]
+    fn a_certificate_begins_with_the_ca_unless_an_earlier_build_asks_for_it() {
+        let day_ms = 24 * 3_600_000;
+        let (ca, clock, entropy) = ca(ClusterId(7));
+        let allowance_ms = CLOCK_ALLOWANCE.as_millis() as u64;
+        let issue = |csr: &[u8]| {
+            let (name, ttl) = ("attic".parse().unwrap(), Duration::from_secs(60));
+            let cert = ca.issue(ClusterId(7), NodeId(3), &name, csr, &clock, &entropy, ttl);
+            let names = CertificateNames::parse(&cert.unwrap()).unwrap();
+            (names.issued_ms, names.not_before_ms)
+        };
+        let request = NodeKey::generate().unwrap().signing_request().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let earlier = CertificateParams::default().serialize_request(&key).unwrap();
+        clock.advance_ms(day_ms);
+        let now_ms = NOW_MS + day_ms;
+        assert_eq!(issue(&request), (now_ms, NOW_MS - allowance_ms));
+        assert_eq!(issue(earlier.der()), (now_ms, now_ms - allowance_ms));
+        // The CA was made while the clock was ahead.
+        clock.advance_ms(0u64.wrapping_sub(2 * day_ms));
+        let now_ms = NOW_MS - day_ms;
+        assert_eq!(issue(&request), (now_ms, now_ms - allowance_ms));
     }
 
     #[test]

@@ -99,7 +99,8 @@ fn list(tried: &[(String, String)]) -> String {
         .join(", ")
 }
 
-fn human(duration: Duration) -> String {
+/// A duration for people, in one unit.
+pub(crate) fn human(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),

@@ -1,4 +1,5 @@
-//! Renewal for a node whose certificate has run out, because it or the whole house was switched off for long.
+//! Renewal for a node whose certificate is not valid now: it has run out, because the node or the whole house was switched
+//! off for long, or it is not valid yet, because it was made while a clock was ahead.
 //!
 //! Nobody lets it in as a peer. But it can still show who it was: by its old certificate, which the CA signed, and a
 //! signing request that only the holder of the old key can have made. What it gets is good for that key alone, so that a
@@ -89,13 +90,13 @@ pub(crate) async fn answer(mesh: &Arc<MeshInner>, from: SocketAddr, connection: 
         let mut out = BytesMut::new();
         match issue(mesh, &bytes) {
             Ok((node, cert)) => {
-                tracing::info!(peer = %node, %from, "issued a certificate to a node whose own had run out");
+                tracing::info!(peer = %node, %from, "issued a certificate to a node whose own was not valid");
                 out.put_u8(ISSUED);
                 out.put_slice(&cert);
             }
             Err(why) => {
                 crate::metrics::refused("late_renewal");
-                tracing::warn!(%from, why, "refused to renew a certificate that has run out");
+                tracing::warn!(%from, why, "refused to renew a certificate that is not valid now");
                 out.put_u8(REFUSED);
                 out.put_slice(why.as_bytes());
             }

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::api::{Call, CallError, Lane, Mesh, PeerState, Service};
 use crate::close::CloseCode;
-use crate::identity::{CLOCK_ALLOWANCE, ClusterCa, IdentityError, NodeIdentity};
+use crate::identity::{CertificateNames, ClusterCa, IdentityError, NodeIdentity};
+use crate::join::human;
 use crate::late;
 use crate::mesh::MeshInner;
 use crate::store::TlsStoreError;
@@ -44,6 +45,34 @@ pub enum RenewError {
     /// No peer that holds the CA's key answered.
     #[error("no peer issued one: {0}")]
     NobodyIssues(String),
+    /// By this node's clock the certificate issued is valid only later.
+    #[error(
+        "the certificate issued is valid only in {}: set the clocks of this machine and of the issuer right",
+        human(*begins_in)
+    )]
+    NotYetValid {
+        /// How much later.
+        begins_in: Duration,
+    },
+    /// By this node's clock the certificate issued has run out.
+    #[error(
+        "the certificate issued ran out {} ago: set the clocks of this machine and of the issuer right",
+        human(*ended_ago)
+    )]
+    RanOut {
+        /// How long ago.
+        ended_ago: Duration,
+    },
+    /// The present certificate is good for longer than the one issued.
+    #[error(
+        "the certificate issued ends {} before the present one, which stays in use: set the issuer's clock right, unless \
+         its `certificate_ttl` was shortened",
+        human(*by)
+    )]
+    EndsEarlier {
+        /// By how much.
+        by: Duration,
+    },
     /// It could not be written down.
     #[error("the certificate could not be stored")]
     Store(#[from] TlsStoreError),
@@ -89,7 +118,7 @@ impl Renewer for SelfIssue {
     }
 }
 
-/// Asks the connected peers, one after the other; and with a certificate that has run out, all members.
+/// Asks the connected peers, one after the other; and with a certificate that is not valid now, all members.
 pub struct AskPeers(Weak<MeshInner>);
 
 impl AskPeers {
@@ -108,6 +137,12 @@ impl Renewer for AskPeers {
         let mesh = Mesh { inner };
         let peers = mesh.peers().borrow().clone();
         let mut failures = Vec::new();
+        // The clock of one issuer may be wrong: the next is asked then.
+        let accepted = |cert| {
+            check(&mesh, &cert)
+                .map(|()| cert)
+                .map_err(|error| error.to_string())
+        };
         for peer in peers.iter().filter(|peer| peer.state == PeerState::Up) {
             let body = Bytes::from(csr.clone());
             match mesh
@@ -121,15 +156,19 @@ impl Renewer for AskPeers {
                 )
                 .await
             {
-                Ok(cert) => return Ok(CertificateDer::from(cert.to_vec())),
+                Ok(cert) => match accepted(CertificateDer::from(cert.to_vec())) {
+                    Ok(cert) => return Ok(cert),
+                    Err(why) => failures.push(format!("node {}: {why}", peer.member.node)),
+                },
                 Err(CallError::Stopping) => break,
                 Err(error) => failures.push(error.to_string()),
             }
         }
-        // Peers refuse a certificate that has run out, but whoever holds the CA's key may still know this node by it.
-        if mesh.identity().names().not_after_ms <= mesh.inner.clock.now_ms() {
+        // Peers refuse a certificate that is not valid now, but whoever holds the CA's key may still know this node by it.
+        if !mesh.identity().names().is_valid_at(mesh.inner.clock.now_ms()) {
             for peer in peers.iter() {
-                match late::ask(&mesh.inner, &peer.member.address, &csr).await {
+                let asked = late::ask(&mesh.inner, &peer.member.address, &csr).await;
+                match asked.and_then(accepted) {
                     Ok(cert) => return Ok(cert),
                     Err(why) => {
                         if why == CloseCode::Removed.reason() {
@@ -149,7 +188,7 @@ impl Renewer for AskPeers {
     }
 }
 
-/// Issues certificates for peers that ask, also for members whose own has run out. A peer gets one for itself and for
+/// Issues certificates for peers that ask, also for members whose own is not valid now. A peer gets one for itself and for
 /// nobody else.
 pub fn serve_renewals(mesh: &Mesh, ca: Arc<ClusterCa>, ttl: Duration) {
     mesh.inner.set_issuer(Arc::clone(&ca), ttl);
@@ -181,33 +220,28 @@ pub fn serve_renewals(mesh: &Mesh, ca: Arc<ClusterCa>, ttl: Duration) {
 /// Writes a renewed identity down before it is used.
 pub type SaveIdentity = Arc<dyn Fn(&NodeIdentity) -> Result<(), TlsStoreError> + Send + Sync>;
 
-/// Keeps the certificate of `mesh` young, in a task of the mesh's own. `save` is a small synced write.
+/// Keeps the certificate of `mesh` young, in a task of the mesh's own. One that is not valid yet is renewed at once, as one
+/// that has run out: it was made while a clock was ahead. `save` is a small synced write.
 pub fn keep_renewed(mesh: &Mesh, renewer: Arc<dyn Renewer>, save: SaveIdentity) {
     let inner = Arc::clone(&mesh.inner);
     mesh.inner.tasks.spawn_until_cancelled(async move {
         let mesh = Mesh { inner };
         let mut pause = RETRY_MIN;
         loop {
-            let names = mesh.identity().names();
-            // It begins earlier than it was issued: counted with that, a short life would never look young.
-            let life = Duration::from_millis(names.not_after_ms.saturating_sub(names.not_before_ms))
-                .saturating_sub(CLOCK_ALLOWANCE);
-            let left = Duration::from_millis(names.not_after_ms.saturating_sub(mesh.inner.clock.now_ms()));
-            if left > life / 2 {
+            let (names, now_ms) = (mesh.identity().names(), mesh.inner.clock.now_ms());
+            let life = Duration::from_millis(names.not_after_ms.saturating_sub(names.issued_ms));
+            let left = Duration::from_millis(names.not_after_ms.saturating_sub(now_ms));
+            if names.is_valid_at(now_ms) && left > life / 2 {
+                pause = RETRY_MIN;
                 tokio::time::sleep((life / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK)).await;
                 continue;
             }
-            match renew_once(&mesh, &*renewer, &save).await {
-                Ok(()) => {
-                    pause = RETRY_MIN;
-                    tokio::time::sleep(SHORTEST_LOOK).await;
-                }
-                Err(error) => {
-                    report(&error, left, life);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX).min((life / LOOKS).max(RETRY_MIN));
-                }
+            if let Err(error) = renew_once(&mesh, &*renewer, &save).await {
+                report(&error, &names, now_ms);
             }
+            // Also after a success: by this node's clock the new certificate may be no younger.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX).min((life / LOOKS).max(RETRY_MIN));
         }
     });
 }
@@ -215,6 +249,7 @@ pub fn keep_renewed(mesh: &Mesh, renewer: Arc<dyn Renewer>, save: SaveIdentity) 
 async fn renew_once(mesh: &Mesh, renewer: &dyn Renewer, save: &SaveIdentity) -> Result<(), RenewError> {
     let present = mesh.identity();
     let cert = renewer.renew(present.key().signing_request()?).await?;
+    check(mesh, &cert)?;
     let renewed = present.with_certificate(cert)?;
     save(&renewed)?;
     mesh.set_identity(renewed)?;
@@ -225,7 +260,29 @@ async fn renew_once(mesh: &Mesh, renewer: &dyn Renewer, save: &SaveIdentity) -> 
     Ok(())
 }
 
-fn report(error: &RenewError, left: Duration, life: Duration) {
+/// Whether a new certificate is better than the present one. With one that is not valid now this node would be shut out.
+fn check(mesh: &Mesh, cert: &CertificateDer<'_>) -> Result<(), RenewError> {
+    let (new, present) = (CertificateNames::parse(cert)?, mesh.identity().names());
+    let now_ms = mesh.inner.clock.now_ms();
+    let ms = Duration::from_millis;
+    if now_ms < new.not_before_ms {
+        let begins_in = ms(new.not_before_ms - now_ms);
+        return Err(RenewError::NotYetValid { begins_in });
+    }
+    if new.not_after_ms <= now_ms {
+        let ended_ago = ms(now_ms - new.not_after_ms);
+        return Err(RenewError::RanOut { ended_ago });
+    }
+    if present.is_valid_at(now_ms) && new.not_after_ms < present.not_after_ms {
+        let by = ms(present.not_after_ms - new.not_after_ms);
+        return Err(RenewError::EndsEarlier { by });
+    }
+    Ok(())
+}
+
+fn report(error: &RenewError, present: &CertificateNames, now_ms: u64) {
+    let left = Duration::from_millis(present.not_after_ms.saturating_sub(now_ms));
+    let life = Duration::from_millis(present.not_after_ms.saturating_sub(present.issued_ms));
     let hours_left = left.as_secs() / 3_600;
     let source = std::error::Error::source(error)
         .map(ToString::to_string)
@@ -236,6 +293,13 @@ fn report(error: &RenewError, left: Duration, life: Duration) {
             "the node's certificate has expired and could not be renewed: peers refuse this node. Start the node that \
              holds the CA's key, or have this one join again"
         );
+    } else if now_ms < present.not_before_ms {
+        let hours_early = (present.not_before_ms - now_ms) / 3_600_000;
+        tracing::error!(
+            %error, source, hours_early,
+            "the node's certificate is not valid yet and could not be renewed: peers refuse this node. Set this machine's \
+             clock right; if it is, start the node that holds the CA's key"
+        );
     } else if left < life / 5 {
         tracing::warn!(
             %error, source, hours_left,
@@ -243,5 +307,38 @@ fn report(error: &RenewError, left: Duration, life: Duration) {
         );
     } else {
         tracing::info!(%error, source, hours_left, "the node's certificate could not be renewed yet; trying again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestBed;
+    use jarvis_host::ManualClock;
+    use jarvis_types::NodeId;
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+    const HOUR_MS: u64 = 3_600_000;
+    const HOUR: Duration = Duration::from_millis(HOUR_MS);
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_better_than_the_present_one_is_not_taken() {
+        let clock = Arc::new(ManualClock::new(NOW_MS));
+        let bed = TestBed::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let mesh = bed.mesh_of(bed.identity(NodeId(1), 4 * HOUR), "127.0.0.1:0");
+        let issued = |ttl| bed.identity(NodeId(1), ttl).certificate().clone();
+        let (short, long) = (issued(HOUR), issued(5 * HOUR));
+        let refusal = |cert| check(&mesh, cert).unwrap_err().to_string();
+        assert!(check(&mesh, &long).is_ok());
+        let why = refusal(&short);
+        assert!(why.contains("ends 3 h before the present one"), "{why}");
+        clock.advance_ms(5 * HOUR_MS - 1);
+        assert!(check(&mesh, &long).is_ok(), "the present one has run out");
+        let why = refusal(&short);
+        assert!(why.contains("ran out 3 h ago"), "{why}");
+        let later = bed.earlier_identity(NodeId(1), HOUR);
+        clock.advance_ms(0u64.wrapping_sub(4 * HOUR_MS));
+        let why = refusal(later.certificate());
+        assert!(why.contains("valid only in 3 h"), "{why}");
     }
 }

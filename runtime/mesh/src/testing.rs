@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::api::{Member, Mesh, PeerState};
-use crate::identity::{ClusterCa, DEFAULT_NODE_TTL, NodeIdentity};
+use crate::identity::{ClusterCa, DEFAULT_NODE_TTL, NodeIdentity, NodeKey};
 use crate::mesh::{MeshConfig, MeshDeps};
 use crate::tether::Tethers;
 use crate::transport::{MeshTimers, bind_udp};
@@ -175,6 +175,21 @@ impl TestBed {
     pub fn identity(&self, node: NodeId, ttl: Duration) -> NodeIdentity {
         let (clock, entropy) = (&*self.clock, &*self.entropy);
         NodeIdentity::self_issued(&self.ca, self.cluster_id, node, &name(node), clock, entropy, ttl)
+            .expect("an identity can be made")
+    }
+
+    /// As an earlier build has it: it begins when it is made, and does not say when that is.
+    pub fn earlier_identity(&self, node: NodeId, ttl: Duration) -> NodeIdentity {
+        let key = rcgen::KeyPair::generate().expect("a key can be made");
+        let params = rcgen::CertificateParams::default();
+        let request = params.serialize_request(&key).expect("a request can be made");
+        let (clock, entropy) = (&*self.clock, &*self.entropy);
+        let (name, csr) = (name(node), request.der());
+        let cert = self
+            .ca
+            .issue(self.cluster_id, node, &name, csr, clock, entropy, ttl);
+        let key = NodeKey::from_pem(&key.serialize_pem()).expect("a key reads again");
+        NodeIdentity::new(self.ca.certificate().clone(), cert.expect("a certificate"), key)
             .expect("an identity can be made")
     }
 

@@ -25,7 +25,7 @@ pub(crate) const ALPN_MESH: &[u8] = b"jarvis-mesh/1";
 /// What someone speaks who wants to become a peer.
 pub(crate) const ALPN_JOIN: &[u8] = b"jarvis-join/1";
 
-/// What a member speaks whose certificate has run out.
+/// What a member speaks whose certificate is not valid now.
 pub(crate) const ALPN_RENEW: &[u8] = b"jarvis-renew/1";
 
 /// The name dialled; certificates are not checked against it, since the node id in them is what counts.
@@ -225,7 +225,7 @@ fn verify_chain(
     )
 }
 
-/// Whether `ca` signed `leaf` and it was good right before its end.
+/// Whether `ca` signed `leaf` and it is good right before its end, whether that has passed or is to come.
 pub(crate) fn was_signed_by(
     ca: &CertificateDer<'static>,
     leaf: &CertificateDer<'_>,
