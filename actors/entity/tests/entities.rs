@@ -163,6 +163,18 @@ impl Entity for Echo {
                 (cx.events())(41);
                 message.answer.send(Bytes::new());
             }
+            b"persist" => {
+                let step = Step {
+                    rows: vec![RowChange {
+                        name: SUM.to_vec(),
+                        value: Some(b"7".to_vec()),
+                    }],
+                    ..Step::default()
+                };
+                let ledger = self.ledger.as_mut().expect("it has started");
+                let persisted = ledger.persist(cx, step, None).await;
+                message.answer.send(Bytes::from(format!("{persisted:?}")));
+            }
             b"propose" => {
                 tracing::info!("in the entity's hands");
                 let command = Command::CreateSession {
@@ -676,6 +688,51 @@ async fn letters_that_come_in_a_snapshot_wake_whom_they_are_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_another_wrote_is_not_taken_for_the_one_that_was_tried_before() {
+    let network = MemoryNetwork::new();
+    let cluster = Cluster::replicating(3, EntityLimits::default(), Some(network.clone())).await;
+    cluster.rise(3).await;
+    let leader = cluster.leader().await;
+    let owner = cluster.follower(leader);
+    let id = cluster.key_of(owner);
+    assert!(cluster.ask(owner.0, &id, "who").await.is_ok(), "it runs");
+    network.cut([owner]);
+    let persisting = cluster.ask(owner.0, &id, "persist");
+    // As a step of an earlier activation in this ownership that comes late.
+    let router = &cluster.node(leader.0).router;
+    let late = async {
+        sleep(Duration::from_millis(700)).await;
+        let write = Command::WriteEntity {
+            entity: id.clone(),
+            based_on: 0,
+            rows: vec![RowChange {
+                name: b"late".to_vec(),
+                value: Some(Vec::new()),
+            }],
+            taken: 0,
+            letters: Vec::new(),
+        };
+        let fence = Fence {
+            kind: ECHO,
+            partition: jarvis_types::partition_of(&id.key, PARTITIONS),
+            epoch: router.ownership(&id).epoch,
+        };
+        let options = ProposeOptions {
+            fence: Some(fence),
+            ..options()
+        };
+        let written = cluster.node(leader.0).replica.propose(write, options).await;
+        written.expect("the majority decides");
+        network.heal();
+    };
+    let (persisted, ()) = tokio::join!(persisting, late);
+    let persisted = persisted.expect("it answers");
+    assert!(persisted.contains("Unknown") && persisted.contains("StaleVersion"), "{persisted}");
+    let view = cluster.node(leader.0).replica.linearizable(PATIENCE).await.expect("reads");
+    assert_eq!(view.query().entity_rows(&id, SUM, 1).expect("reads"), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_says_so_at_once() {
     let limits = EntityLimits {
         mailbox_messages: 4,
@@ -1058,6 +1115,9 @@ async fn a_take_over_keeps_its_cause_and_how_long_it_took() {
         .await;
     let news = NodeNews::Silent;
     assert_eq!(note.cause, Some(Cause { node: lost, news }));
+    // The tables have it; the router follows them.
+    let moved = |router: &Router| router.ownership(&id).owner != Some(lost);
+    cluster.until("it has moved", moved).await;
     let now = cluster.nodes[&leader].router.ownership(&id);
     let owner = now.owner.expect("it has one");
     let taken = timeout(PATIENCE, async {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jarvis_host::{Clock, ManualClock, SystemClock};
 use jarvis_machine::command::{Command, Origin, Proposal};
 use jarvis_machine::reply::{Outcome, Refusal, Reply};
+use jarvis_machine::rows::NodeIntent;
 use jarvis_mesh::api::{CallError, Lane, Service};
 use jarvis_replica::{MAX_CLOCK_LEAD_MS, ProposeError};
 use jarvis_types::{Incarnation, NodeId, SessionId};
@@ -209,7 +210,20 @@ async fn too_much_at_once_is_refused_and_what_is_stopped_says_so() {
     let all: Vec<_> = (0..jarvis_replica::MAX_PROPOSALS as u128 + 1)
         .map(|n| replica.propose(create_session(n), deadline.clone()))
         .collect();
-    let results = futures_util::future::join_all(all).await;
+    // What keeps the cluster going has places of its own.
+    let moves = Command::SetIntent {
+        node: NodeId(1),
+        intent: NodeIntent::Active,
+    };
+    let housekeeping = async {
+        tokio::task::yield_now().await;
+        replica.propose(moves, deadline.clone()).await
+    };
+    let (results, housekeeping) = tokio::join!(futures_util::future::join_all(all), housekeeping);
+    assert!(
+        matches!(housekeeping, Err(ProposeError::Unavailable { .. })),
+        "{housekeeping:?}"
+    );
     let refused = results
         .iter()
         .filter(|r| matches!(r, Err(ProposeError::Overloaded)))
