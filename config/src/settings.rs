@@ -122,7 +122,7 @@ impl Default for MeshSettings {
 /// The replicated log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RaftSettings {
-    /// Entries between two snapshots.
+    /// Entries between two snapshots, unless they are large.
     pub snapshot_every: u64,
     /// A voter that does not answer for so long loses its vote to one that does; 0: never.
     #[serde(serialize_with = "serialize_duration")]

@@ -8,6 +8,7 @@ use jarvis_host::{Clock, Faults, Tasks};
 use jarvis_machine::memory::MemoryStore;
 use jarvis_types::NodeId;
 
+use crate::compaction::LogLimits;
 use crate::log::MemoryLog;
 use crate::simulated::{Bite, Observer};
 use crate::transport::Transport;
@@ -19,8 +20,20 @@ pub const DEFAULT_SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
 /// the log.
 pub const DEFAULT_KEEP_ENTRIES: u64 = 1_000;
 
+/// Bytes of log entries between two snapshots, unless told otherwise: an SD card reads them in a few seconds at a start.
+pub const DEFAULT_SNAPSHOT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of log entries that stay behind a snapshot at most, unless told otherwise.
+pub const DEFAULT_KEEP_BYTES: u64 = 32 * 1024 * 1024;
+
 /// At most so many log entries between two snapshots of a node that is to be small.
 const SMALL_SNAPSHOT_EVERY_ENTRIES: u64 = 2_000;
+
+/// At most so many bytes of log entries between two snapshots of a node that is to be small.
+const SMALL_SNAPSHOT_EVERY_BYTES: u64 = 16 * 1024 * 1024;
+
+/// At most so many bytes of log entries behind a snapshot of a node that is to be small.
+const SMALL_KEEP_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How long a voter may be away before another takes its vote over, unless told otherwise.
 pub const DEFAULT_REPLACE_AFTER: Duration = Duration::from_secs(600);
@@ -36,6 +49,10 @@ pub struct ReplicaConfig {
     pub snapshot_every_entries: u64,
     /// Log entries that stay behind a snapshot.
     pub keep_entries: u64,
+    /// Bytes of log entries between two snapshots, if that many come before `snapshot_every_entries`.
+    pub snapshot_every_bytes: u64,
+    /// Bytes of applied log entries that stay behind a snapshot at most; more for members that are behind.
+    pub keep_bytes: u64,
     /// Where log and tables are kept.
     pub store: StoreChoice,
     /// Whether this node was started before, which its identity file knows: then an empty store is an error, for a node
@@ -59,6 +76,8 @@ impl ReplicaConfig {
             timers: RaftTimers::lan(),
             snapshot_every_entries: DEFAULT_SNAPSHOT_EVERY_ENTRIES,
             keep_entries: DEFAULT_KEEP_ENTRIES,
+            snapshot_every_bytes: DEFAULT_SNAPSHOT_EVERY_BYTES,
+            keep_bytes: DEFAULT_KEEP_BYTES,
             store,
             expect_existing: false,
             speaks_level: jarvis_machine::LEVEL,
@@ -136,6 +155,11 @@ impl MemoryDisk {
         self.log.slow_down(by);
     }
 
+    /// Bytes of the records in the log on it.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
     /// From here on nothing more can be written, or everything can again.
     pub fn fill(&self, full: bool) {
         self.log.fill(full);
@@ -207,6 +231,19 @@ impl RaftTimers {
 }
 
 impl ReplicaConfig {
+    pub(crate) fn log_limits(&self) -> LogLimits {
+        let (most_between, most_kept) = if self.small {
+            (SMALL_SNAPSHOT_EVERY_BYTES, SMALL_KEEP_BYTES)
+        } else {
+            (u64::MAX, u64::MAX)
+        };
+        LogLimits {
+            snapshot_every_bytes: self.snapshot_every_bytes.min(most_between),
+            keep_bytes: self.keep_bytes.min(most_kept),
+            keep_entries: self.keep_entries,
+        }
+    }
+
     pub(crate) fn openraft(&self) -> Result<openraft::Config, openraft::ConfigError> {
         let ms = |d: Duration| d.as_millis() as u64;
         // What was applied since the tables were last synced stands in memory.
@@ -224,9 +261,8 @@ impl ReplicaConfig {
             // A leader that restarts stands for election like everyone else.
             enable_leader_restore: Some(false),
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(snapshot_every),
-            max_in_snapshot_log_to_keep: self.keep_entries,
-            // Purging is a write of its own: not for a handful of entries.
-            purge_batch_size: (self.keep_entries / 4).max(1),
+            // What is purged, and when, the compactor decides.
+            max_in_snapshot_log_to_keep: u64::MAX,
             replication_lag_threshold: self
                 .snapshot_every_entries
                 .saturating_mul(2)

@@ -11,6 +11,7 @@
 //! - [`config`], [`error`]: how one is started, and why it does not.
 //! - [`transport`]: what it asks of the network; [`testing`] has one in memory.
 //! - `log`, `state`: the two stores; `snapshot`: from one node's tables to another's.
+//! - `compaction`: how much of the log is kept.
 //! - `intake`: what a leader takes into the log, and with which time.
 //! - `proposer`, `forward`, `reads`, `server`, `network`: both sides of every exchange between replicas.
 //! - `cluster_time`: what the voters' clocks agree on. `report`: what members tell one another of disk, clock and log.
@@ -22,6 +23,7 @@ mod absence;
 pub mod api;
 mod autopilot;
 mod cluster_time;
+mod compaction;
 pub mod config;
 pub mod error;
 mod files;

@@ -23,6 +23,11 @@ pub(crate) fn describe() {
         "jarvis_raft_applied_lag_entries",
         "Entries known to be committed but not yet applied here."
     );
+    describe_gauge!(
+        "jarvis_raft_log_bytes",
+        Unit::Bytes,
+        "Bytes of the entries in this node's log, without what the store adds."
+    );
     describe_histogram!(
         "jarvis_raft_commit_seconds",
         Unit::Seconds,
@@ -55,6 +60,10 @@ pub(crate) fn describe() {
 pub(crate) fn log_synced(took: Duration, writes: usize) {
     histogram!("jarvis_raft_fsync_seconds").record(took);
     histogram!("jarvis_raft_fsync_batch_writes").record(writes as f64);
+}
+
+pub(crate) fn log_bytes(bytes: u64) {
+    gauge!("jarvis_raft_log_bytes").set(bytes as f64);
 }
 
 pub(crate) fn proposal(took: Duration, outcome: &'static str) {

@@ -1,6 +1,7 @@
 //! openraft's requests to other nodes, over the transport.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,11 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+<<<<<<< HEAD
 use crate::report::LogCheck;
+=======
+use crate::compaction::Streams;
+>>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 use crate::snapshot;
 use crate::state::SnapshotData;
 use crate::transport::{Transport, orders, services};
@@ -30,8 +35,12 @@ pub(crate) struct Network {
     /// How long an append may take, the follower's sync included. Longer than openraft's own limit: a slow card must
     /// not look like a lost message.
     pub(crate) append_timeout: Duration,
+<<<<<<< HEAD
     /// With whom a word may be spoken.
     pub(crate) check: LogCheck,
+=======
+    pub(crate) streams: Streams,
+>>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -54,7 +63,11 @@ impl Network {
             transport: Arc::clone(&self.transport),
             append_order,
             append_timeout,
+<<<<<<< HEAD
             check: self.check.clone(),
+=======
+            streams: self.streams.clone(),
+>>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
         }
     }
 }
@@ -66,7 +79,11 @@ pub(crate) struct Client {
     transport: Arc<dyn Transport>,
     append_order: u64,
     append_timeout: Option<Duration>,
+<<<<<<< HEAD
     check: LogCheck,
+=======
+    streams: Streams,
+>>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 }
 
 /// This node has not compared its log with the peer's mark of it, or its disk is an older copy.
@@ -125,6 +142,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        if !rpc.entries.is_empty() && self.streams.purges_after(rpc.prev_log_id) {
+            let reason = io::Error::other("it is too far behind: these entries are to be purged");
+            return Err(RPCError::Unreachable(Unreachable::new(&reason)));
+        }
         let timeout = self.append_timeout.unwrap_or(option.soft_ttl());
         self.call(
             RPCTypes::AppendEntries,
@@ -173,6 +194,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        self.streams.sending(self.target.0, snapshot.meta.last_log_id);
         let sending = async {
             self.must_pass().await?;
             let pipe = self
@@ -186,10 +208,14 @@ impl RaftNetworkV2<TypeConfig> for Client {
                 StreamingError::Unreachable(Unreachable::<TypeConfig>::new(&e))
             })
         };
-        tokio::select! {
+        let sent = tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = sending => sent,
+        };
+        if sent.is_err() {
+            self.streams.gave_up(self.target.0);
         }
+        sent
     }
 
     async fn transfer_leader(

@@ -85,6 +85,15 @@ impl MemoryLog {
         self.disk().slower_by = by;
     }
 
+    pub(crate) fn bytes(&self) -> u64 {
+        let disk = self.disk();
+        disk.current
+            .records
+            .values()
+            .map(|record| record.len() as u64)
+            .sum()
+    }
+
     pub(crate) fn fill(&self, full: bool) {
         self.disk().full = full;
     }

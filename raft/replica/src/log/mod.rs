@@ -17,6 +17,7 @@ mod memory;
 #[cfg(test)]
 mod power_tests;
 mod redb;
+mod sizes;
 #[cfg(test)]
 mod suite_tests;
 mod sync_meter;
@@ -37,6 +38,7 @@ use self::disk::{LogDisk, LogWrite};
 pub(crate) use self::faulty::FaultyLog;
 pub use self::memory::MemoryLog;
 pub(crate) use self::redb::RedbLog;
+pub(crate) use self::sizes::RecordSizes;
 pub(crate) use self::sync_meter::SyncMeter;
 pub use self::sync_meter::SyncTime;
 use self::tail::{SMALL_TAIL_BYTES, TAIL_BYTES, Tail};
@@ -46,6 +48,9 @@ use crate::types::{Entry, LogId, open_record, seal_record};
 
 /// When nothing was applied for so long, what is committed is written down: once for each bustle.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// Bytes that stand in memory at a time while records are counted.
+const COUNT_READ_BYTES: usize = 1024 * 1024;
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -96,6 +101,7 @@ impl LogStore {
             last,
             committed,
             committed_written,
+            sizes: RecordSizes::new(),
         };
         let shared = Arc::new(Shared {
             disk: Arc::clone(&disk),
@@ -176,6 +182,27 @@ impl LogStore {
     /// Holds little in memory from here on.
     pub(crate) fn be_small(&self) {
         self.shared.tail().max_bytes = SMALL_TAIL_BYTES;
+    }
+
+    /// Counts the bytes of the records that the disk already has, the earliest first, as far as `enough`.
+    pub(crate) fn count_records(&self, enough: u64) -> io::Result<()> {
+        let mut next = self.purged().map_or(0, |purged| purged.index + 1);
+        loop {
+            let records = self.shared.disk.read(next, u64::MAX, COUNT_READ_BYTES)?;
+            let mut tail = self.shared.tail();
+            for (index, record) in &records {
+                tail.sizes.push(*index, record.len());
+                next = index + 1;
+            }
+            if records.is_empty() || tail.sizes.total() >= enough {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at the sizes of the records in it.
+    pub(crate) fn sizes<T>(&self, look: impl FnOnce(&RecordSizes) -> T) -> T {
+        look(&self.shared.tail().sizes)
     }
 
     /// The last entry that is gone from it.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use openraft::entry::RaftEntry;
 
 use super::disk::LogWrite;
+use super::sizes::RecordSizes;
 use crate::types::{Entry, LogId, Vote};
 
 /// Bytes of records that the tail in memory may hold once they are synced.
@@ -31,6 +32,8 @@ pub(super) struct Tail {
     pub(super) committed: Option<LogId>,
     /// The last hint of it that was written.
     pub(super) committed_written: u64,
+    /// Of all records in the log.
+    pub(super) sizes: RecordSizes,
 }
 
 impl Tail {
@@ -47,6 +50,7 @@ impl Tail {
     /// Adds the entry that follows the last one.
     pub(super) fn push(&mut self, entry: Entry, record_bytes: usize) {
         self.last = Some(entry.log_id());
+        self.sizes.push(entry.index(), record_bytes);
         self.bytes += record_bytes;
         self.entries.push_back((entry, record_bytes));
     }
@@ -91,6 +95,7 @@ impl Tail {
 
     /// Lets go of all entries up to `index`.
     pub(super) fn pop_front_through(&mut self, index: u64) {
+        self.sizes.purge(index);
         while let Some((entry, size)) = self.entries.front() {
             if entry.index() > index {
                 break;
@@ -101,7 +106,12 @@ impl Tail {
     }
 
     /// Lets go of all entries from `index` on.
+<<<<<<< HEAD
     fn pop_back_from(&mut self, index: u64) {
+=======
+    pub(super) fn pop_back_from(&mut self, index: u64) {
+        self.sizes.truncate(index);
+>>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
         while let Some((entry, size)) = self.entries.back() {
             if entry.index() < index {
                 break;

@@ -51,6 +51,8 @@ pub(crate) struct StateShared {
     pub(crate) store: StateStore,
     /// Index of the last applied entry.
     pub(crate) applied: watch::Sender<u64>,
+    /// Index up to which this life has made the tables durable; 0: not yet.
+    pub(crate) durable: watch::Sender<u64>,
     /// What was changed.
     pub(crate) changes: broadcast::Sender<Applied>,
     /// The cluster level, as applied.
@@ -71,6 +73,7 @@ impl StateShared {
         Ok(Self {
             store,
             applied: watch::Sender::new(mark.applied.map_or(0, |l| l.index)),
+            durable: watch::Sender::new(0),
             changes: broadcast::Sender::new(capacity),
             level: AtomicU32::new(level),
             log: OnceLock::new(),
@@ -324,6 +327,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             if let Some(observer) = self.shared.store.observer() {
                 observer.replaced(last.index);
             }
+            self.shared.durable.send_replace(last.index);
             self.shared.applied.send_replace(last.index);
             self.announce(last, vec![Change::Replaced]);
         }
@@ -350,6 +354,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             meta: SnapshotMeta::default(),
             snapshot: SnapshotData::Picture(Box::new(snapshot::Nothing)),
         };
-        Ok(self.0.snapshot()?.unwrap_or_else(empty))
+        let snapshot = self.0.snapshot()?.unwrap_or_else(empty);
+        let last = snapshot.meta.last_log_id.map_or(0, |last| last.index);
+        self.0.durable.send_replace(last);
+        Ok(snapshot)
     }
 }

@@ -12,6 +12,7 @@ use jarvis_machine::command::{Command, NewNode};
 use jarvis_machine::reply::Reply;
 use jarvis_machine::rows::NodeRole;
 use jarvis_replica::testing::MemoryNetwork;
+use jarvis_replica::transport::Transport;
 use jarvis_replica::{
     MemoryDisk, ProposeError, ProposeOptions, RaftTimers, Replica, ReplicaConfig, ReplicaDeps, ReplicaState,
     StartError, StoreChoice, View,
@@ -20,6 +21,9 @@ use jarvis_types::{ClusterId, NodeId, Seq, SessionId, UserId};
 
 /// How long any condition of a test may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Puts something between a node and the network.
+pub type Wrapping = Box<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
 
 /// Where a cluster's nodes keep their data.
 pub enum Disks {
@@ -35,6 +39,10 @@ pub struct Cluster {
     pub disks: Disks,
     pub replicas: BTreeMap<NodeId, Replica>,
     pub snapshot_every: u64,
+    /// Bytes between two snapshots, and behind one; where none are given, the usual.
+    pub log_bytes: Option<(u64, u64)>,
+    /// What nodes that are started see of the network.
+    pub transport: Option<Wrapping>,
     pub timers: RaftTimers,
     /// Where one is not listed it is the system's.
     pub clocks: BTreeMap<NodeId, Arc<dyn Clock>>,
@@ -63,6 +71,8 @@ impl Cluster {
             disks,
             replicas: BTreeMap::new(),
             snapshot_every: 5_000,
+            log_bytes: None,
+            transport: None,
             timers: RaftTimers::lan(),
             clocks: BTreeMap::new(),
             replace_after: Duration::from_secs(600),
@@ -142,6 +152,9 @@ impl Cluster {
         let mut config = ReplicaConfig::new(node, store);
         config.snapshot_every_entries = self.snapshot_every;
         config.keep_entries = self.snapshot_every / 5;
+        if let Some(bytes) = self.log_bytes {
+            (config.snapshot_every_bytes, config.keep_bytes) = bytes;
+        }
         config.expect_existing = expect_existing;
         config.timers = self.timers;
         config.replace_after = self.replace_after;
@@ -150,8 +163,12 @@ impl Cluster {
             config.speaks_level = *level;
         }
         let clock = self.clocks.get(&node).cloned();
+        let network = self.network.join(node);
         let deps = ReplicaDeps {
-            transport: self.network.join(node),
+            transport: match &self.transport {
+                Some(wrapped) => wrapped(network),
+                None => network,
+            },
             faults: jarvis_host::Faults::new(),
             clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
             tasks: Tasks::new(),
