@@ -727,8 +727,16 @@ async fn a_step_that_another_wrote_is_not_taken_for_the_one_that_was_tried_befor
     };
     let (persisted, ()) = tokio::join!(persisting, late);
     let persisted = persisted.expect("it answers");
-    assert!(persisted.contains("Unknown") && persisted.contains("StaleVersion"), "{persisted}");
-    let view = cluster.node(leader.0).replica.linearizable(PATIENCE).await.expect("reads");
+    assert!(
+        persisted.contains("Unknown") && persisted.contains("StaleVersion"),
+        "{persisted}"
+    );
+    let view = cluster
+        .node(leader.0)
+        .replica
+        .linearizable(PATIENCE)
+        .await
+        .expect("reads");
     assert_eq!(view.query().entity_rows(&id, SUM, 1).expect("reads"), []);
 }
 

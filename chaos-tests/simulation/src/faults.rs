@@ -227,7 +227,13 @@ impl Planner {
                 let by_ms = rng.range(3_600_000, FAR_MS) as i64;
                 let offset_ms = if rng.coin() { by_ms } else { -by_ms };
                 plan.push((at_ms, Fault::FarClock { machine, offset_ms }));
-                plan.push((until_ms, Fault::FarClock { machine, offset_ms: 0 }));
+                plan.push((
+                    until_ms,
+                    Fault::FarClock {
+                        machine,
+                        offset_ms: 0,
+                    },
+                ));
             }
             82..88 => plan.push((
                 at_ms,

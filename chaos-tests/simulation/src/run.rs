@@ -327,7 +327,9 @@ impl Runner {
     fn look_at_clocks(&self, elapsed: Duration) {
         for machine in &self.world.machines {
             let clock = &machine.clock;
-            self.world.oracle.clock(clock.ahead_ms(elapsed), clock.is_far_off());
+            self.world
+                .oracle
+                .clock(clock.ahead_ms(elapsed), clock.is_far_off());
         }
     }
 
@@ -508,9 +510,14 @@ impl Runner {
                 self.world.machines[machine].clock.set_far_off_ms(offset_ms);
                 self.look_at_clocks(self.sim.elapsed());
             }
-            Fault::CopyDisk { machine } => self.copies[machine] = Some(self.world.machines[machine].disk.copy()),
+            Fault::CopyDisk { machine } => {
+                self.copies[machine] = Some(self.world.machines[machine].disk.copy())
+            }
             Fault::OldDisk { machine, down_ms } => {
-                if let Some(copy) = self.copies[machine].take().filter(|copy| self.is_known_to_be_old(machine, copy)) {
+                if let Some(copy) = self.copies[machine]
+                    .take()
+                    .filter(|copy| self.is_known_to_be_old(machine, copy))
+                {
                     if self.down[machine].is_none() {
                         self.crash(machine, 0);
                     }

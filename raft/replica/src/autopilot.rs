@@ -90,9 +90,7 @@ impl Picture {
     /// How many of `voters` answer beyond what a majority of them needs; negative where that is missing. Who is removed
     /// does not count: nobody speaks with it any more.
     pub(crate) fn spare(&self, voters: &BTreeSet<NodeId>) -> i64 {
-        let answer = |voter: &&NodeId| {
-            self.answering.contains(voter) && self.has(**voter)
-        };
+        let answer = |voter: &&NodeId| self.answering.contains(voter) && self.has(**voter);
         voters.iter().filter(answer).count() as i64 - (voters.len() as i64 / 2 + 1)
     }
 

@@ -127,7 +127,11 @@ impl ClusterTime {
 
     /// Ledger time, as applied here; 0 where the tables do not read.
     pub(crate) fn ledger_ms(&self) -> u64 {
-        let read = self.shared.store.read().and_then(|tables| Query(&*tables).ledger_ms());
+        let read = self
+            .shared
+            .store
+            .read()
+            .and_then(|tables| Query(&*tables).ledger_ms());
         read.unwrap_or_default()
     }
 

@@ -227,7 +227,15 @@ impl Reconciler {
             let decision = picture.decide();
             let clocks = self.time.wrong_clocks();
             let disks = (&*disks, &reverted);
-            let notes = notes::tell(&picture, &decision, &self.absences, disks, &clocks, &self.rules, at);
+            let notes = notes::tell(
+                &picture,
+                &decision,
+                &self.absences,
+                disks,
+                &clocks,
+                &self.rules,
+                at,
+            );
             (decision.step, notes)
         };
         self.notes

@@ -18,11 +18,8 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-<<<<<<< HEAD
-use crate::report::LogCheck;
-=======
 use crate::compaction::Streams;
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
+use crate::report::LogCheck;
 use crate::snapshot;
 use crate::state::SnapshotData;
 use crate::transport::{Transport, orders, services};
@@ -35,12 +32,9 @@ pub(crate) struct Network {
     /// How long an append may take, the follower's sync included. Longer than openraft's own limit: a slow card must
     /// not look like a lost message.
     pub(crate) append_timeout: Duration,
-<<<<<<< HEAD
     /// With whom a word may be spoken.
     pub(crate) check: LogCheck,
-=======
     pub(crate) streams: Streams,
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -63,11 +57,8 @@ impl Network {
             transport: Arc::clone(&self.transport),
             append_order,
             append_timeout,
-<<<<<<< HEAD
             check: self.check.clone(),
-=======
             streams: self.streams.clone(),
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
         }
     }
 }
@@ -79,11 +70,8 @@ pub(crate) struct Client {
     transport: Arc<dyn Transport>,
     append_order: u64,
     append_timeout: Option<Duration>,
-<<<<<<< HEAD
     check: LogCheck,
-=======
     streams: Streams,
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 }
 
 /// This node has not compared its log with the peer's mark of it, or its disk is an older copy.

@@ -66,7 +66,9 @@ pub(crate) fn tell(
     for (node, reverted) in reverted.iter().filter(|(node, _)| picture.has(**node)) {
         let name = name(*node);
         add(
-            format!("{name}'s disk was put back to an older copy: {reverted}; it is not counted among the voters"),
+            format!(
+                "{name}'s disk was put back to an older copy: {reverted}; it is not counted among the voters"
+            ),
             format!(
                 "run `jarvis remove {name} --force` here, then `jarvis invite`, and `jarvis join` there with an empty data folder"
             ),
@@ -76,7 +78,10 @@ pub(crate) fn tell(
         let by = minutes(Duration::from_millis(ahead_ms.unsigned_abs()));
         let side = if *ahead_ms > 0 { "ahead of" } else { "behind" };
         add(
-            format!("the clock of {} is {by} {side} what the voters' clocks agree on", name(*node)),
+            format!(
+                "the clock of {} is {by} {side} what the voters' clocks agree on",
+                name(*node)
+            ),
             "set that machine's time, or have it set by a time service (timedatectl set-ntp true)".to_owned(),
         );
     }

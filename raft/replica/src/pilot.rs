@@ -87,13 +87,24 @@ impl Pilot {
             Some(reverted) => drop(lock(&self.reverted).insert(from, reverted)),
             None => drop(lock(&self.reverted).remove(&from)),
         }
-        report::answer(self.time.own_ms(), self.mark_of(from), self.notes.borrow().clone())
+        report::answer(
+            self.time.own_ms(),
+            self.mark_of(from),
+            self.notes.borrow().clone(),
+        )
     }
 
     fn mark_of(&self, node: NodeId) -> Option<LogMark> {
-        let marks = self.shared.store.read().and_then(|tables| Query(&*tables).log_marks());
+        let marks = self
+            .shared
+            .store
+            .read()
+            .and_then(|tables| Query(&*tables).log_marks());
         let marks = marks.unwrap_or_default();
-        marks.into_iter().find(|(known, _)| *known == node).map(|(_, mark)| mark)
+        marks
+            .into_iter()
+            .find(|(known, _)| *known == node)
+            .map(|(_, mark)| mark)
     }
 
     /// As this node finds, or as its leader told lately.

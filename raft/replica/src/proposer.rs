@@ -208,7 +208,9 @@ impl Proposer {
         loop {
             match self.intake.check_level(command) {
                 LevelCheck::Allowed => return Ok(()),
-                LevelCheck::TooLow { needs, level } if self.knows_the_level(leader) || began.elapsed() >= RAISE_PATIENCE => {
+                LevelCheck::TooLow { needs, level }
+                    if self.knows_the_level(leader) || began.elapsed() >= RAISE_PATIENCE =>
+                {
                     return Err(ProposeError::Refused(Refusal::LevelTooLow { needs, level }));
                 }
                 LevelCheck::TooLow { .. } | LevelCheck::NotYet => {}

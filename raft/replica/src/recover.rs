@@ -244,7 +244,10 @@ pub fn rule_alone(node: NodeId, folder: &Path) -> Result<(), RecoverError> {
         return Ok(());
     }
     let disk = Disk::open(folder)?;
-    let applied = disk.mark()?.applied.filter(|applied| applied.index > disk.last.index);
+    let applied = disk
+        .mark()?
+        .applied
+        .filter(|applied| applied.index > disk.last.index);
     let end = applied.unwrap_or(disk.last);
     let voted = disk.vote.as_ref().map_or(0, |vote| vote.leader_id().term);
     let term = voted.max(end.leader_id.term) + 1;

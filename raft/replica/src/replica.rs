@@ -9,13 +9,9 @@
 //!                           ├─ ReadRounds               read indexes
 //!                           ├─ StateWatcher             who leads, how far we are
 //!                           ├─ Reconciler               the membership, on the leader
-<<<<<<< HEAD
+//!                           ├─ Compactor                snapshots and purges by the log's bytes
 //!                           ├─ Reporter                 disks, clocks and log marks, between all members
 //!                           └─ Upkeep                   log marks and ledger time, on the leader
-=======
-//!                           ├─ Compactor                snapshots and purges by the log's bytes
-//!                           └─ Checkup                  what a member tells its leader of its disk
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 //! ```
 //!
 //! Tasks hold openraft's handle but never [`ReplicaInner`]: dropping the last [`Replica`] cancels them, which ends openraft
@@ -32,12 +28,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::absence::Absences;
 use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState, SMALL_CHANGES_CAPACITY};
-<<<<<<< HEAD
 use crate::cluster_time::ClusterTime;
-=======
-use crate::checkup::Checkup;
 use crate::compaction::{Compactor, Streams};
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
 use crate::config::{ReplicaConfig, ReplicaDeps, StoreChoice};
 use crate::error::StartError;
 use crate::files::OpenError;
@@ -171,11 +163,8 @@ impl Replica {
         let machine = StateMachine::new(Arc::clone(&state))
             .map_err(state_error)?
             .speaking(config.speaks_level);
-<<<<<<< HEAD
         let check = LogCheck::new();
-=======
         let streams = Streams::default();
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
         let network = Network {
             node: config.node,
             streams: streams.clone(),
@@ -329,13 +318,9 @@ impl Replica {
         tasks.spawn_until_cancelled(rounds.run());
         tasks.spawn_until_cancelled(watcher.run());
         tasks.spawn_until_cancelled(reconciler.run());
-<<<<<<< HEAD
         tasks.spawn_until_cancelled(reporter.run());
         tasks.spawn_until_cancelled(upkeep.run());
-=======
-        tasks.spawn_until_cancelled(checkup.run());
         tasks.spawn_until_cancelled(compactor.run());
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
         tasks.spawn_until_cancelled(marker);
         tasks.spawn_until_cancelled(async move { kept.0.keep_timer(kept.1).await });
         tracing::info!(node = %config.node, incarnation, "the replica has started");

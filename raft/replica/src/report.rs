@@ -265,7 +265,11 @@ impl Reporter {
             let state = self.state.borrow();
             peers.extend(state.voters.iter().chain(&state.learners));
         }
-        let nodes = self.shared.store.read().and_then(|tables| Query(&*tables).nodes());
+        let nodes = self
+            .shared
+            .store
+            .read()
+            .and_then(|tables| Query(&*tables).nodes());
         peers.extend(nodes.unwrap_or_default().iter().map(|(node, _)| *node));
         peers.remove(&self.node);
         peers
@@ -275,7 +279,10 @@ impl Reporter {
         let report = Report {
             wall_ms: self.time.own_ms(),
             sync: self.own_disk.read(),
-            reverted: self.check.found().map(|found| (found.end.into(), found.mark.into())),
+            reverted: self
+                .check
+                .found()
+                .map(|found| (found.end.into(), found.mark.into())),
         };
         let body = codec::encode_serde(RPC_VERSION, &report).expect("a report is small");
         let sent = Instant::now();
@@ -288,10 +295,11 @@ impl Reporter {
             REPORT_TIMEOUT,
         );
         let answered = call.await.and_then(|body| {
-            let answer: Answer = codec::decode_serde(RPC_VERSION, &body).map_err(|error| CallError::Refused {
-                node: peer,
-                message: error.to_string(),
-            })?;
+            let answer: Answer =
+                codec::decode_serde(RPC_VERSION, &body).map_err(|error| CallError::Refused {
+                    node: peer,
+                    message: error.to_string(),
+                })?;
             Ok((answer, sent.elapsed()))
         });
         (peer, answered)
@@ -332,7 +340,11 @@ impl Reporter {
 
     /// Whether a member's build knows no marks, or nothing is known of it.
     fn is_of_an_earlier_build(&self, peer: NodeId) -> bool {
-        let row = self.shared.store.read().and_then(|tables| Query(&*tables).node(peer));
+        let row = self
+            .shared
+            .store
+            .read()
+            .and_then(|tables| Query(&*tables).node(peer));
         row.is_ok_and(|row| row.is_none_or(|row| row.level < MARKS_LEVEL))
     }
 }

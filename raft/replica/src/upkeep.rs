@@ -55,7 +55,11 @@ impl Upkeep {
     /// Until the replica ends.
     pub(crate) async fn run(mut self) {
         let mut state = self.state.clone();
-        while state.wait_for(|state| state.leads && state.caught_up).await.is_ok() {
+        while state
+            .wait_for(|state| state.leads && state.caught_up)
+            .await
+            .is_ok()
+        {
             if self.shared.level() >= MARKS_LEVEL {
                 match self.due() {
                     Ok(commands) => {
@@ -141,6 +145,10 @@ impl Upkeep {
             mark.map_or(0, |(_, mark)| mark.index)
         };
         let has_risen = |(node, mark): &(NodeId, LogMark)| mark.index > before(*node) + IDLE_ENTRIES;
-        if marks.iter().any(has_risen) { marks } else { Vec::new() }
+        if marks.iter().any(has_risen) {
+            marks
+        } else {
+            Vec::new()
+        }
     }
 }

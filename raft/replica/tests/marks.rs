@@ -30,7 +30,9 @@ impl SetClock {
 
 impl Clock for SetClock {
     fn now_ms(&self) -> u64 {
-        SystemClock.now_ms().saturating_add_signed(self.0.load(Ordering::SeqCst))
+        SystemClock
+            .now_ms()
+            .saturating_add_signed(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -94,7 +96,10 @@ async fn a_single_nodes_clock_that_was_ahead_does_not_keep_ledger_time_there() {
     cluster.propose(create_session(1)).await.unwrap();
     clock.set_ahead(72 * HOUR_MS);
     let ahead_ms = said_at(&cluster, first, 1, "ahead").await;
-    assert!(off_by(ahead_ms) > 70 * HOUR_MS as u64, "it has no other clock to go by");
+    assert!(
+        off_by(ahead_ms) > 70 * HOUR_MS as u64,
+        "it has no other clock to go by"
+    );
     clock.set_ahead(0);
     // Invitations work meanwhile.
     let invite = Command::CreateInvite {
@@ -137,7 +142,11 @@ async fn a_leader_hours_ahead_moves_nobodys_time_and_is_named() {
     let give_up = Instant::now() + PATIENCE;
     let named = |note: &jarvis_replica::Note| note.what.contains(&format!("node-{leader} is 10 h ahead"));
     while !cluster.replicas[&leader].notes().iter().any(named) {
-        assert!(Instant::now() < give_up, "{:?}", cluster.replicas[&leader].notes());
+        assert!(
+            Instant::now() < give_up,
+            "{:?}",
+            cluster.replicas[&leader].notes()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     cluster.stop().await;
@@ -168,7 +177,10 @@ async fn a_voter_whose_disk_was_put_back_is_refused_and_named_and_not_counted() 
     for n in 0..50 {
         cluster.propose(say(1, &format!("m{n}"))).await.unwrap();
     }
-    let committed = cluster.replicas[&cluster.leader().await].state().borrow().committed;
+    let committed = cluster.replicas[&cluster.leader().await]
+        .state()
+        .borrow()
+        .committed;
     until_marked(&cluster, committed).await;
     // Started again on its own disk it takes part.
     cluster.kill(voter);
@@ -181,13 +193,25 @@ async fn a_voter_whose_disk_was_put_back_is_refused_and_named_and_not_counted() 
     cluster.kill(voter);
     cluster.disk(voter, older);
     cluster.start(voter, true).await.unwrap();
-    let why = tokio::time::timeout(PATIENCE, cluster.replicas[&voter].failed()).await.unwrap();
-    assert!(why.contains("older copy") && why.contains("jarvis remove 3 --force"), "{why}");
+    let why = tokio::time::timeout(PATIENCE, cluster.replicas[&voter].failed())
+        .await
+        .unwrap();
+    assert!(
+        why.contains("older copy") && why.contains("jarvis remove 3 --force"),
+        "{why}"
+    );
     let leader = cluster.leader().await;
-    let named = |note: &jarvis_replica::Note| note.what.starts_with("node-3's disk was put back to an older copy");
+    let named = |note: &jarvis_replica::Note| {
+        note.what
+            .starts_with("node-3's disk was put back to an older copy")
+    };
     let give_up = Instant::now() + PATIENCE;
     while !cluster.replicas[&leader].notes().iter().any(named) {
-        assert!(Instant::now() < give_up, "{:?}", cluster.replicas[&leader].notes());
+        assert!(
+            Instant::now() < give_up,
+            "{:?}",
+            cluster.replicas[&leader].notes()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     cluster.propose(say(1, "two-are-a-majority")).await.unwrap();
@@ -198,7 +222,10 @@ async fn a_voter_whose_disk_was_put_back_is_refused_and_named_and_not_counted() 
     let told = cluster.replicas[&leader]
         .propose(say(1, "one-is-not"), support::within(Duration::from_secs(2)))
         .await;
-    assert!(matches!(told, Err(jarvis_replica::ProposeError::Unavailable { .. })), "{told:?}");
+    assert!(
+        matches!(told, Err(jarvis_replica::ProposeError::Unavailable { .. })),
+        "{told:?}"
+    );
     cluster.start(other, true).await.unwrap();
     cluster.propose(say(1, "again")).await.unwrap();
     cluster.stop().await;

@@ -184,6 +184,8 @@ async fn tables_that_are_ahead_of_the_log_are_recovered() {
     rule_alone(node, &cluster.folder(node)).unwrap();
     let alone = inspect(node, &cluster.folder(node)).unwrap();
     assert!(alone.alone && alone.last.index == found.certain + 1, "{alone:?}");
-    let recovered = finish(node, &cluster.folder(node), Arc::new(SystemClock)).await.unwrap();
+    let recovered = finish(node, &cluster.folder(node), Arc::new(SystemClock))
+        .await
+        .unwrap();
     assert_eq!(recovered.removed.len(), 2);
 }

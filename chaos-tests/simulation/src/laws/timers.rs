@@ -97,7 +97,11 @@ impl Timers {
 
     /// The most by which a reading of a clock may have gone astray since.
     fn unread(&self) -> Duration {
-        if self.ahead_ms == (0, 0) { Duration::ZERO } else { READINGS }
+        if self.ahead_ms == (0, 0) {
+            Duration::ZERO
+        } else {
+            READINGS
+        }
     }
 
     /// A caller was told that its event came.

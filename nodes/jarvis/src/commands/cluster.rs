@@ -76,7 +76,10 @@ pub async fn undrain(args: &NodeCommandArgs, output: Output) -> Result<(), Failu
     let done = nodes.call(&what, Method::POST, &path, None, MARGIN).await?;
     output.answer(&done, |done| {
         if done["answers"] == false {
-            format!("{} may serve again, but does not answer: see `jarvis status`", args.node)
+            format!(
+                "{} may serve again, but does not answer: see `jarvis status`",
+                args.node
+            )
         } else {
             format!("{} serves again", args.node)
         }

@@ -10,9 +10,9 @@ use jarvis_machine::command::{
 };
 use jarvis_machine::reply::{Outcome, Refusal, Reply};
 use jarvis_machine::rows::{
-    Cause, ClusterRow, CredentialKind, CredentialRow, EntityRow, InviteRow, KindRow, LogMark, MessageBody, MessageRow,
-    NodeFacts, NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow, PlacementRow,
-    ProposerRow, ROW_VERSION, SessionRow, UserRow,
+    Cause, ClusterRow, CredentialKind, CredentialRow, EntityRow, InviteRow, KindRow, LogMark, MessageBody,
+    MessageRow, NodeFacts, NodeIntent, NodeNews, NodeRole, NodeRow, PlacementLogRow, PlacementNoteRow,
+    PlacementRow, ProposerRow, ROW_VERSION, SessionRow, UserRow,
 };
 use jarvis_machine::snapshot::{CHUNK_VERSION, Chunk, ChunkRow};
 use jarvis_types::{

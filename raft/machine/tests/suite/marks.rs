@@ -63,7 +63,11 @@ fn ledger_time_goes_back_where_it_was_found_and_a_transcript_does_not() {
         to_ms: right_ms,
     };
     world.run(correct(ahead_ms - 1)).unwrap();
-    assert_eq!(world.read(|q| q.ledger_ms().unwrap()), ahead_ms, "it was found elsewhere");
+    assert_eq!(
+        world.read(|q| q.ledger_ms().unwrap()),
+        ahead_ms,
+        "it was found elsewhere"
+    );
     world.run(correct(ahead_ms)).unwrap();
     assert_eq!(world.read(|q| q.ledger_ms().unwrap()), right_ms);
     world.now_ms += 5;
@@ -72,7 +76,10 @@ fn ledger_time_goes_back_where_it_was_found_and_a_transcript_does_not() {
     };
     assert_eq!(at_ms, ahead_ms, "within a session time never decreases");
     let row = world.read(|q| q.session(CHAT).unwrap().unwrap());
-    assert_eq!((row.last_at_ms, world.read(|q| q.ledger_ms().unwrap())), (ahead_ms, right_ms + 5));
+    assert_eq!(
+        (row.last_at_ms, world.read(|q| q.ledger_ms().unwrap())),
+        (ahead_ms, right_ms + 5)
+    );
 }
 
 #[test]

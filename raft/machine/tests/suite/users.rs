@@ -112,7 +112,10 @@ fn credentials_are_made_and_revoked() {
         (ADMIN, "phone", 1_000, 9_000)
     );
     world.refuse_saying(command, "made before");
-    world.refuse_saying(credential(2, ADMIN, Bearer, 1_000), "the credential would have expired 0 s ago");
+    world.refuse_saying(
+        credential(2, ADMIN, Bearer, 1_000),
+        "the credential would have expired 0 s ago",
+    );
     world.refuse(
         credential(2, UserId(9), Bearer, 9_000),
         Refusal::NotFound("user 9".to_owned()),

@@ -236,7 +236,10 @@ async fn overwritten(small: bool, body: &[u8]) -> (Tasks, LogStore) {
 #[tokio::test(start_paused = true)]
 async fn what_replaced_a_synced_entry_is_not_synced_itself() {
     let (_tasks, log) = overwritten(false, b"new").await;
-    assert!(!log.has_synced(Some(log_id(2, 5))).expect("reads"), "it is on no disk yet");
+    assert!(
+        !log.has_synced(Some(log_id(2, 5))).expect("reads"),
+        "it is on no disk yet"
+    );
     assert_eq!(log.synced_index(), 2);
     log.flush().await.expect("syncs");
     assert!(log.has_synced(Some(log_id(2, 5))).expect("reads"));

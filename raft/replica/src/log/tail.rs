@@ -106,12 +106,8 @@ impl Tail {
     }
 
     /// Lets go of all entries from `index` on.
-<<<<<<< HEAD
     fn pop_back_from(&mut self, index: u64) {
-=======
-    pub(super) fn pop_back_from(&mut self, index: u64) {
         self.sizes.truncate(index);
->>>>>>> 23d7026 (Bound the log by its bytes, and keep what members need that catch up)
         while let Some((entry, size)) = self.entries.back() {
             if entry.index() < index {
                 break;
