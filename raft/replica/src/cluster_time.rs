@@ -135,6 +135,12 @@ impl ClusterTime {
         read.unwrap_or_default()
     }
 
+    /// How far ledger time is ahead of cluster time, where that is more than clocks differ.
+    pub(crate) fn ledger_ahead_ms(&self) -> Option<u64> {
+        let ahead_ms = self.ledger_ms().checked_sub(self.agreed_ms()?)?;
+        (ahead_ms > MAX_CLOCK_LEAD_MS).then_some(ahead_ms)
+    }
+
     /// The members whose clocks are off.
     pub(crate) fn wrong_clocks(&self) -> Vec<WrongClock> {
         let Some(agreed_ms) = self.agreed_ms() else {

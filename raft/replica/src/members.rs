@@ -225,14 +225,15 @@ impl Reconciler {
                 picture.slow = disks.slow_for_long(at);
             }
             let decision = picture.decide();
-            let clocks = self.time.wrong_clocks();
+            let wrong_clocks = self.time.wrong_clocks();
+            let clocks = (&*wrong_clocks, self.time.ledger_ahead_ms());
             let disks = (&*disks, &reverted);
             let notes = notes::tell(
                 &picture,
                 &decision,
                 &self.absences,
                 disks,
-                &clocks,
+                clocks,
                 &self.rules,
                 at,
             );

@@ -31,7 +31,7 @@ pub(crate) fn tell(
     decision: &Decision,
     absences: &Absences,
     (disks, reverted): (&Disks, &BTreeMap<NodeId, Reverted>),
-    clocks: &[WrongClock],
+    (clocks, ledger_ahead_ms): (&[WrongClock], Option<u64>),
     rules: &Rules,
     now: Instant,
 ) -> Vec<Note> {
@@ -83,6 +83,15 @@ pub(crate) fn tell(
                 name(*node)
             ),
             "set that machine's time, or have it set by a time service (timedatectl set-ntp true)".to_owned(),
+        );
+    }
+    if let Some(ahead_ms) = ledger_ahead_ms {
+        add(
+            format!(
+                "the cluster's time is {} ahead of its voters' clocks, because a clock was",
+                minutes(Duration::from_millis(ahead_ms))
+            ),
+            "it is corrected in some seconds, once all nodes run this version".to_owned(),
         );
     }
     if let Some(held) = &decision.held {
@@ -195,7 +204,7 @@ mod tests {
             &decision,
             &absences,
             (&disks, &BTreeMap::new()),
-            &[],
+            (&[], None),
             &rules,
             now,
         );

@@ -117,7 +117,7 @@ pub(crate) type Heard = Arc<Mutex<Option<(Instant, Vec<Note>)>>>;
 #[derive(Debug, Default)]
 struct Compared {
     with: BTreeSet<NodeId>,
-    /// Who has said a word of Raft before that.
+    /// With whom a word of Raft waits for it, or has waited.
     wanted: BTreeSet<NodeId>,
     reverted: Option<Reverted>,
 }
@@ -136,7 +136,10 @@ impl LogCheck {
         let mut now = self.0.subscribe();
         let known = |compared: &Compared| compared.reverted.is_some() || compared.with.contains(&peer);
         if !known(&now.borrow_and_update()) {
-            self.0.send_if_modified(|compared| compared.wanted.insert(peer));
+            // Every time: a peer that could not be reached before may be there.
+            self.0.send_modify(|compared| {
+                compared.wanted.insert(peer);
+            });
             // Whether it came in time shows below.
             let _ = tokio::time::timeout(COMPARE_PATIENCE, now.wait_for(known)).await;
         }
@@ -186,12 +189,41 @@ pub(crate) struct Reporter {
     pub(crate) heard: Heard,
 }
 
-/// When a member is told next.
+/// When a member is told next, unless it is being told.
 #[derive(Debug, Clone, Copy)]
 struct Due {
     at: Instant,
+    tried: Option<Instant>,
     pause: Duration,
     under_way: bool,
+}
+
+impl Due {
+    fn new(at: Instant) -> Self {
+        Self {
+            at,
+            tried: None,
+            pause: RETRY_MIN,
+            under_way: false,
+        }
+    }
+
+    /// It is to be told as soon as may be.
+    fn hurry(&mut self, now: Instant) {
+        let soonest = self.tried.map_or(now, |tried| now.max(tried + RETRY_MIN));
+        self.at = self.at.min(soonest);
+    }
+
+    /// It was told, or not reached.
+    fn ended(&mut self, reached: bool, now: Instant) {
+        let pause = if reached { REPORT_EVERY } else { self.pause };
+        self.pause = if reached {
+            RETRY_MIN
+        } else {
+            (pause * 2).min(RETRY_MAX)
+        };
+        (self.at, self.tried, self.under_way) = (now + pause, Some(now), false);
+    }
 }
 
 impl Reporter {
@@ -212,15 +244,11 @@ impl Reporter {
                 // What the one before told is no longer its to tell.
                 *lock(&self.heard) = None;
                 if let Some(due) = leader.and_then(|leader| due.get_mut(&leader)) {
-                    due.at = now;
+                    due.hurry(now);
                 }
             }
             for peer in peers {
-                let entry = due.entry(peer).or_insert(Due {
-                    at: now,
-                    pause: RETRY_MIN,
-                    under_way: false,
-                });
+                let entry = due.entry(peer).or_insert(Due::new(now));
                 if !entry.under_way && entry.at <= now {
                     entry.under_way = true;
                     under_way.push(self.report(peer));
@@ -236,10 +264,9 @@ impl Reporter {
             let other_leader = state.wait_for(|state| state.leader != leader);
             tokio::select! {
                 Some((peer, answered)) = under_way.next(), if !under_way.is_empty() => {
-                    let known = self.take(peer, answered, leader);
-                    let pause = if known { RETRY_MIN } else { due.get(&peer).map_or(RETRY_MIN, |due| due.pause) };
-                    let at = Instant::now() + if known { REPORT_EVERY } else { pause };
-                    due.insert(peer, Due { at, pause: (pause * 2).min(RETRY_MAX), under_way: false });
+                    let reached = self.take(peer, answered, leader);
+                    let now = Instant::now();
+                    due.entry(peer).or_insert(Due::new(now)).ended(reached, now);
                 }
                 () = asleep => {}
                 other = other_leader => if other.is_err() { return },
@@ -250,7 +277,7 @@ impl Reporter {
                     for (peer, due) in &mut due {
                         // Everyone is to know of a disk that is an older copy, and who speaks first is compared with at once.
                         if compared.reverted.is_some() || compared.wanted.contains(peer) && !compared.with.contains(peer) {
-                            due.at = now;
+                            due.hurry(now);
                         }
                     }
                 }
@@ -338,8 +365,11 @@ impl Reporter {
         }
     }
 
-    /// Whether a member's build knows no marks, or nothing is known of it.
+    /// Whether a member's build knows no marks, or nothing is known of it; or there are none.
     fn is_of_an_earlier_build(&self, peer: NodeId) -> bool {
+        if self.shared.level() < MARKS_LEVEL {
+            return true;
+        }
         let row = self
             .shared
             .store

@@ -158,6 +158,9 @@ pub(super) fn remove_at(cx: &mut Context<'_>, based_on: u64, id: NodeId, force: 
 
 /// Raises the marks of members; a mark that is not higher in both counts changes nothing.
 pub(super) fn note_logs(cx: &mut Context<'_>, marks: &[(NodeId, LogMark)]) -> Result<Reply, Halt> {
+    if marks.len() > MAX_NODES {
+        return Err(Refusal::LimitReached(format!("{MAX_NODES} marks")).into());
+    }
     for &(id, mark) in marks {
         if cx.query().node(id)?.is_none() {
             // It was removed while this was under way.
