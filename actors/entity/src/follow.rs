@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jarvis_machine::change::Change;
 use jarvis_replica::api::{ReadError, Replica};
-use jarvis_replica::simulated::Bite;
 use jarvis_types::{KindId, PartitionIndex};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -51,8 +50,7 @@ impl Follower {
             tokio::select! {
                 batch = changes.recv() => match batch {
                     Ok(batch) => {
-                        let wakes = self.replica.bite() != Some(Bite::SnapshotWakesNobody);
-                        if wakes && batch.changes.iter().any(|change| matches!(change, Change::Replaced)) {
+                        if batch.changes.iter().any(|change| matches!(change, Change::Replaced)) {
                             self.resume();
                         } else if batch.changes.iter().any(concerns_placement) {
                             self.refresh();

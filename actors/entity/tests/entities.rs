@@ -229,6 +229,7 @@ fn letter(key: &str, body: &str) -> Letter {
 
 struct Node {
     mesh: Mesh,
+    disk: MemoryDisk,
     replica: Replica,
     router: Router,
     tasks: Tasks,
@@ -281,7 +282,8 @@ impl Cluster {
     async fn add(&mut self, mesh: Mesh) {
         let node = mesh.node();
         let tasks = Tasks::new();
-        let mut config = ReplicaConfig::new(node, StoreChoice::Memory(MemoryDisk::new()));
+        let disk = MemoryDisk::new();
+        let mut config = ReplicaConfig::new(node, StoreChoice::Memory(disk.clone()));
         if self.replication.is_some() {
             (config.snapshot_every_entries, config.keep_entries) = (20, 4);
         }
@@ -315,6 +317,7 @@ impl Cluster {
             node,
             Node {
                 mesh,
+                disk,
                 replica,
                 router,
                 tasks,
@@ -655,15 +658,20 @@ async fn letters_that_come_in_a_snapshot_wake_whom_they_are_for() {
     // The others see it all the while, so that its partitions stay where they are.
     network.cut([behind]);
     let replica = &cluster.node(leader.0).replica;
-    let elsewhere = cluster.key_of(leader);
-    for n in 0..60 {
-        let to = if n == 0 { &awaited } else { &elsewhere };
+    let post = async |to: &EntityId| {
         let letters = vec![letter(&to.key, "1")];
-        replica
-            .propose(Command::Post { letters }, options())
-            .await
-            .expect("posted");
-        // The log is purged only when the leader has found that nobody takes its entries there.
+        let posted = replica.propose(Command::Post { letters }, options());
+        posted.await.expect("posted");
+    };
+    post(&awaited).await;
+    let (elsewhere, disk) = (cluster.key_of(leader), &cluster.node(leader.0).disk);
+    let (began, mut posted, mut most) = (Instant::now(), 0, 0);
+    // Until the entries that it lacks are gone from the leader's log.
+    while posted < 60 || disk.log_bytes() > most / 2 {
+        assert!(began.elapsed() < PATIENCE, "the log is not purged");
+        post(&elsewhere).await;
+        posted += 1;
+        most = most.max(disk.log_bytes());
         sleep(Duration::from_millis(10)).await;
     }
     let mut changes = cluster.node(behind.0).replica.changes();

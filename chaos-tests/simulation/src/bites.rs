@@ -18,7 +18,7 @@ pub struct Named {
 }
 
 /// All of them.
-pub const ALL: [Named; 17] = [
+pub const ALL: [Named; 16] = [
     Named {
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
@@ -122,7 +122,7 @@ pub const ALL: [Named; 17] = [
         what: "a node does not look whether it acknowledged more than its disk has",
         bite: Bite::LogMarkNotAsked,
         found_by: 1,
-        law: "logs match",
+        law: "who was put back takes no part",
     },
     Named {
         name: "own-clock-believed",
@@ -130,13 +130,6 @@ pub const ALL: [Named; 17] = [
         bite: Bite::OwnClockBelieved,
         found_by: 1,
         law: "no single clock moves the cluster's time",
-    },
-    Named {
-        name: "snapshot-wakes-nobody",
-        what: "letters that come with a snapshot wake nobody",
-        bite: Bite::SnapshotWakesNobody,
-        found_by: 1,
-        law: "once healed, every timer fires",
     },
 ];
 

@@ -131,6 +131,16 @@ pub fn plan(seed: u64, size: Size, during_ms: u64) -> Plan {
         removed: false,
         far_until_ms: 0,
     };
+    if rng.chance_ppm(100_000) && during_ms > LEAST_COPY_AGE_MS + MORE_COPY_AGE_MS {
+        // Who comes back on an older copy has to be removed: no other is, then.
+        planner.removed = true;
+        let machine = rng.range(0, size.nodes as u64) as usize;
+        let copied_ms = rng.range(0, during_ms - LEAST_COPY_AGE_MS - MORE_COPY_AGE_MS);
+        let back_ms = copied_ms + rng.range(LEAST_COPY_AGE_MS, LEAST_COPY_AGE_MS + MORE_COPY_AGE_MS);
+        let down_ms = rng.range(20, 1_000);
+        plan.push((copied_ms, Fault::CopyDisk { machine }));
+        plan.push((back_ms, Fault::OldDisk { machine, down_ms }));
+    }
     while at_ms < during_ms {
         planner.one(&rng, size, at_ms, during_ms, &mut plan);
         at_ms += rng.range(apart_ms / 4, apart_ms * 2);
@@ -256,17 +266,9 @@ impl Planner {
                 self.removed = true;
                 plan.push((at_ms, Fault::Order(Order::Remove(machine))));
             }
-            98 if !self.removed => {
+            98..100 if !self.removed => {
                 self.removed = true;
                 removed_while_away(machine, size, at_ms, until_ms, plan);
-            }
-            // Who comes back on an older copy has to be removed: no other is, then.
-            99 if !self.removed && at_ms + LEAST_COPY_AGE_MS + MORE_COPY_AGE_MS < during_ms => {
-                self.removed = true;
-                plan.push((at_ms, Fault::CopyDisk { machine }));
-                let back_ms = at_ms + rng.range(LEAST_COPY_AGE_MS, LEAST_COPY_AGE_MS + MORE_COPY_AGE_MS);
-                let down_ms = rng.range(20, 1_000);
-                plan.push((back_ms, Fault::OldDisk { machine, down_ms }));
             }
             _ => {}
         }

@@ -257,6 +257,8 @@ struct Runner {
 
 /// The law that automations come to their end.
 const FIRED: &str = "once healed, every timer fires";
+/// The law of disks that are older copies.
+const PUT_BACK: &str = "who was put back takes no part";
 /// The law that a run ends.
 const BOUNDED: &str = "a simulated second takes bounded work";
 
@@ -340,6 +342,10 @@ impl Runner {
             let state = state.borrow();
             if let Some(leader) = state.leader {
                 self.world.oracle.leads(state.term, leader.0, index);
+            }
+            if self.put_back == Some(index) && state.caught_up {
+                let what = format!("{} follows on a disk that is an older copy", machine.name);
+                self.world.oracle.report(PUT_BACK, what);
             }
             if self.world.phase() != Phase::Setup && state.caught_up {
                 self.world.oracle.voters(state.voters.len());

@@ -100,5 +100,4 @@ bites! {
     what_is_told_twice_is_found "told-id-not-checked",
     a_disk_that_was_put_back_is_found "log-mark-not-asked",
     a_clock_that_is_believed_is_found "own-clock-believed",
-    a_snapshot_that_wakes_nobody_is_found "snapshot-wakes-nobody",
 }

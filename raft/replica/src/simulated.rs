@@ -64,8 +64,6 @@ pub enum Bite {
     LogMarkNotAsked,
     /// A leader goes by its own clock.
     OwnClockBelieved,
-    /// Letters that come with a snapshot wake nobody.
-    SnapshotWakesNobody,
 }
 
 impl Bite {
