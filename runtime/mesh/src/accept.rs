@@ -87,10 +87,10 @@ impl MeshInner {
             self.take_knock(&names, connection);
             return Ok(());
         }
-        self.admit(&names)?;
         if names.node == self.node {
             return Err(CloseCode::WrongSide);
         }
+        self.admit(&names, connection.remote_address())?;
         let greeting = match greet(connection, self.life, None).await {
             Ok(greeting) => greeting,
             Err(error) => {
@@ -104,10 +104,11 @@ impl MeshInner {
     }
 
     /// It is this node that dials: it learns where.
-    fn take_knock(&self, names: &CertificateNames, connection: &quinn::Connection) {
-        let code = match self.admit(names) {
+    fn take_knock(self: &Arc<Self>, names: &CertificateNames, connection: &quinn::Connection) {
+        let address = connection.remote_address();
+        let code = match self.admit(names, address) {
             Ok(()) => {
-                self.heard_from(names.node, connection.remote_address());
+                self.heard_from(names.node, address);
                 CloseCode::Heard
             }
             // Not worth a warning here: it knocks every other second, and says on its own side why it is refused.

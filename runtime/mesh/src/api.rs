@@ -247,9 +247,32 @@ impl Mesh {
         self.inner.watch()
     }
 
-    /// Who may be connected to. Connections of nodes that are not listed are closed at once and refused afterwards.
+    /// Who may be connected to. Connections of nodes that are listed no longer are closed at once and refused afterwards.
     pub fn set_members(&self, members: Vec<Member>) {
         self.inner.set_members(members);
+    }
+
+    /// Whether the list of members is current, as it is until this is called.
+    ///
+    /// A node that was away has the list of the day it went, and refuses whoever joined since. Where such a newcomer leads,
+    /// nobody else sends the log, so the list would stay as it is. Therefore a good certificate of the cluster is enough
+    /// while the list is not current: its node is a peer like others, under a name made up for it. When the list is current
+    /// those that it does not name are refused again. Whoever is known to be removed stays out all the while.
+    ///
+    /// The list counts as current once a majority has confirmed that this node has applied everything committed (a read
+    /// index), for a leader that this node knows may be one no longer. It has to be asked again when a node is refused
+    /// that the list lacks ([`unlisted_refused`](Self::unlisted_refused)): while this node was cut off others may have joined.
+    ///
+    /// Who was removed meanwhile is heard until then. It holds no more than a member that fell behind: it cannot win an
+    /// election or commit an entry without a majority of those who know better, and is issued no certificate.
+    pub fn set_list_current(&self, current: bool) {
+        self.inner.set_list_current(current);
+    }
+
+    /// Completes when a node with a good certificate is refused because the list lacks it, or was since the last time. For one
+    /// waiter.
+    pub async fn unlisted_refused(&self) {
+        self.inner.unlisted_refused.notified().await;
     }
 
     /// Who is out for good, by the replicated table: told so when it comes, so that it does not go on in vain. Ids never come

@@ -173,10 +173,10 @@ async fn dial_one(mesh: &Arc<MeshInner>, node: NodeId, address: SocketAddr) -> R
         DialError::NotIt { address, code }
     };
     let names = peer_names(&connection).map_err(not_it)?;
-    mesh.admit(&names).map_err(not_it)?;
     if names.node != node {
         return Err(not_it(CloseCode::WrongNode));
     }
+    mesh.admit(&names, address).map_err(not_it)?;
     // TLS lets a client believe that it is connected before the server has looked at its certificate: only the server's
     // greeting says that it is let in.
     let continues = mesh.has_live_link(node);

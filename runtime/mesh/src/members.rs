@@ -16,15 +16,22 @@ use crate::link::{Link, RETIRE_GRACE};
 use crate::mesh::MeshInner;
 use crate::{dial, knock, metrics};
 
+/// Most peers at a time that no list names: as many as a cluster has nodes.
+const MAX_UNLISTED_PEERS: usize = 64;
+
 #[derive(Default)]
 pub(crate) struct Peers {
     pub(crate) by_id: BTreeMap<NodeId, Entry>,
+    /// The list of members may lack some: see [`Mesh::set_list_current`](crate::api::Mesh::set_list_current).
+    list_is_old: bool,
     /// Nodes that are out for good: members that are listed no longer, and those that the replicated table names.
     removed: HashSet<NodeId>,
 }
 
 pub(crate) struct Entry {
     pub(crate) peer: Peer,
+    /// Whether the list of members names it; otherwise it is a peer until the list is current.
+    listed: bool,
     pub(crate) link: Option<Arc<Link>>,
     was_connected: bool,
     /// The peer or we have a new certificate: a new connection is wanted though there is one.
@@ -42,68 +49,83 @@ impl MeshInner {
     }
 
     pub(crate) fn set_members(self: &Arc<Self>, members: Vec<Member>) {
-        let mut gone = Vec::new();
-        {
+        let listed: HashSet<NodeId> = members.iter().map(|m| m.node).collect();
+        let gone = {
             let mut peers = self.peers();
-            let listed: HashSet<NodeId> = members.iter().map(|m| m.node).collect();
-            let unlisted: Vec<NodeId> = peers
-                .by_id
-                .keys()
-                .copied()
-                .filter(|node| !listed.contains(node))
-                .collect();
-            for node in unlisted {
-                if let Some(entry) = peers.by_id.remove(&node) {
-                    entry.token.cancel();
-                    gone.extend(entry.link);
-                    self.set_link(node, None);
-                }
-                peers.removed.insert(node);
-            }
+            let gone = self.take_out(&mut peers, |node, entry| entry.listed && !listed.contains(&node));
+            peers
+                .removed
+                .extend(gone.iter().map(|entry| entry.peer.member.node));
             for member in members {
                 peers.removed.remove(&member.node);
                 if member.node == self.node {
                     continue;
                 }
-                if let Some(entry) = peers.by_id.get_mut(&member.node) {
-                    if entry.peer.member != member {
-                        entry.peer.member = member;
-                        // The list is newer than the knock.
-                        entry.heard_at = None;
-                        entry.wanted.notify_one();
-                    }
-                    continue;
+                match peers.by_id.get_mut(&member.node) {
+                    Some(entry) => entry.list(member),
+                    None => self.enter(&mut peers, member, true),
                 }
-                let entry = Entry::new(member, self.tasks.token().child_token());
-                let (inner, node) = (Arc::clone(self), entry.peer.member.node);
-                let (token, wanted) = (entry.token.clone(), Arc::clone(&entry.wanted));
-                self.tasks.spawn(async move {
-                    let upkeep = async {
-                        if inner.node < node {
-                            dial::keep_connected(&inner, node, &wanted).await;
-                        } else {
-                            knock::while_alone(&inner, node, &wanted).await;
-                        }
-                    };
-                    tokio::select! {
-                        () = token.cancelled() => {}
-                        () = upkeep => {}
-                    }
-                });
-                peers.by_id.insert(entry.peer.member.node, entry);
             }
             self.publish(&peers);
-        }
-        for link in gone {
-            tracing::info!(peer = %link.peer, "the member was removed; its connection is closed");
-            CloseCode::Removed.close(&link.connection);
-            link.end();
+            gone
+        };
+        close_all(gone, CloseCode::Removed);
+    }
+
+    pub(crate) fn set_list_current(&self, current: bool) {
+        self.peers().list_is_old = !current;
+        if current {
+            self.drop_unlisted(|_| true, CloseCode::NotAMember);
         }
     }
 
     /// These are out for good: whoever of them connects is told so, also by a node that never listed it.
     pub(crate) fn set_removed(&self, removed: impl IntoIterator<Item = NodeId>) {
-        self.peers().removed.extend(removed);
+        let removed: HashSet<NodeId> = removed.into_iter().collect();
+        self.peers().removed.extend(&removed);
+        self.drop_unlisted(|node| removed.contains(&node), CloseCode::Removed);
+    }
+
+    fn drop_unlisted(&self, goes: impl Fn(NodeId) -> bool, code: CloseCode) {
+        let gone = {
+            let mut peers = self.peers();
+            let gone = self.take_out(&mut peers, |node, entry| !entry.listed && goes(node));
+            self.publish(&peers);
+            gone
+        };
+        close_all(gone, code);
+    }
+
+    /// Takes peers out of the table, with their connections still open.
+    fn take_out(&self, peers: &mut Peers, goes: impl Fn(NodeId, &Entry) -> bool) -> Vec<Entry> {
+        let going = peers.by_id.iter().filter(|(node, entry)| goes(**node, entry));
+        let going: Vec<NodeId> = going.map(|(node, _)| *node).collect();
+        let gone = going.into_iter().filter_map(|node| {
+            self.set_link(node, None);
+            peers.by_id.remove(&node)
+        });
+        gone.inspect(|entry| entry.token.cancel()).collect()
+    }
+
+    /// Enters a peer, and keeps it connected from then on.
+    fn enter(self: &Arc<Self>, peers: &mut Peers, member: Member, listed: bool) {
+        let entry = Entry::new(member, listed, self.tasks.token().child_token());
+        let (inner, node) = (Arc::clone(self), entry.peer.member.node);
+        let (token, wanted) = (entry.token.clone(), Arc::clone(&entry.wanted));
+        self.tasks.spawn(async move {
+            let upkeep = async {
+                if inner.node < node {
+                    dial::keep_connected(&inner, node, &wanted).await;
+                } else {
+                    knock::while_alone(&inner, node, &wanted).await;
+                }
+            };
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = upkeep => {}
+            }
+        });
+        peers.by_id.insert(node, entry);
     }
 
     /// Whether a node is known to be out for good.
@@ -131,27 +153,52 @@ impl MeshInner {
         }
     }
 
-    /// Whether `names` may connect as a peer.
-    pub(crate) fn admit(&self, names: &CertificateNames) -> Result<(), CloseCode> {
+    /// Whether `names` may connect as a peer, which is met at `address`. Where the list may lack it, it becomes one.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        names: &CertificateNames,
+        address: SocketAddr,
+    ) -> Result<(), CloseCode> {
         if names.cluster != self.cluster {
             return Err(CloseCode::OtherCluster);
         }
         if names.not_after_ms <= self.clock.now_ms() {
             return Err(CloseCode::CertificateExpired);
         }
-        if self.peers().by_id.contains_key(&names.node) {
-            Ok(())
-        } else {
-            Err(self.unknown(names.node))
+        let node = names.node;
+        let mut peers = self.peers();
+        if peers.by_id.contains_key(&node) {
+            return Ok(());
         }
+        if peers.removed.contains(&node) {
+            return Err(CloseCode::Removed);
+        }
+        let unlisted = peers.by_id.values().filter(|entry| !entry.listed).count();
+        if !peers.list_is_old || unlisted >= MAX_UNLISTED_PEERS {
+            self.unlisted_refused.notify_one();
+            return Err(CloseCode::NotAMember);
+        }
+        tracing::info!(
+            peer = %node, %address,
+            "let in a node that the list of members lacks: it may have joined while this node was away"
+        );
+        let member = Member {
+            node,
+            name: format!("node-{node}")
+                .parse()
+                .expect("letters and digits are a name"),
+            address: address.to_string(),
+        };
+        self.enter(&mut peers, member, false);
+        self.publish(&peers);
+        Ok(())
     }
 
-    /// The name of a member that is not this node.
+    /// The name of a listed member that is not this node.
     pub(crate) fn member_name(&self, node: NodeId) -> Option<NodeName> {
-        self.peers()
-            .by_id
-            .get(&node)
-            .map(|entry| entry.peer.member.name.clone())
+        let peers = self.peers();
+        let entry = peers.by_id.get(&node).filter(|entry| entry.listed)?;
+        Some(entry.peer.member.name.clone())
     }
 
     /// The addresses to dial `node` at, the likeliest first, where a connection is wanted.
@@ -370,7 +417,7 @@ impl MeshInner {
 }
 
 impl Entry {
-    fn new(member: Member, token: CancellationToken) -> Self {
+    fn new(member: Member, listed: bool, token: CancellationToken) -> Self {
         let changed_at = tokio::time::Instant::now();
         let wanted = Arc::new(Notify::new());
         wanted.notify_one();
@@ -382,6 +429,7 @@ impl Entry {
                 changed_at,
                 lost: None,
             },
+            listed,
             link: None,
             was_connected: false,
             stale: false,
@@ -391,11 +439,55 @@ impl Entry {
         }
     }
 
+    /// Takes what the list says of it.
+    fn list(&mut self, member: Member) {
+        if self.peer.member != member {
+            self.peer.member = member;
+            // The list is newer than a knock, unless it knew nothing of this peer by then.
+            self.heard_at = self.heard_at.filter(|_| !self.listed);
+            self.wanted.notify_one();
+        }
+        self.listed = true;
+    }
+
     fn set_state(&mut self, state: PeerState, rtt: Option<Duration>) {
         if self.peer.state != state {
             self.peer.changed_at = tokio::time::Instant::now();
         }
         self.peer.state = state;
         self.peer.rtt = rtt;
+    }
+}
+
+fn close_all(gone: Vec<Entry>, code: CloseCode) {
+    for link in gone.into_iter().filter_map(|entry| entry.link) {
+        tracing::info!(peer = %link.peer, reason = %code, "not a member; its connection is closed");
+        code.close(&link.connection);
+        link.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestBed;
+
+    #[tokio::test]
+    async fn only_so_many_are_peers_without_being_listed_and_none_is_issued_a_certificate() {
+        let bed = TestBed::default();
+        let mesh = bed.mesh(NodeId(1));
+        mesh.set_list_current(false);
+        let names = mesh.identity().names();
+        let admit = |node| {
+            let node = NodeId(node);
+            let names = CertificateNames { node, ..names };
+            mesh.inner.admit(&names, "127.0.0.1:9".parse().unwrap())
+        };
+        for node in 2..2 + MAX_UNLISTED_PEERS as u64 {
+            assert_eq!(admit(node), Ok(()));
+            assert_eq!(mesh.inner.member_name(NodeId(node)), None);
+        }
+        assert_eq!(admit(1_000), Err(CloseCode::NotAMember));
+        assert_eq!(admit(2), Ok(()), "it is a peer already");
     }
 }

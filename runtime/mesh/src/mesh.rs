@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jarvis_host::{Clock, Entropy, StopReport, Tasks};
 use jarvis_types::{ClusterId, NodeId};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Call, CallError, Handler, JoinHandler, Mesh, Peer, Removal, Service, StreamHandler};
@@ -99,6 +99,8 @@ pub struct MeshInner {
     pub(crate) watch: watch::Sender<Arc<Vec<Peer>>>,
     /// Who told this node that it is out for good.
     pub(crate) removal: watch::Sender<Option<Removal>>,
+    /// Woken when a node is refused that the list lacks.
+    pub(crate) unlisted_refused: Notify,
     pub(crate) handshakes: AtomicUsize,
     /// Whether ports of silent peers are tried.
     pub(crate) probes: AtomicBool,
@@ -166,6 +168,7 @@ impl MeshInner {
             peers: Mutex::default(),
             watch: watch::Sender::new(Arc::default()),
             removal: watch::Sender::new(None),
+            unlisted_refused: Notify::new(),
             handshakes: AtomicUsize::new(0),
             probes: AtomicBool::new(false),
             doors: Doors::default(),

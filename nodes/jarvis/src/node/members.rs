@@ -1,12 +1,14 @@
 //! Keeps the mesh's members as the replicated table has them, and writes them down for the next start.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jarvis_gateway::REJOIN_ADVICE;
 use jarvis_machine::change::Change;
 use jarvis_mesh::api::{Member, Mesh};
-use jarvis_replica::api::{Replica, ReplicaState};
+use jarvis_replica::api::Replica;
 use jarvis_types::NodeId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -14,13 +16,19 @@ use tokio_util::sync::CancellationToken;
 use super::Keeper;
 use crate::data::KnownPeer;
 
+/// How long a majority may take to confirm that the tables are current.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
+
+/// Before it is asked: this node may be cut off for days.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(200);
+
 /// Follows the table of nodes.
 pub(super) struct MembersFollower {
     /// This node's part of it.
     pub(super) replica: Replica,
     /// Who is told.
     pub(super) mesh: Mesh,
-    /// Members known from before; they count until the tables have caught up.
+    /// Members known from before; they count while the tables are not current.
     pub(super) known: Vec<KnownPeer>,
     /// Writes them down.
     pub(super) keeper: Arc<dyn Keeper>,
@@ -32,9 +40,11 @@ impl MembersFollower {
     /// Until the replica ends.
     pub(super) async fn run(mut self) {
         let mut changes = self.replica.changes();
-        let mut state = self.replica.state();
-        let mut caught_up = state.borrow_and_update().caught_up;
-        self.refresh(caught_up);
+        let mut current = false;
+        let (mesh, replica) = (self.mesh.clone(), self.replica.clone());
+        let turn = |current| next_turn(mesh.clone(), replica.clone(), current);
+        let mut turning = pin!(turn(current));
+        self.refresh(current);
         loop {
             tokio::select! {
                 batch = changes.recv() => match batch {
@@ -42,14 +52,12 @@ impl MembersFollower {
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                changed = wait_caught_up(&mut state), if !caught_up => {
-                    if !changed {
-                        return;
-                    }
-                    caught_up = true;
+                () = &mut turning => {
+                    current = !current;
+                    turning.set(turn(current));
                 }
             }
-            self.refresh(caught_up);
+            self.refresh(current);
         }
     }
 
@@ -70,7 +78,7 @@ impl MembersFollower {
         );
     }
 
-    fn refresh(&mut self, caught_up: bool) {
+    fn refresh(&mut self, current: bool) {
         let read = self.replica.local().map_err(|e| e.to_string()).and_then(|view| {
             let query = view.query();
             let nodes = query.nodes().map_err(|e| e.to_string())?;
@@ -91,7 +99,7 @@ impl MembersFollower {
         }
         self.mesh.set_removed(out.iter().copied());
         let mut members: BTreeMap<NodeId, Member> = BTreeMap::new();
-        if !caught_up {
+        if !current {
             // What is applied so far may be old: whoever was known before may still be needed to learn the rest.
             let known = self.known.iter().filter(|peer| !out.contains(&peer.node));
             members.extend(known.map(|peer| {
@@ -114,10 +122,11 @@ impl MembersFollower {
             )
         }));
         let members: Vec<Member> = members.into_values().collect();
-        if caught_up {
+        if current {
             self.remember(&members);
         }
         self.mesh.set_members(members);
+        self.mesh.set_list_current(current);
     }
 
     fn remember(&mut self, members: &[Member]) {
@@ -143,8 +152,22 @@ impl MembersFollower {
     }
 }
 
-async fn wait_caught_up(state: &mut tokio::sync::watch::Receiver<ReplicaState>) -> bool {
-    state.wait_for(|state| state.caught_up).await.is_ok()
+/// Completes when the tables come to be current, or turn out to be old: this node may have been cut off while others joined,
+/// of whom it learns by their coming here.
+async fn next_turn(mesh: Mesh, replica: Replica, current: bool) {
+    let mut state = replica.state();
+    loop {
+        if current {
+            mesh.unlisted_refused().await;
+        } else {
+            // No majority confirms anything before. If the replica has ended, none will.
+            drop(state.wait_for(|state| state.caught_up).await);
+            tokio::time::sleep(CONFIRM_PAUSE).await;
+        }
+        if replica.linearizable(CONFIRM_WITHIN).await.is_ok() != current {
+            return;
+        }
+    }
 }
 
 fn concerns_nodes(change: &Change) -> bool {

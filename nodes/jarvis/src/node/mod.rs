@@ -496,6 +496,7 @@ fn start_mesh(config: &NodeConfig, deps: MeshDeps) -> Result<Mesh, jarvis_mesh::
         name: p.name.clone(),
         address: p.address.clone(),
     });
+    mesh.set_list_current(false);
     mesh.set_members(known.collect());
     Ok(mesh)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jarvis_client::Api;
 use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::common::{self, Running, eventually, free_port, jarvis, jarvis_with, stderr};
@@ -98,6 +99,13 @@ impl Home {
     /// Kills a node's process where it stands.
     pub(crate) fn kill(&mut self, index: usize) {
         self.members[index].running = None;
+    }
+
+    /// Sends a signal to a node's process.
+    pub(crate) fn signal(&self, index: usize, signal: Signal) {
+        let running = self.members[index].running.as_ref().expect("it runs");
+        let pid = i32::try_from(running.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("it runs");
     }
 
     pub(crate) fn data(&self, index: usize) -> &str {

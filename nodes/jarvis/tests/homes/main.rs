@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod home;
+mod newcomers;
 mod recover;
 mod reminders;
 mod removed;
