@@ -20,8 +20,9 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 pub use self::machines::Machines;
+use self::process::free_ports;
+pub(crate) use self::process::wait_gone;
 pub use self::process::{Stopped, signal};
-use self::process::{free_ports, wait_gone};
 pub use self::shape::Shape;
 use self::up::{Up, UpFile};
 pub use self::witness::Witness;

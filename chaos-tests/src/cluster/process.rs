@@ -46,7 +46,7 @@ pub(super) fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z "))
 }
 
-pub(super) async fn wait_gone(pid: u32) -> Result<()> {
+pub(crate) async fn wait_gone(pid: u32) -> Result<()> {
     let started = Instant::now();
     while is_running(pid) {
         ensure!(started.elapsed() < PATIENCE, "process {pid} did not end");

@@ -8,15 +8,17 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::schedule::{Fault, Phase, Shape, What, Who};
-use crate::cluster::{Cluster, NodeProcess, Shape as Seen, Stopped, signal};
+use super::schedule::{FAR_OFF_MS, Fault, Phase, Shape, What, Who};
+use crate::cluster::{Cluster, NodeProcess, Shape as Seen, Stopped, signal, wait_gone};
 use crate::home::Clocks;
 use crate::measure::watcher::Watcher;
 use crate::net::{Place, Weather};
@@ -32,6 +34,13 @@ const BELATED: Duration = Duration::from_secs(15);
 /// Longest wait for a process to be there again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A copy is put back when it is as old as this: the others have been told by then what the node acknowledged since.
+const COPY_AGE: Duration = Duration::from_secs(15);
+/// How soon a node that meets the others on an older copy of its disk has to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// What a copy holds.
+const COPIED: [&str; 2] = ["raft", "state"];
+
 /// A node's process, as far as its faults are concerned.
 #[derive(Default)]
 struct Process {
@@ -41,6 +50,8 @@ struct Process {
     may_end: bool,
     /// It is down, and to be started then.
     start_at: Option<Instant>,
+    /// A copy of its log and tables, made while it was down.
+    copy: Option<(Instant, TempDir)>,
 }
 
 /// Something that lasts.
@@ -72,6 +83,10 @@ pub(super) struct Field<'c> {
     pub(super) clocks: Clocks,
     /// Nodes whose process is another than it was, by their number.
     restarted: Vec<usize>,
+    /// Nodes that served on an older copy of their disk.
+    pub(super) served_on_a_copy: Vec<String>,
+    /// How many ended on one.
+    pub(super) refused_copies: u64,
 }
 
 impl<'c> Field<'c> {
@@ -92,6 +107,8 @@ impl<'c> Field<'c> {
             ended_by_themselves: Vec::new(),
             clocks: Clocks::default(),
             restarted: Vec::new(),
+            served_on_a_copy: Vec::new(),
+            refused_copies: 0,
         })
     }
 
@@ -245,7 +262,14 @@ impl<'c> Field<'c> {
             struck.node.clone_from(&node.name);
         }
         struck.skipped = match &fault.what {
-            What::Kill => self.kill(&node, fault.lasts_ms),
+            What::Kill => {
+                let failed = self.kill(&node, fault.lasts_ms);
+                if failed.is_none() {
+                    self.copy_disk(&node).await?;
+                }
+                failed
+            }
+            What::OldDisk => self.put_back(&node, fault.lasts_ms).await?,
             What::PowerCut => {
                 for node in self.cluster.nodes.clone() {
                     // One that is down already has no power to lose.
@@ -275,7 +299,9 @@ impl<'c> Field<'c> {
                 }
                 let told = Instant::now();
                 let failed = self.order(fault, victim).await;
-                if let What::WrongClock(offset_ms) = what {
+                if let What::WrongClock(offset_ms) = what
+                    && offset_ms.unsigned_abs() < FAR_OFF_MS
+                {
                     let lasts = Duration::from_millis(fault.lasts_ms);
                     let belated = failed.as_ref().map_or(LOOK, |_| BELATED);
                     self.clocks
@@ -298,6 +324,71 @@ impl<'c> Field<'c> {
             process.start_at = Some(Instant::now() + Duration::from_millis(down_ms));
         }
         signal(node.pid, Signal::KILL).err().map(|why| format!("{why:#}"))
+    }
+
+    /// Copies log and tables of a node that was just killed, where there is no copy yet.
+    async fn copy_disk(&mut self, node: &NodeProcess) -> Result<()> {
+        let process = self.processes.get_mut(&node.name).context("all are known")?;
+        if !self.machines || process.copy.is_some() {
+            return Ok(());
+        }
+        wait_gone(node.pid).await?;
+        let copy = tempfile::tempdir()?;
+        for part in COPIED {
+            copy_folder(&node.data.join(part), &copy.path().join(part))?;
+        }
+        process.copy = Some((Instant::now(), copy));
+        Ok(())
+    }
+
+    /// Starts a node on an older copy of its disk, sees that it ends, and gives it its own disk back. Why not, if so.
+    async fn put_back(&mut self, node: &NodeProcess, down_ms: u64) -> Result<Option<String>> {
+        let process = self.processes.get_mut(&node.name).context("all are known")?;
+        if process
+            .copy
+            .as_ref()
+            .is_none_or(|(at, _)| at.elapsed() < COPY_AGE)
+        {
+            return Ok(Some("there is no copy that is old enough".to_owned()));
+        }
+        if let Some(why) = self.kill(node, down_ms) {
+            return Ok(Some(why));
+        }
+        wait_gone(node.pid).await?;
+        let process = self.processes.get_mut(&node.name).context("all are known")?;
+        let (_, copy) = process.copy.take().context("it was just there")?;
+        // Not before it has its own disk back.
+        process.start_at = None;
+        let own = |part: &str| node.data.join(format!("{part}.own"));
+        for part in COPIED {
+            std::fs::rename(node.data.join(part), own(part))?;
+            copy_folder(&copy.path().join(part), &node.data.join(part))?;
+        }
+        self.cluster.start_node(&node.name)?;
+        let (pid, began) = (self.cluster.node(&node.name)?.pid, Instant::now());
+        let mut skipped = Some("it met nobody".to_owned());
+        while self.cluster.is_running(&node.name) && began.elapsed() < ENDS_WITHIN {
+            if let Ok(Ok(_)) = timeout(ANSWER, self.cluster.get_text(node, "/readyz")).await {
+                self.served_on_a_copy.push(node.name.clone());
+                skipped = None;
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        if self.cluster.is_running(&node.name) {
+            signal(pid, Signal::KILL)?;
+            wait_gone(pid).await?;
+        } else {
+            self.refused_copies += 1;
+            skipped = None;
+        }
+        for part in COPIED {
+            std::fs::remove_dir_all(node.data.join(part))?;
+            std::fs::rename(own(part), node.data.join(part))?;
+        }
+        let process = self.processes.get_mut(&node.name).context("all are known")?;
+        process.start_at = Some(Instant::now() + Duration::from_millis(down_ms));
+        Ok(skipped)
     }
 
     /// All that lasts, as one weather.
@@ -351,6 +442,15 @@ impl<'c> Field<'c> {
         }
         Err(last.unwrap_or_else(|| anyhow::anyhow!("there is nobody to ask")))
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        std::fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
 }
 
 /// The neighbours of a node, the next one first.
@@ -430,7 +530,7 @@ fn orders(what: &What, at: usize, victims: &[usize], names: &[String]) -> Vec<Va
         What::SlowDisk(ms) => vec![json!({"kind": "slow_disk", "sync_delay_ms": ms})],
         What::FullDisk => vec![json!({"kind": "full_disk"})],
         What::WrongClock(ms) => vec![json!({"kind": "clock", "offset_ms": ms})],
-        What::Kill | What::Pause | What::PowerCut => Vec::new(),
+        What::Kill | What::Pause | What::OldDisk | What::PowerCut => Vec::new(),
     }
 }
 

@@ -90,6 +90,7 @@ struct Report {
     acts_ordered: u64,
     acts_done: usize,
     home: Option<household::Report>,
+    refused_copies: u64,
     warnings: BTreeMap<String, u64>,
     laws_broken: Vec<String>,
     failed: Option<String>,
@@ -140,6 +141,8 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
     let lived = live(tool, plan, &mut field, &load, &mut phases).await;
     let ended = std::mem::take(&mut field.ended_by_themselves);
     let clocks = std::mem::take(&mut field.clocks);
+    let (served_on_a_copy, refused_copies) =
+        (std::mem::take(&mut field.served_on_a_copy), field.refused_copies);
 
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counts = crowd.counts();
@@ -159,6 +162,11 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
         law: "a node does not end by itself",
         session: node.clone(),
         what: format!("the process of {node} ended, and nobody had meant it to"),
+    }));
+    broken.extend(served_on_a_copy.into_iter().map(|node| Broken {
+        law: "a disk that was put back takes no part",
+        session: node.clone(),
+        what: format!("{node} served on an older copy of its disk"),
     }));
     let mut failed = lived.err().map(|why| format!("{why:#}"));
     say("all is healed; what the home was told is to come in");
@@ -208,6 +216,7 @@ pub async fn run(tool: &Tool, name: &str, plan: &Plan) -> Result<()> {
         acts_ordered: done.orders,
         acts_done: done.acts,
         home,
+        refused_copies,
         warnings,
         laws_broken: told(&broken),
         failed,

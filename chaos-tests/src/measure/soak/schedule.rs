@@ -25,6 +25,10 @@ const BETWEEN: Range<Duration> = Duration::from_millis(150)..Duration::from_mill
 const RECOVERY: Duration = Duration::from_millis(1_500);
 /// After all was cut off, nothing else is for so long.
 const POWER_CUT: Duration = Duration::from_secs(6);
+/// A clock that is off by more than this is far off: nothing may go by it, while no other is wrong.
+pub const FAR_OFF_MS: u64 = 3_600_000;
+/// Clocks that are far off are off by a day at the most.
+const FAR_MS: usize = 24 * 3_600_000;
 /// Faults that do not fit are drawn again so often.
 const ATTEMPTS: usize = 20;
 
@@ -93,6 +97,8 @@ pub enum What {
     FullDisk,
     /// Its wall clock is wrong by so many milliseconds.
     WrongClock(i64),
+    /// SIGKILL, and started again on an older copy of its disk: it is to end, and gets its disk back.
+    OldDisk,
     /// SIGKILL of all.
     PowerCut,
 }
@@ -121,7 +127,7 @@ impl What {
     /// Nodes that are as good as away meanwhile.
     fn costs(&self) -> usize {
         match self {
-            Self::Kill | Self::Pause | Self::FullDisk => 1,
+            Self::Kill | Self::Pause | Self::FullDisk | Self::OldDisk => 1,
             Self::Cut(Shape::WithNext) => 2,
             Self::Cut(_) => 1,
             Self::PowerCut => usize::MAX,
@@ -131,7 +137,10 @@ impl What {
 
     /// Whether it stops or ends processes: two such things at once are one.
     fn is_of_process(&self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::FullDisk | Self::PowerCut)
+        matches!(
+            self,
+            Self::Kill | Self::Pause | Self::FullDisk | Self::OldDisk | Self::PowerCut
+        )
     }
 }
 
@@ -180,6 +189,11 @@ impl Phase {
         if fault.what.is_of_process() && others.iter().any(doubled) {
             return false;
         }
+        let is_clock = |what: &What| matches!(what, What::WrongClock(_));
+        if is_clock(&fault.what) && others.iter().any(|other| is_clock(&other.what)) {
+            // Of three clocks, two that are wrong prove nothing.
+            return false;
+        }
         if fault.what == What::PowerCut {
             return others.iter().all(|other| other.what.costs() == 0);
         }
@@ -223,7 +237,8 @@ fn draw(jitter: &mut Jitter, nodes: u8) -> Fault {
         jitter.within(&(Duration::from_millis(from)..Duration::from_millis(to)))
     };
     let (who, what, lasts) = match jitter.below(100) {
-        0..20 => (who, What::Kill, span(jitter, 200, 5_000)),
+        0..17 => (who, What::Kill, span(jitter, 200, 5_000)),
+        17..20 => (who, What::OldDisk, span(jitter, 200, 1_000)),
         20..38 => {
             // Most stops are short: those must not be mistaken for the end of a node.
             let longest = [150, 400, 1_500, 5_000][jitter.below(4)];
@@ -249,7 +264,12 @@ fn draw(jitter: &mut Jitter, nodes: u8) -> Fault {
         }
         90..93 => (who, What::FullDisk, span(jitter, 500, 4_000)),
         93..97 => {
-            let offset = jitter.below(240_000) as i64 - 120_000;
+            let offset = if jitter.below(2) == 0 {
+                jitter.below(240_000) as i64 - 120_000
+            } else {
+                let by = FAR_OFF_MS as i64 + jitter.below(FAR_MS) as i64;
+                if jitter.below(2) == 0 { by } else { -by }
+            };
             (
                 who,
                 What::WrongClock(if offset == 0 { 1 } else { offset }),
@@ -346,6 +366,7 @@ mod tests {
             "SlowDisk",
             "FullDisk",
             "WrongClock",
+            "OldDisk",
             "PowerCut",
         ] {
             assert!(named(what), "no {what}");
