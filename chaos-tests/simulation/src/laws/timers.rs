@@ -519,7 +519,7 @@ mod tests {
             assert_eq!(applied(&mut timers, 0, Command::Post { letters }), Ok(()));
         }
         assert!(timers.settled().is_err_and(|what| what.contains("reminded")));
-        assert!(says(&mut timers, 1_700, "Eat.").is_err(), "early");
+        assert!(says(&mut timers, 200, "Eat.").is_err(), "early");
         let mut timers = Timers {
             reminders: timers.reminders,
             ..Timers::default()

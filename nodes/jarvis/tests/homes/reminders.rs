@@ -17,7 +17,7 @@ fn ask(home: &Home, index: usize, session: &str, id: &str, text: &str) -> Value 
 fn a_reminder_comes_once_though_the_node_that_keeps_it_dies() {
     let mut home = Home::of(&["voter", "voter"]);
     home.until(0, "all of it may be used", |status| {
-        status["level"] == 3 && status["degraded"] == json!([])
+        status["level"] == jarvis_machine::LEVEL && status["degraded"] == json!([])
     });
     let (status, body) = home.post(0, "/api/v1/sessions", json!({}));
     assert!((200..300).contains(&status), "{body}");
