@@ -41,7 +41,11 @@ pub async fn work(world: Arc<World>) {
         };
         let give_up = Instant::now() + PATIENCE;
         loop {
-            let machine = rng.pick(&world.machines);
+            let mut machine = rng.pick(&world.machines);
+            while order == Order::Remove(machine.index) {
+                // Who is to go may know least of all that it is there.
+                machine = rng.pick(&world.machines);
+            }
             let outcome = carry_out(&world, machine.ip, order).await;
             world.trace.event(format_args!(
                 "operator: {order:?} at {}: {outcome:?}",

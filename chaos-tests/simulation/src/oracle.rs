@@ -170,11 +170,14 @@ impl Oracle {
         }
     }
 
-    /// So many nodes vote, by the word of one of them, after the cluster has come into being.
-    pub fn voters(&self, count: usize) {
-        if count < 3 {
-            self.state().time.one_votes_alone();
-        }
+    /// One node votes alone, or nearly, after the cluster has come into being.
+    pub fn one_votes_alone(&self) {
+        self.state().time.one_votes_alone();
+    }
+
+    /// Whether one node has voted alone.
+    pub fn has_voted_alone(&self) -> bool {
+        self.state().time.is_of_one()
     }
 
     /// What automations have still to do; nothing, once all is done. What goes by the time has to have been said since `calm`.
