@@ -97,6 +97,10 @@ pub trait Backend: Send + Sync + 'static {
     fn nodes(&self) -> Result<Vec<(NodeId, NodeRow)>, BackendError>;
     /// Where the replica stands.
     fn replica_state(&self) -> ReplicaState;
+    /// Whether this node knows that its disk is no older copy, as far as it can.
+    fn may_show_its_disk(&self) -> bool {
+        true
+    }
     /// Who told this node, when it came to connect, that it is out of the cluster for good.
     fn removed_by(&self) -> Option<NodeId>;
     /// Batches applied from this call on.
@@ -247,6 +251,10 @@ impl Backend for ClusterBackend {
 
     fn replica_state(&self) -> ReplicaState {
         self.replica.state().borrow().clone()
+    }
+
+    fn may_show_its_disk(&self) -> bool {
+        self.replica.may_show_its_disk()
     }
 
     fn removed_by(&self) -> Option<NodeId> {

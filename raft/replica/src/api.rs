@@ -29,6 +29,9 @@ pub const CHANGES_CAPACITY: usize = 4_096;
 /// The same on a node that is to be small: room for one is there whether it is used or not.
 pub(crate) const SMALL_CHANGES_CAPACITY: usize = 512;
 
+/// A node that has met no other member for so long after its start shows what it has.
+const MEETS_NOBODY_AFTER: Duration = Duration::from_secs(3);
+
 /// Between two tries to learn a read index, unless a new leader is known sooner.
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -274,6 +277,17 @@ impl Replica {
     /// The wall clock that the voters' clocks agree on: for what expires, whichever node is asked.
     pub fn cluster_clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.inner.time) as Arc<dyn Clock>
+    }
+
+    /// Whether what stands on this node's disk may be shown: it has been compared with another member's mark of it, or nobody
+    /// was met for a while. An older copy of a disk would show what clients know to be past.
+    pub fn may_show_its_disk(&self) -> bool {
+        let inner = &self.inner;
+        if inner.check.is_reverted() {
+            return false;
+        }
+        let is_alone = inner.replica_state.borrow().voters == [inner.node];
+        is_alone || inner.check.is_passed() || inner.started.elapsed() >= MEETS_NOBODY_AFTER
     }
 
     /// How long this node's disk takes to sync the log.

@@ -119,10 +119,15 @@ impl ClusterTime {
         agreement(shown, voters.len(), || self.ledger_ms())
     }
 
-    /// The time that is put on what this node decides: cluster time, or what its own clock shows where too little is known of
-    /// the others', as while members of an earlier build, which tell nothing of theirs, are the majority.
+    /// The time that this node goes by: its own clock's where that agrees with the voters', since a reading of another's is only
+    /// as good as the way there and back; else cluster time. Its own, too, where too little is known of the others', as while
+    /// members of an earlier build, which tell nothing of theirs, are the majority.
     pub(crate) fn deciding_ms(&self) -> u64 {
-        self.agreed_ms().unwrap_or_else(|| self.own.now_ms())
+        let own_ms = self.own.now_ms();
+        let agreed_ms = self
+            .agreed_ms()
+            .filter(|agreed| agreed.abs_diff(own_ms) > MAX_CLOCK_LEAD_MS);
+        agreed_ms.unwrap_or(own_ms)
     }
 
     /// Ledger time, as applied here; 0 where the tables do not read.

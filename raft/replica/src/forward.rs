@@ -155,8 +155,11 @@ pub(crate) async fn decide_for(
         .await
         .map_err(|e| e.to_string())?;
     for place in places {
-        if let Some(Ok(Ok(written))) = answers.next().await {
-            decided[place] = Some(written.response);
+        match answers.next().await {
+            Some(Ok(Ok(written))) => decided[place] = Some(written.response),
+            Some(_) => {}
+            // It has ended with the leadership: nothing more is known.
+            None => break,
         }
     }
     Ok(decided)

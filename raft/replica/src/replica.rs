@@ -25,6 +25,7 @@ use jarvis_host::{Faults, StopReport, Tasks};
 use jarvis_types::{Incarnation, NodeId};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::absence::Absences;
 use crate::api::{CHANGES_CAPACITY, Replica, ReplicaState, SMALL_CHANGES_CAPACITY};
@@ -85,6 +86,7 @@ pub struct ReplicaInner {
     pub(crate) renewal: Arc<Renewal>,
     pub(crate) time: Arc<ClusterTime>,
     pub(crate) check: LogCheck,
+    pub(crate) started: Instant,
 }
 
 impl Drop for ReplicaInner {
@@ -311,6 +313,7 @@ impl Replica {
             renewal,
             time,
             check,
+            started: Instant::now(),
         });
         server::serve(&inner, &*deps.transport);
         raft.run();

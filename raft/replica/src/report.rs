@@ -160,6 +160,17 @@ impl LogCheck {
         }
     }
 
+    /// Whether the log was compared with anybody's mark, and is not behind it.
+    pub(crate) fn is_passed(&self) -> bool {
+        let compared = self.0.borrow();
+        compared.reverted.is_none() && !compared.with.is_empty()
+    }
+
+    /// Whether this node's disk was found to be an older copy.
+    pub(crate) fn is_reverted(&self) -> bool {
+        self.found().is_some()
+    }
+
     fn found(&self) -> Option<Reverted> {
         self.0.borrow().reverted
     }

@@ -194,6 +194,15 @@ impl Phase {
             // Of three clocks, two that are wrong prove nothing.
             return false;
         }
+        let parts = |what: &What| matches!(what, What::Cut(_) | What::CutClients | What::Loss(_));
+        let put_back = |what: &What| *what == What::OldDisk;
+        let (here, there) = (&fault.what, |is: &dyn Fn(&What) -> bool| {
+            others.iter().any(|other| is(&other.what))
+        });
+        if put_back(here) && there(&parts) || parts(here) && there(&put_back) {
+            // Nobody tells a node that meets nobody.
+            return false;
+        }
         if fault.what == What::PowerCut {
             return others.iter().all(|other| other.what.costs() == 0);
         }

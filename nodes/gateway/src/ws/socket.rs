@@ -186,6 +186,9 @@ impl Socket {
                             },
                             None => return Err(self.refuse(AuthError::Missing).await?),
                         };
+                        if !self.shared.backend().may_show_its_disk() {
+                            return Err(self.refuse(AuthError::Unavailable).await?);
+                        }
                         self.entry.control.belongs_to(who.user);
                         match self.welcome(who, session, after).await? {
                             Ok((session, after)) => return Ok((who, session, after)),

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::{jarvis, stderr};
+use crate::common::{eventually, jarvis, stderr};
 use crate::home::{Home, node};
 
 const AWAY: usize = 1;
@@ -34,8 +34,9 @@ fn comes_back(home: &Home) {
     home.until(AWAY, "it knows all of them", |status| {
         status["nodes"].as_array().is_some_and(|nodes| nodes.len() == 4)
     });
-    let (status, ready) = home.get(AWAY, "/readyz");
-    assert_eq!(status, 200, "{ready}");
+    eventually("it is ready", || {
+        (home.get(AWAY, "/readyz").0 == 200).then_some(())
+    });
 }
 
 #[test]
