@@ -138,7 +138,7 @@ impl<'c> Field<'c> {
             self.until(at(ms), watcher).await?;
             let fault = phase.faults.get(number).context("it was just counted")?;
             if begins {
-                tell(&self.strike(number, fault).await?);
+                tell(&self.strike(number, fault, watcher).await?);
             } else if self
                 .lasting
                 .remove(&number)
@@ -246,7 +246,7 @@ impl<'c> Field<'c> {
         }
     }
 
-    async fn strike(&mut self, number: usize, fault: &Fault) -> Result<Struck> {
+    async fn strike(&mut self, number: usize, fault: &Fault, watcher: &Watcher) -> Result<Struck> {
         let mut struck = Struck {
             fault: fault.clone(),
             node: "all".to_owned(),
@@ -269,7 +269,11 @@ impl<'c> Field<'c> {
                 }
                 failed
             }
-            What::OldDisk => self.put_back(&node, fault.lasts_ms).await?,
+            What::OldDisk => {
+                // It is started twice: on the copy, which knows less than it has said, and on its own disk.
+                watcher.restarted(victim);
+                self.put_back(&node, fault.lasts_ms).await?
+            }
             What::PowerCut => {
                 for node in self.cluster.nodes.clone() {
                     // One that is down already has no power to lose.
