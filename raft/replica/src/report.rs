@@ -441,11 +441,12 @@ mod tests {
         let check = LogCheck::new();
         assert!(!check.passes(PEER).await, "not compared yet");
         assert!(check.0.borrow().wanted.contains(&PEER), "it is asked for");
-        let waiting = check.clone();
-        let passes = tokio::spawn(async move { waiting.passes(PEER).await });
-        tokio::task::yield_now().await;
-        check.compare(PEER, end, Some(end));
-        assert!(passes.await.expect("ends"), "as far as it had acknowledged");
+        let comes = async {
+            tokio::task::yield_now().await;
+            check.compare(PEER, end, Some(end));
+        };
+        let (passes, ()) = tokio::join!(check.passes(PEER), comes);
+        assert!(passes, "as far as it had acknowledged");
         check.compare(NodeId(3), end, None);
         assert!(check.passes(NodeId(3)).await, "nobody has a mark of it");
         for mark in [LogMark { term: 3, index: 101 }, LogMark { term: 4, index: 9 }] {
