@@ -64,6 +64,7 @@ impl Follower {
                     Err(RecvError::Lagged(_)) => self.resume(),
                     Err(RecvError::Closed) => return,
                 },
+                () = self.host.has_room() => self.resume(),
                 caught_up = state.wait_for(|s| s.caught_up), if !opened => {
                     if caught_up.is_err() {
                         return;

@@ -10,7 +10,7 @@ use jarvis_mesh::api::Answer;
 use jarvis_replica::api::{ReadError, Replica, View};
 use jarvis_types::{EntityId, Epoch, KindId, NodeId, PartitionIndex};
 use ractor::{Actor, ActorCell, ActorId, SpawnErr};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::api::{EntityKind, Inbound, Leases, Ownership};
@@ -62,6 +62,11 @@ const EXPECT_FOR: Duration = Duration::from_millis(300);
 const MAX_HELD: usize = 1_024;
 /// How long an entity whose partition has gone may take to answer the message at hand.
 const RETIRE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a majority may take to confirm what an entity that is started again has to have applied.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(1);
+/// Before it is asked again.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the metrics are told.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -194,6 +199,9 @@ pub(crate) struct Host {
     expected: Mutex<HashMap<Place, Instant>>,
     /// How many messages wait.
     held: AtomicUsize,
+    /// There was no room for an entity with work left undone.
+    turned_away: AtomicBool,
+    room: Notify,
 }
 
 /// Who waits for an answer.
@@ -240,6 +248,8 @@ impl Host {
             gains: Gains::default(),
             expected: Mutex::default(),
             held: AtomicUsize::new(0),
+            turned_away: AtomicBool::new(false),
+            room: Notify::new(),
         });
         let weak = Arc::downgrade(&host);
         host.tasks.spawn_until_cancelled(async move {
@@ -257,6 +267,9 @@ impl Host {
                 host.count();
                 if swept.elapsed() >= every {
                     host.sweep();
+                    if host.turned_away.swap(false, Ordering::AcqRel) {
+                        host.room.notify_one();
+                    }
                     swept = Instant::now();
                 }
                 drop(host);
@@ -303,11 +316,12 @@ impl Host {
                 AskReply::Refused("the entity's key is empty or too long".to_owned()),
             ));
         }
+        // Looked up under the lock: whoever follows a move stops what runs under it, after the placement shows it.
+        let mut entities = self.lock();
         let (partition, epoch) = match self.seat_of(&to) {
             Ok(seat) => seat,
             Err(refusal) => return Err((reply, refusal)),
         };
-        let mut entities = self.lock();
         if let Err(refusal) = self.activate_in(&mut entities, &to, partition, epoch) {
             return Err((reply, refusal));
         }
@@ -473,9 +487,13 @@ impl Host {
             self.limits.restart_delay * 2u32.pow(u32::try_from(crashes - 1).unwrap_or(0).min(10))
         };
         drop(entities);
-        let weak = Arc::downgrade(self);
+        let (weak, replica) = (Arc::downgrade(self), self.replica.clone());
         self.tasks.spawn_until_cancelled(async move {
             tokio::time::sleep(delay).await;
+            // What it has written may not be applied here yet: begun anew before that, it would do again what it knows as done.
+            while replica.linearizable(CATCH_UP_WITHIN).await.is_err() {
+                tokio::time::sleep(CATCH_UP_PAUSE).await;
+            }
             let Some(host) = weak.upgrade() else { return };
             if !is_set_aside && let Some(slot) = host.lock().slots.get_mut(&id) {
                 slot.restarting = false;
@@ -488,11 +506,29 @@ impl Host {
 
     /// Starts an entity without a message, if it is this node's.
     fn activate(&self, id: &EntityId) {
+        let mut entities = self.lock();
         if let Ok((partition, epoch)) = self.seat_of(id) {
-            let mut entities = self.lock();
-            // Refusals are not news: whoever needs the entity asks again.
-            let _ = self.activate_in(&mut entities, id, partition, epoch);
+            self.activate_unasked(&mut entities, id, partition, epoch);
         }
+    }
+
+    /// Starts an entity for which nobody waits. One for which there was no room is looked for again once there may be.
+    fn activate_unasked(
+        &self,
+        entities: &mut Entities,
+        id: &EntityId,
+        partition: PartitionIndex,
+        epoch: Epoch,
+    ) {
+        // Other refusals are not news: whoever needs the entity asks again.
+        if self.activate_in(entities, id, partition, epoch) == Err(AskReply::Overloaded) {
+            self.turned_away.store(true, Ordering::Release);
+        }
+    }
+
+    /// Completes when there may be room again for entities that were turned away. For one waiter.
+    pub(crate) async fn has_room(&self) {
+        self.room.notified().await;
     }
 
     /// Letters have come for an entity: starts it if it is this node's, and tells it.
@@ -501,10 +537,10 @@ impl Host {
             // Whoever has letters is started when this node begins to act.
             return;
         }
+        let mut entities = self.lock();
         let Ok((partition, epoch)) = self.seat_of(id) else {
             return;
         };
-        let mut entities = self.lock();
         let running = (entities.slots.get(id))
             .and_then(|slot| slot.activation.as_ref())
             .filter(|activation| activation.epoch == epoch && !activation.stands_by());
@@ -512,7 +548,7 @@ impl Host {
             activation.tell();
         } else {
             // A start looks for letters by itself; one that crashed or was set aside looks when it starts again.
-            let _ = self.activate_in(&mut entities, id, partition, epoch);
+            self.activate_unasked(&mut entities, id, partition, epoch);
         }
     }
 

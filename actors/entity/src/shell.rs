@@ -236,10 +236,14 @@ impl<T: Entity> Actor for Shell<T> {
     ) -> Result<(), ActorProcessingErr> {
         if let Some(begins) = state.begins.take() {
             let ready = state.entity.on_standby(&state.cx).await;
-            if ready.is_err() || begins.await.is_err() {
+            if begins.await.is_err() {
                 // It is started anew when it is needed.
                 myself.stop(None);
                 return Ok(());
+            }
+            if ready.is_err() {
+                // It is needed: what it was told of meanwhile is found when it is started again.
+                return state.settle(&myself, ready);
             }
         }
         let mut result = state.entity.on_start(&state.cx).await;

@@ -111,6 +111,10 @@ pub(super) fn set_intent(cx: &mut Context<'_>, id: NodeId, intent: NodeIntent) -
         return Err(invalid(format!("node {id} has not reported for work yet")));
     }
     if intent == NodeIntent::Drained {
+        // What the leader found drained may have been undrained since.
+        if before.intent != NodeIntent::Draining && cx.query().cluster_level()? >= MARKS_LEVEL {
+            return Err(invalid(format!("node {id} is not being drained")));
+        }
         check_owns_nothing(cx, id)?;
     }
     cx.bump_placement_revision()?;

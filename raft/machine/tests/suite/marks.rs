@@ -2,10 +2,10 @@
 
 use jarvis_machine::command::Command;
 use jarvis_machine::reply::{Refusal, Reply};
-use jarvis_machine::rows::{LogMark, NodeRole};
+use jarvis_machine::rows::{LogMark, NodeIntent, NodeRole};
 use jarvis_types::NodeId;
 
-use crate::world::{CHAT, World, new_node, say, speaks};
+use crate::world::{CHAT, World, new_node, say, set_intent, speaks};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -110,6 +110,16 @@ fn expiry_goes_by_ledger_time_below_level_4() {
     world.run(say("m1", "ahead")).unwrap();
     world.now_ms = right_ms;
     world.refuse_saying(invite(9, right_ms + 100), "1 h 0 min ago");
+}
+
+#[test]
+fn a_node_that_was_undrained_meanwhile_is_not_taken_for_drained() {
+    let mut world = risen();
+    world.run(set_intent(2, NodeIntent::Draining)).unwrap();
+    world.run(set_intent(2, NodeIntent::Active)).unwrap();
+    world.refuse_saying(set_intent(2, NodeIntent::Drained), "not being drained");
+    world.run(set_intent(2, NodeIntent::Draining)).unwrap();
+    world.run(set_intent(2, NodeIntent::Drained)).unwrap();
 }
 
 #[test]
