@@ -18,7 +18,7 @@ pub struct Named {
 }
 
 /// All of them.
-pub const ALL: [Named; 16] = [
+pub const ALL: [Named; 17] = [
     Named {
         name: "vote-not-synced",
         what: "a vote counts before it is synced",
@@ -122,6 +122,13 @@ pub const ALL: [Named; 16] = [
         what: "a node does not look whether it acknowledged more than its disk has",
         bite: Bite::LogMarkNotAsked,
         found_by: 8,
+        law: "who was put back takes no part",
+    },
+    Named {
+        name: "uncommitted-marked",
+        what: "a leader marks what is not committed",
+        bite: Bite::UncommittedMarked,
+        found_by: 1,
         law: "who was put back takes no part",
     },
     Named {

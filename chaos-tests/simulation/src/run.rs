@@ -340,6 +340,10 @@ impl Runner {
     fn look_at(&mut self, index: usize, now_ms: u64) {
         let machine = Arc::clone(&self.world.machines[index]);
         if let Some(replica) = machine.replica() {
+            if replica.runs_on_an_older_copy() && self.put_back != Some(index) {
+                let what = format!("{} takes its own disk for an older copy", machine.name);
+                self.world.oracle.report(PUT_BACK, what);
+            }
             let state = replica.state();
             let state = state.borrow();
             if let Some(leader) = state.leader {

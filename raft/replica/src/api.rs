@@ -290,6 +290,11 @@ impl Replica {
         is_alone || inner.check.is_passed() || inner.started.elapsed() >= MEETS_NOBODY_AFTER
     }
 
+    /// Whether this node has found that its disk is an older copy.
+    pub fn runs_on_an_older_copy(&self) -> bool {
+        self.inner.check.is_reverted()
+    }
+
     /// How long this node's disk takes to sync the log.
     pub fn sync_time(&self) -> SyncTime {
         self.inner.pilot.sync_time()

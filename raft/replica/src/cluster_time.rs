@@ -95,7 +95,7 @@ impl ClusterTime {
         readings.insert(node, Reading { wall_ms, at });
     }
 
-    /// Cluster time, Unix milliseconds; none where too few of the voters' clocks are known.
+    /// Cluster time, Unix milliseconds; none where no other voter's clock is known.
     pub(crate) fn agreed_ms(&self) -> Option<u64> {
         let voters = self.state.borrow().voters.clone();
         let believes_itself = self.shared.store.bite() == Some(Bite::OwnClockBelieved);
@@ -116,7 +116,7 @@ impl ClusterTime {
                 }
             }
         }
-        agreement(shown, voters.len(), || self.ledger_ms())
+        agreement(shown, || self.ledger_ms())
     }
 
     /// The time that this node goes by: its own clock's where that agrees with the voters', since a reading of another's is only
@@ -178,9 +178,10 @@ fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// What clocks agree on, of so many voters that have one; none where fewer than a majority are known.
-fn agreement(mut shown: Vec<u64>, voters: usize, ledger_ms: impl FnOnce() -> u64) -> Option<u64> {
-    if shown.len() * 2 <= voters {
+/// What clocks agree on; none where fewer than two are known. Two are enough: ledger time decides where they do not agree, and a
+/// node that has just started goes by what it knows rather than by its own alone.
+fn agreement(mut shown: Vec<u64>, ledger_ms: impl FnOnce() -> u64) -> Option<u64> {
+    if shown.len() < 2 {
         return None;
     }
     shown.sort_unstable();
@@ -203,19 +204,18 @@ mod tests {
 
     #[test]
     fn clocks_agree_on_their_median_and_ledger_time_decides_between_two() {
-        let agreed = |shown: &[u64], voters, ledger_ms| agreement(shown.to_vec(), voters, || ledger_ms);
-        for (shown, voters, ledger_ms, expected) in [
-            (&[NOW][..], 3, 0, None),
-            (&[NOW, NOW], 5, 0, None),
-            (&[NOW + 10 * HOUR, NOW, NOW + 20], 3, 0, Some(NOW + 20)),
-            (&[NOW - 10 * HOUR, NOW, NOW + 20], 3, 0, Some(NOW)),
-            (&[NOW, NOW + 1_000], 3, 0, Some(NOW + 500)),
-            (&[NOW + 10 * HOUR, NOW], 3, NOW - 100, Some(NOW)),
-            (&[NOW - 10 * HOUR, NOW], 3, NOW - 100, Some(NOW)),
-            (&[NOW + 10 * HOUR, NOW], 3, NOW + 20 * HOUR, Some(NOW + 10 * HOUR)),
-            (&[NOW + HOUR, NOW + HOUR, NOW, NOW + 9], 5, NOW, Some(NOW + 9)),
+        let agreed = |shown: &[u64], ledger_ms| agreement(shown.to_vec(), || ledger_ms);
+        for (shown, ledger_ms, expected) in [
+            (&[NOW][..], 0, None),
+            (&[NOW + 10 * HOUR, NOW, NOW + 20], 0, Some(NOW + 20)),
+            (&[NOW - 10 * HOUR, NOW, NOW + 20], 0, Some(NOW)),
+            (&[NOW, NOW + 1_000], 0, Some(NOW + 500)),
+            (&[NOW + 10 * HOUR, NOW], NOW - 100, Some(NOW)),
+            (&[NOW - 10 * HOUR, NOW], NOW - 100, Some(NOW)),
+            (&[NOW + 10 * HOUR, NOW], NOW + 20 * HOUR, Some(NOW + 10 * HOUR)),
+            (&[NOW + HOUR, NOW + HOUR, NOW, NOW + 9], NOW, Some(NOW + 9)),
         ] {
-            assert_eq!(agreed(shown, voters, ledger_ms), expected, "{shown:?}");
+            assert_eq!(agreed(shown, ledger_ms), expected, "{shown:?}");
         }
     }
 

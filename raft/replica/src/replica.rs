@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use jarvis_host::{Faults, StopReport, Tasks};
+use jarvis_host::{Clock, Faults, StopReport, Tasks};
 use jarvis_types::{Incarnation, NodeId};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{mpsc, watch};
@@ -210,7 +210,7 @@ impl Replica {
         let (proposer, forwarder) = Proposer::new(
             config.node,
             Incarnation(incarnation),
-            deps.clock,
+            Arc::clone(&time) as Arc<dyn Clock>,
             (raft.clone(), Arc::clone(&intake)),
             Arc::clone(&deps.transport),
             leader.clone(),

@@ -175,8 +175,11 @@ impl LogCheck {
         self.0.borrow().reverted
     }
 
+    /// Once for each peer: a disk is not put back under a node that runs, and while a snapshot is taken over the log may end
+    /// before what was acknowledged.
     fn compare(&self, peer: NodeId, end: LogMark, mark: Option<LogMark>) {
         self.0.send_if_modified(|compared| match mark {
+            _ if compared.with.contains(&peer) => false,
             Some(mark) if mark.term > end.term || mark.index > end.index => {
                 let first = compared.reverted.is_none();
                 compared.reverted.get_or_insert(Reverted { end, mark });
@@ -278,6 +281,10 @@ impl Reporter {
                     let reached = self.take(peer, answered, leader);
                     let now = Instant::now();
                     due.entry(peer).or_insert(Due::new(now)).ended(reached, now);
+                    if self.check.is_reverted() {
+                        // Everyone is to know, whoever was told before it was found.
+                        due.values_mut().for_each(|due| due.hurry(now));
+                    }
                 }
                 () = asleep => {}
                 other = other_leader => if other.is_err() { return },
@@ -286,8 +293,8 @@ impl Reporter {
                     let now = Instant::now();
                     let compared = check.borrow();
                     for (peer, due) in &mut due {
-                        // Everyone is to know of a disk that is an older copy, and who speaks first is compared with at once.
-                        if compared.reverted.is_some() || compared.wanted.contains(peer) && !compared.with.contains(peer) {
+                        // Who speaks first is compared with at once.
+                        if compared.wanted.contains(peer) && !compared.with.contains(peer) {
                             due.hurry(now);
                         }
                     }
@@ -449,6 +456,12 @@ mod tests {
         assert!(passes, "as far as it had acknowledged");
         check.compare(NodeId(3), end, None);
         assert!(check.passes(NodeId(3)).await, "nobody has a mark of it");
+        let later = LogMark { term: 9, index: 900 };
+        check.compare(PEER, end, Some(later));
+        assert!(
+            check.passes(PEER).await,
+            "no disk is put back under a node that runs"
+        );
         for mark in [LogMark { term: 3, index: 101 }, LogMark { term: 4, index: 9 }] {
             let check = LogCheck::new();
             check.compare(PEER, end, None);

@@ -74,15 +74,15 @@ impl Server {
         else {
             return call.answer.refuse("the replica has stopped");
         };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return call.answer.refuse("too many requests are being served");
-        };
         if call.service == services::REPORT {
             return match replica.pilot.hear(call.from, &call.body) {
                 Ok(body) => call.answer.send(Bytes::from(body)),
                 Err(error) => call.answer.refuse(error.to_string()),
             };
         }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return call.answer.refuse("too many requests are being served");
+        };
         let asked = Asked {
             raft: replica.raft.clone(),
             log: replica.log.clone(),

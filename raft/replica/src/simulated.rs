@@ -62,6 +62,8 @@ pub enum Bite {
     ToldIdNotChecked,
     /// A node does not look whether it acknowledged more than its disk has.
     LogMarkNotAsked,
+    /// A leader marks what is not committed.
+    UncommittedMarked,
     /// A leader goes by its own clock.
     OwnClockBelieved,
 }

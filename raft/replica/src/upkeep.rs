@@ -1,5 +1,6 @@
 //! Upkeep of the replicated state by whoever leads: log marks of the voters, and ledger time where a clock has moved it ahead.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use jarvis_machine::query::Query;
 use jarvis_machine::rows::LogMark;
 use jarvis_machine::storage::StoreError;
 use jarvis_types::NodeId;
+use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,6 +19,7 @@ use crate::api::{ProposeOptions, ReplicaState};
 use crate::cluster_time::{ClusterTime, MAX_CLOCK_LEAD_MS};
 use crate::log::LogStore;
 use crate::proposer::Proposer;
+use crate::simulated::Bite;
 use crate::state::StateShared;
 use crate::types::Raft;
 
@@ -92,7 +95,8 @@ impl Upkeep {
         let mut due = Vec::new();
         due.extend(self.correction(query.ledger_ms()?, now));
         if self.marked.is_none_or(|at| now - at >= MARK_EVERY) {
-            let marks = self.risen(&query.log_marks()?);
+            let members = query.nodes()?.into_iter().map(|(node, _)| node).collect();
+            let marks = self.risen(&members, &query.log_marks()?);
             if !marks.is_empty() {
                 self.marked = Some(now);
                 due.push(Command::NoteLogs { marks });
@@ -122,21 +126,31 @@ impl Upkeep {
         })
     }
 
-    /// The voters' marks where one of them has risen by more than upkeep itself adds.
-    fn risen(&self, known: &[(NodeId, LogMark)]) -> Vec<(NodeId, LogMark)> {
+    /// The voters' marks where one of them has risen by more than upkeep itself adds. Only what is committed is marked: the
+    /// command may be decided by a later leader, which has cut off what this one could not commit.
+    fn risen(&self, members: &BTreeSet<NodeId>, known: &[(NodeId, LogMark)]) -> Vec<(NodeId, LogMark)> {
         let now = self.raft.metrics().borrow_watched().clone();
+        if now.state != ServerState::Leader {
+            return Vec::new();
+        }
+        let committed = match self.shared.store.bite() {
+            Some(Bite::UncommittedMarked) => u64::MAX,
+            _ => now.local_committed.map_or(0, |last| last.index),
+        };
         let term = now.current_term;
         let replication = now.replication.unwrap_or_default();
         let marks: Vec<(NodeId, LogMark)> = now
             .membership_config
             .membership()
             .voter_ids()
+            .filter(|voter| members.contains(&NodeId(*voter)))
             .filter_map(|voter| {
-                let index = if voter == self.node.0 {
+                let acknowledged = if voter == self.node.0 {
                     self.log.synced_index()
                 } else {
                     replication.get(&voter).copied().flatten()?.index
                 };
+                let index = acknowledged.min(committed);
                 Some((NodeId(voter), LogMark { term, index }))
             })
             .collect();

@@ -101,10 +101,15 @@ impl StateShared {
     /// The same for who holds the right to write. The log first: a node may apply what others have synced before its own disk
     /// has, and tables that are ahead of the log are of a state that the log cannot tell of.
     async fn sync_written(&self) -> io::Result<()> {
-        if let Some(log) = self.log.get() {
-            log.flush().await?;
-        }
+        self.flush_log().await?;
         self.store.sync().await
+    }
+
+    async fn flush_log(&self) -> io::Result<()> {
+        match self.log.get() {
+            Some(log) => log.flush().await,
+            None => Ok(()),
+        }
     }
 
     /// What is applied in the tables.
@@ -316,6 +321,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         {
             let _writing = self.shared.writing.lock().await;
+            // What openraft had truncated for it must be gone first: a log that ends behind the tables, and holds another entry
+            // of their index, would not be opened.
+            self.shared.flush_log().await?;
             self.shared.store.promote(staged).await?;
         }
         self.mark = mark;
