@@ -99,6 +99,5 @@ bites! {
     a_forgotten_timer_is_found "timer-forgotten",
     what_is_told_twice_is_found "told-id-not-checked",
     a_disk_that_was_put_back_is_found "log-mark-not-asked",
-    a_mark_of_what_is_not_committed_is_found "uncommitted-marked",
     a_clock_that_is_believed_is_found "own-clock-believed",
 }

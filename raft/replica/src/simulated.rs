@@ -62,8 +62,6 @@ pub enum Bite {
     ToldIdNotChecked,
     /// A node does not look whether it acknowledged more than its disk has.
     LogMarkNotAsked,
-    /// A leader marks what is not committed.
-    UncommittedMarked,
     /// A leader goes by its own clock.
     OwnClockBelieved,
 }

@@ -19,7 +19,6 @@ use crate::api::{ProposeOptions, ReplicaState};
 use crate::cluster_time::{ClusterTime, MAX_CLOCK_LEAD_MS};
 use crate::log::LogStore;
 use crate::proposer::Proposer;
-use crate::simulated::Bite;
 use crate::state::StateShared;
 use crate::types::Raft;
 
@@ -96,8 +95,9 @@ impl Upkeep {
         due.extend(self.correction(query.ledger_ms()?, now));
         if self.marked.is_none_or(|at| now - at >= MARK_EVERY) {
             let members = query.nodes()?.into_iter().map(|(node, _)| node).collect();
-            let marks = self.risen(&members, &query.log_marks()?);
-            if !marks.is_empty() {
+            let known = query.log_marks()?;
+            let marks = self.acknowledged().map(|now| now.risen(&members, &known));
+            if let Some(marks) = marks.filter(|marks| !marks.is_empty()) {
                 self.marked = Some(now);
                 due.push(Command::NoteLogs { marks });
             }
@@ -126,34 +126,45 @@ impl Upkeep {
         })
     }
 
+    /// What each voter has acknowledged, as the leader knows it.
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        let now = self.raft.metrics().borrow_watched().clone();
+        if now.state != ServerState::Leader {
+            return None;
+        }
+        let replication = now.replication.unwrap_or_default();
+        let acknowledged = |voter: u64| match voter == self.node.0 {
+            true => Some(self.log.synced_index()),
+            false => Some(replication.get(&voter).copied().flatten()?.index),
+        };
+        let voters = now.membership_config.membership().voter_ids();
+        Some(Acknowledged {
+            term: now.current_term,
+            committed: now.local_committed.map_or(0, |last| last.index),
+            voters: voters
+                .filter_map(|voter| Some((NodeId(voter), acknowledged(voter)?)))
+                .collect(),
+        })
+    }
+}
+
+/// How far the logs of the voters go.
+struct Acknowledged {
+    term: u64,
+    committed: u64,
+    voters: Vec<(NodeId, u64)>,
+}
+
+impl Acknowledged {
     /// The voters' marks where one of them has risen by more than upkeep itself adds. Only what is committed is marked: the
     /// command may be decided by a later leader, which has cut off what this one could not commit.
     fn risen(&self, members: &BTreeSet<NodeId>, known: &[(NodeId, LogMark)]) -> Vec<(NodeId, LogMark)> {
-        let now = self.raft.metrics().borrow_watched().clone();
-        if now.state != ServerState::Leader {
-            return Vec::new();
-        }
-        let committed = match self.shared.store.bite() {
-            Some(Bite::UncommittedMarked) => u64::MAX,
-            _ => now.local_committed.map_or(0, |last| last.index),
+        let mark = |index: u64| LogMark {
+            term: self.term,
+            index: index.min(self.committed),
         };
-        let term = now.current_term;
-        let replication = now.replication.unwrap_or_default();
-        let marks: Vec<(NodeId, LogMark)> = now
-            .membership_config
-            .membership()
-            .voter_ids()
-            .filter(|voter| members.contains(&NodeId(*voter)))
-            .filter_map(|voter| {
-                let acknowledged = if voter == self.node.0 {
-                    self.log.synced_index()
-                } else {
-                    replication.get(&voter).copied().flatten()?.index
-                };
-                let index = acknowledged.min(committed);
-                Some((NodeId(voter), LogMark { term, index }))
-            })
-            .collect();
+        let of_members = self.voters.iter().filter(|(voter, _)| members.contains(voter));
+        let marks: Vec<_> = of_members.map(|(voter, index)| (*voter, mark(*index))).collect();
         let before = |node: NodeId| {
             let mark = known.iter().find(|(known, _)| *known == node);
             mark.map_or(0, |(_, mark)| mark.index)
@@ -163,6 +174,49 @@ impl Upkeep {
             marks
         } else {
             Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_of_members_and_of_what_is_committed() {
+        let members = BTreeSet::from([1, 2, 3].map(NodeId));
+        let known = [1, 2, 3].map(|node| (NodeId(node), LogMark { term: 3, index: 100 }));
+        let risen = |committed, voters: &[(u64, u64)]| {
+            let acknowledged = Acknowledged {
+                term: 4,
+                committed,
+                voters: voters
+                    .iter()
+                    .map(|(node, index)| (NodeId(*node), *index))
+                    .collect(),
+            };
+            let marks = acknowledged.risen(&members, &known);
+            assert!(marks.iter().all(|(_, mark)| mark.term == 4));
+            let marks = marks.into_iter().map(|(node, mark)| (node.0, mark.index));
+            marks.collect::<Vec<_>>()
+        };
+        for (committed, voters, expected) in [
+            (
+                110,
+                &[(1, 110), (2, 108), (3, 90)][..],
+                &[(1, 110), (2, 108), (3, 90)][..],
+            ),
+            // The leader's own log goes on while it is cut off.
+            (
+                110,
+                &[(1, 300), (2, 110), (3, 105)],
+                &[(1, 110), (2, 110), (3, 105)],
+            ),
+            (102, &[(1, 300), (2, 102), (3, 102)], &[]),
+            // One that was removed takes none with it.
+            (110, &[(1, 110), (2, 110), (9, 110)], &[(1, 110), (2, 110)]),
+        ] {
+            assert_eq!(risen(committed, voters), expected, "{voters:?}");
         }
     }
 }

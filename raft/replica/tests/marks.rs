@@ -232,29 +232,3 @@ async fn a_voter_whose_disk_was_put_back_is_refused_and_named_and_not_counted() 
     cluster.propose(say(1, "again")).await.unwrap();
     cluster.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_was_cut_off_with_entries_of_its_own_is_not_taken_for_an_older_copy() {
-    let mut cluster = Cluster::in_memory().three().await;
-    risen(&cluster).await;
-    cluster.propose(create_session(1)).await.unwrap();
-    for round in 0..3 {
-        let leader = cluster.leader().await;
-        let replica = cluster.replicas[&leader].clone();
-        cluster.network.cut([leader]);
-        // They reach no other disk, and are given up.
-        let given_up = support::within(Duration::from_millis(1_500));
-        let all = (0..40).map(|n| replica.propose(say(1, &format!("r{round}-{n}")), given_up.clone()));
-        let lost = futures_util::future::join_all(all).await;
-        assert!(lost.iter().all(Result::is_err));
-        cluster.network.heal();
-        until(&replica, "follows again", |state| {
-            state.leader.is_some_and(|now| now != leader)
-        })
-        .await;
-        // Long enough for marks and reports.
-        let ends = tokio::time::timeout(Duration::from_secs(6), replica.failed()).await;
-        assert!(ends.is_err(), "{ends:?}");
-    }
-    cluster.stop().await;
-}
