@@ -23,6 +23,10 @@ use crate::home::Clocks;
 use crate::measure::watcher::Watcher;
 use crate::net::{Place, Weather};
 
+/// A node whose clock is far off goes by the others', which it reads to half the way there and back: the longest delay and jitter
+/// that are drawn.
+const READING_OFF_MS: i64 = 200;
+
 /// How long a node may take to answer while others are being hit.
 const ANSWER: Duration = Duration::from_millis(700);
 /// Between two looks at the processes.
@@ -303,13 +307,15 @@ impl<'c> Field<'c> {
                 }
                 let told = Instant::now();
                 let failed = self.order(fault, victim).await;
-                if let What::WrongClock(offset_ms) = what
-                    && offset_ms.unsigned_abs() < FAR_OFF_MS
-                {
+                if let What::WrongClock(offset_ms) = what {
+                    let offset_ms = match offset_ms.unsigned_abs() < FAR_OFF_MS {
+                        true => *offset_ms,
+                        false => READING_OFF_MS,
+                    };
                     let lasts = Duration::from_millis(fault.lasts_ms);
                     let belated = failed.as_ref().map_or(LOOK, |_| BELATED);
                     self.clocks
-                        .wrong(told, Instant::now() + lasts + belated, *offset_ms);
+                        .wrong(told, Instant::now() + lasts + belated, offset_ms);
                 }
                 failed
             }

@@ -246,8 +246,8 @@ fn draw(jitter: &mut Jitter, nodes: u8) -> Fault {
         jitter.within(&(Duration::from_millis(from)..Duration::from_millis(to)))
     };
     let (who, what, lasts) = match jitter.below(100) {
-        0..17 => (who, What::Kill, span(jitter, 200, 5_000)),
-        17..20 => (who, What::OldDisk, span(jitter, 200, 1_000)),
+        0..13 => (who, What::Kill, span(jitter, 200, 5_000)),
+        13..20 => (who, What::OldDisk, span(jitter, 200, 1_000)),
         20..38 => {
             // Most stops are short: those must not be mistaken for the end of a node.
             let longest = [150, 400, 1_500, 5_000][jitter.below(4)];
