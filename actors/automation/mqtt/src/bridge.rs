@@ -119,6 +119,7 @@ impl Bridge {
             connections: 0,
             epoch: 0,
             subscribed: false,
+            caught_up: false,
             refused_topics: Default::default(),
         });
         let letters = Arc::clone(&parts.letters);
@@ -272,6 +273,7 @@ impl Owner {
     fn set_state(&self, state: State) {
         self.status.send_modify(|status| {
             status.subscribed = false;
+            status.caught_up = false;
             status.state = state;
         });
     }
@@ -321,7 +323,7 @@ impl Owner {
         loop {
             let deposed = Arc::clone(&pipeline.shared);
             let worked = serving.work(&mut self.books, pipeline);
-            self.tell_of_subscriptions();
+            self.tell_of_service(serving.is_caught_up());
             if let Err(trouble) = worked {
                 return End::Trouble(trouble, Some(since.elapsed()));
             }
@@ -421,13 +423,14 @@ impl Owner {
         });
     }
 
-    fn tell_of_subscriptions(&self) {
+    fn tell_of_service(&self, caught_up: bool) {
         let refused = self.books.subscriptions.refused();
         let settled = self.books.subscriptions.is_settled();
         self.status.send_if_modified(|status| {
-            let differs = status.subscribed != settled || status.refused_topics != *refused;
+            let differs = (status.subscribed, status.caught_up) != (settled, caught_up)
+                || status.refused_topics != *refused;
             if differs {
-                status.subscribed = settled;
+                (status.subscribed, status.caught_up) = (settled, caught_up);
                 status.refused_topics.clone_from(refused);
             }
             differs

@@ -5,8 +5,10 @@
 //!              ▲                      │
 //!              └── a passing refusal ─┴─ reconnected(): sent again, in the old order, under the old ids
 //! ```
+//!
+//! Of one topic one is under way at a time: what comes after one that is refused for now must not be overtaken by it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,6 +28,8 @@ pub(crate) struct Outbox {
     limit: usize,
     waiting: VecDeque<Waiting>,
     under_way: BTreeMap<u16, UnderWay>,
+    /// Topics of what is under way.
+    busy: BTreeSet<String>,
     /// Ids of subscriptions that are not confirmed, which are out of the same range.
     taken: Vec<u16>,
     /// To be sent again after a reconnect, oldest first.
@@ -47,6 +51,12 @@ struct UnderWay {
     request: Request,
     attempts: u32,
     order: u64,
+}
+
+impl UnderWay {
+    fn topic(&self) -> &str {
+        &self.request.publication.topic
+    }
 }
 
 /// What to write.
@@ -73,6 +83,7 @@ impl Outbox {
             limit: 1,
             waiting: VecDeque::new(),
             under_way: BTreeMap::new(),
+            busy: BTreeSet::new(),
             taken: Vec::new(),
             again: VecDeque::new(),
             last_id: 0,
@@ -110,6 +121,8 @@ impl Outbox {
         self.again.clear();
         // Nobody waits for these; the broker need not either.
         self.under_way.retain(|_, sent| !sent.request.reply.is_closed());
+        let topics = self.under_way.values().map(|sent| sent.topic().to_owned());
+        self.busy = topics.collect();
         let mut order: Vec<_> = self
             .under_way
             .iter()
@@ -123,7 +136,7 @@ impl Outbox {
         for (_, id) in order.into_iter().rev() {
             if let Some(UnderWay {
                 request, attempts, ..
-            }) = self.under_way.remove(&id)
+            }) = self.end(id)
             {
                 self.waiting.push_front(Waiting {
                     request,
@@ -148,13 +161,13 @@ impl Outbox {
         if self.under_way.len() >= self.limit {
             return None;
         }
-        let ready = |waiting: &Waiting| waiting.not_before.is_none_or(|then| then <= now);
-        let index = self.waiting.iter().position(ready)?;
+        let index = self.next_index(now)?;
         let Waiting {
             request, attempts, ..
         } = self.waiting.remove(index)?;
         let packet_id = self.free_id();
         self.sent += 1;
+        self.busy.insert(request.publication.topic.clone());
         let sent = UnderWay {
             request,
             attempts,
@@ -169,6 +182,27 @@ impl Outbox {
         })
     }
 
+    /// The first that may be sent now, and has none of its topic before it.
+    fn next_index(&self, now: Instant) -> Option<usize> {
+        let mut before: BTreeSet<&str> = BTreeSet::new();
+        self.waiting.iter().position(|waiting| {
+            let topic = waiting.request.publication.topic.as_str();
+            let waits = waiting.not_before.is_some_and(|then| then > now);
+            if waits || self.busy.contains(topic) || before.contains(topic) {
+                before.insert(topic);
+                return false;
+            }
+            true
+        })
+    }
+
+    /// It is not under way any more.
+    fn end(&mut self, packet_id: u16) -> Option<UnderWay> {
+        let sent = self.under_way.remove(&packet_id)?;
+        self.busy.remove(sent.topic());
+        Some(sent)
+    }
+
     /// When [`Outbox::next`] may have more, if not at once.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if self.under_way.len() >= self.limit {
@@ -179,7 +213,7 @@ impl Outbox {
 
     /// The broker confirmed, or refused.
     pub(crate) fn confirmed(&mut self, packet_id: u16, code: u8, now: Instant) -> Confirmed {
-        let Some(sent) = self.under_way.remove(&packet_id) else {
+        let Some(sent) = self.end(packet_id) else {
             return Confirmed::Unknown;
         };
         self.again.retain(|id| *id != packet_id);
@@ -190,7 +224,7 @@ impl Outbox {
         }
         let attempts = sent.attempts + 1;
         if is_passing(code) && attempts < MAX_ATTEMPTS {
-            self.waiting.push_back(Waiting {
+            self.waiting.push_front(Waiting {
                 request: sent.request,
                 attempts,
                 not_before: Some(now + FIRST_PAUSE * (1 << (attempts - 1))),
@@ -203,7 +237,7 @@ impl Outbox {
 
     /// What was given out could not be written at all.
     pub(crate) fn fail(&mut self, packet_id: u16, error: PublishError) {
-        if let Some(sent) = self.under_way.remove(&packet_id) {
+        if let Some(sent) = self.end(packet_id) {
             let _ = sent.request.reply.send(Err(error));
         }
     }
@@ -242,11 +276,16 @@ mod tests {
 
     type Answer = oneshot::Receiver<Result<(), PublishError>>;
 
+    /// To a topic of its own.
     fn push(outbox: &mut Outbox, intent: &str) -> Answer {
+        push_to(outbox, intent, intent)
+    }
+
+    fn push_to(outbox: &mut Outbox, topic: &str, intent: &str) -> Answer {
         let (reply, answer) = oneshot::channel();
         let publication = Publication {
             intent: intent.to_owned(),
-            topic: "t".to_owned(),
+            topic: topic.to_owned(),
             payload: Bytes::new(),
             retain: false,
         };
@@ -319,6 +358,34 @@ mod tests {
         let id = drain(&mut outbox, now)[0].0;
         assert_eq!(outbox.confirmed(id, 0x87, now), Confirmed::Refused);
         assert_eq!(answer.try_recv(), Ok(Err(PublishError::Refused { code: 0x87 })));
+    }
+
+    #[test]
+    fn what_is_refused_for_now_is_not_overtaken_at_its_topic() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new();
+        outbox.reconnected(true, 10);
+        let mut answers: Vec<_> = ["on", "off"]
+            .iter()
+            .map(|i| push_to(&mut outbox, "lamp", i))
+            .collect();
+        let _other = push(&mut outbox, "fan");
+        assert_eq!(
+            drain(&mut outbox, now),
+            [sent(1, false, "on"), sent(2, false, "fan")]
+        );
+        assert_eq!(outbox.confirmed(1, 0x97, now), Confirmed::Again);
+        assert_eq!(drain(&mut outbox, now), [], "the topic waits");
+        let now = outbox.next_at().expect("later");
+        assert_eq!(drain(&mut outbox, now), [sent(3, false, "on")]);
+        assert_eq!(outbox.confirmed(2, 0, now), Confirmed::Done);
+        // As a session that has begun anew has it.
+        outbox.reconnected(false, 10);
+        assert_eq!(drain(&mut outbox, now), [sent(4, false, "on")]);
+        assert_eq!(outbox.confirmed(4, 0, now), Confirmed::Done);
+        assert_eq!(drain(&mut outbox, now), [sent(5, false, "off")]);
+        assert_eq!(outbox.confirmed(5, 0, now), Confirmed::Done);
+        assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Ok(()))));
     }
 
     #[test]

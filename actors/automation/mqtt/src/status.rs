@@ -19,6 +19,8 @@ pub struct Status {
     pub epoch: u64,
     /// Whether the broker has answered for every topic that is wanted: what comes from here on is not missed.
     pub subscribed: bool,
+    /// Whether what the broker kept while nobody was connected is decided on, as far as can be told: brokers do not say.
+    pub caught_up: bool,
     /// Topics that the broker does not allow, with its codes.
     pub refused_topics: BTreeMap<String, u8>,
 }

@@ -107,8 +107,8 @@ async fn release_finishes_what_was_taken_and_takes_nothing_more() {
     sink.until_offered(1).await;
     let releasing = tasks.spawn(bridge.release(DEADLINE));
     // Seen by nobody: it comes again to the next owner.
-    let ping = timeout(Duration::from_millis(20), peer.read()).await;
-    assert!(ping.is_err(), "{ping:?}");
+    let farewell = timeout(Duration::from_millis(20), peer.read_kind(0xe0)).await;
+    assert!(farewell.is_err(), "{farewell:?}");
     send(&mut peer, 4..=4).await;
     sink.open();
     acknowledged(&mut peer, 1..=3).await;

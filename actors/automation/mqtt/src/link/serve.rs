@@ -37,6 +37,8 @@ use crate::trouble::Trouble;
 const READ_BYTES: usize = 16 * 1_024;
 /// With so much unwritten, nothing is read or published: acknowledgements must not pile up either.
 const MAX_UNWRITTEN_BYTES: usize = 512 * 1_024;
+/// How long nothing may come after a connection until what the broker kept is taken to have come.
+const QUIET: Duration = Duration::from_millis(150);
 /// How soon it is asked again whether this node may act.
 const GATE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -98,6 +100,10 @@ pub(crate) struct Serving {
     silence: Duration,
     /// Set while the node may not act.
     ask_gate_at: Option<Instant>,
+    /// When what the broker kept is taken to have come, if nothing more does; none: it has.
+    caught_up_at: Option<Instant>,
+    /// The broker has answered since the connection stands.
+    answered: bool,
     /// Messages are let be: the next owner gets them.
     draining: bool,
 }
@@ -125,12 +131,20 @@ impl Serving {
             parked: None,
             heard_at: now,
             wrote_at: now,
-            ping_at: now + ping_every,
+            // At once: what it kept comes before its answer, as far as it sends without being acknowledged.
+            ping_at: now,
             ping_every,
             silence,
             ask_gate_at: None,
+            caught_up_at: Some(now + QUIET),
+            answered: false,
             draining: false,
         }
+    }
+
+    /// Whether what the broker kept for the session is decided on.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up_at.is_none()
     }
 
     /// From here on messages are neither taken in nor acknowledged.
@@ -194,7 +208,7 @@ impl Serving {
             _ = room.acquire(), if is_parked => self.heard_at = Instant::now(),
             () = sleep_until(wake_at) => {}
         }
-        self.check(books)
+        self.check(books, pipeline)
     }
 
     /// Says farewell, so that the broker keeps the session and does not wonder.
@@ -222,12 +236,12 @@ impl Serving {
         // What is due but may not be written yet wakes nobody.
         let may_fill = self.ask_gate_at.is_none() && self.unwritten.len() < MAX_UNWRITTEN_BYTES;
         let due_at = books.outbox.next_at().filter(|_| may_fill);
-        let others = [stalled_at, silent_at, due_at, self.ask_gate_at];
+        let others = [stalled_at, silent_at, due_at, self.ask_gate_at, self.caught_up_at];
         others.into_iter().flatten().fold(self.ping_at, Instant::min)
     }
 
     /// What time has brought.
-    fn check(&mut self, books: &Books) -> Result<(), Trouble> {
+    fn check(&mut self, books: &Books, pipeline: &Pipeline) -> Result<(), Trouble> {
         let now = Instant::now();
         if !self.unwritten.is_empty() && now >= self.wrote_at + books.patience.write {
             return Err(Trouble::Stalled);
@@ -241,6 +255,12 @@ impl Serving {
         }
         if self.ask_gate_at.is_some_and(|at| now >= at) {
             self.ask_gate_at = None;
+        }
+        if self.caught_up_at.is_some_and(|at| now >= at) {
+            let session = pipeline.shared.session();
+            let all_done = session.undecided() == 0 && session.unacknowledged() == 0;
+            let caught_up = self.answered && all_done && books.subscriptions.is_settled();
+            self.caught_up_at = (!caught_up).then_some(now + QUIET);
         }
         Ok(())
     }
@@ -283,6 +303,7 @@ impl Serving {
             return Ok(());
         };
         metrics::received("1");
+        self.caught_up_at = self.caught_up_at.map(|_| Instant::now() + QUIET);
         let digest = Digest::of(&publish.topic, &publish.payload, publish.retained);
         let arrival = pipeline
             .shared
@@ -335,7 +356,7 @@ impl Serving {
                     return unasked("an answer to the end of a subscription");
                 }
             }
-            Incoming::PingResp => {}
+            Incoming::PingResp => self.answered = true,
             Incoming::Disconnect { code } => return Err(Trouble::of_end(code, &books.client_id)),
             Incoming::ConnAck(_) => return unasked("an answer to a connection"),
             Incoming::Publish(_) => debug_assert!(false, "messages are handled before"),
