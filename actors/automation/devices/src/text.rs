@@ -111,6 +111,7 @@ pub(crate) fn printed(value: &Value) -> String {
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Number(number) => jarvis_rules::template::printed(number),
         other => other.to_string(),
     }
 }

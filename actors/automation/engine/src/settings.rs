@@ -89,9 +89,9 @@ impl Engine {
             Arc::clone(&templates),
             Arc::new(settings.home.clone()),
         );
-        // A run is one row, and a row has its bound.
+        // A run is one row, and a row has its bound; the largest message that starts one fits.
         let limits = Limits {
-            variables_bytes: 48 * 1_024,
+            variables_bytes: jarvis_rules::triggers::MESSAGE_BYTES_MAX + 16 * 1_024,
             data_bytes: 24 * 1_024,
             trace_steps: 100,
             ..Limits::default()

@@ -202,7 +202,7 @@ fn bench(criterion: &mut Criterion) {
         let look = Look {
             facts: &low,
             templates: &templates,
-            watched_since_ms: 0,
+            overslept_ms: 0,
         };
         for program in programs.values() {
             watch.insert_automation(program, NOW_MS, &look);
@@ -225,13 +225,13 @@ fn bench(criterion: &mut Criterion) {
             let look = Look {
                 facts,
                 templates: &templates,
-                watched_since_ms: 0,
+                overslept_ms: 0,
             };
             let env = Env {
                 facts,
                 templates: &templates,
                 node: "n1",
-                watched_since_ms: 0,
+                overslept_ms: 0,
                 limits: &limits,
             };
             let mut calls = 0;
@@ -266,7 +266,7 @@ fn bench(criterion: &mut Criterion) {
         let look = Look {
             facts: &low,
             templates: &templates,
-            watched_since_ms: 0,
+            overslept_ms: 0,
         };
         bencher.iter(|| {
             for event in &idle {

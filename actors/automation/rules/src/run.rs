@@ -15,8 +15,8 @@
 //! [`Input::Stop`]; a bound of [`Limits`]. A condition that does not hold ends the sequence that it stands in, as in Home
 //! Assistant. Everything else waits for something that the caller knows of: see [`Run::waits`].
 //!
-//! **What fell due while nobody looked.** A delay or timeout that was due before [`Env::watched_since_ms`] is late: the
-//! automation's [`Policy`](crate::model::Policy) decides, and the trace says what was decided and by how much it was late.
+//! **What fell due while nobody looked.** A delay or timeout that is looked at seconds after it was due is late: the automation's
+//! [`Policy`](crate::model::Policy) decides, and the trace says what was decided and by how much it was late.
 
 mod admission;
 mod advance;

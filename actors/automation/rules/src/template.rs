@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 
 use self::cache::Cache;
 pub use self::error::TemplateError;
+pub use self::numbers::printed;
 use self::session::{Root, Session};
 pub use self::values::{moment, span, state, truthy};
 use crate::facts::Facts;

@@ -15,10 +15,10 @@
 //! **Order.** States are to be known in the facts before [`Watch::happen`] is told that they changed. What fell due by the time of
 //! the facts is fired before what happened is looked at.
 //!
-//! **After a failover.** Times are looked for from the moment until which somebody watched (`since_ms` at insertion); what lies
-//! between that and the new owner's beginning fell due unseen, and the trigger's policy says what becomes of it: [`Lateness`].
-//! Of several times that one trigger missed, the last counts, once. Messages are not missed, the broker keeps them; so the
-//! new owner begins with the states that were kept, takes the messages, and then ticks.
+//! **After a failover.** Times are looked for from the moment until which somebody watched (`since_ms` at insertion). What is seen
+//! seconds after it fell due is late, whoever was away or stood still, and the trigger's policy says what becomes of it:
+//! [`Lateness`]. Of several times that one trigger missed, the last counts, once. Messages are not missed, the broker keeps them:
+//! the new owner begins with the states that were kept, takes the messages, and judges holds after that ([`Watch::hold_back`]).
 //!
 //! **What is not kept.** Whether a number was last seen outside its bounds, where its entity was unavailable when the owner changed: it
 //! has to leave them again before it fires, as after a restart of Home Assistant.
@@ -37,6 +37,7 @@ pub use self::change::{Change, Firing, Missed};
 pub use self::happening::Happening;
 pub use self::hold::{Hold, HoldId};
 pub use self::lateness::Lateness;
+pub(crate) use self::lateness::late_by;
 pub use self::topics::{TopicFilters, is_filter};
 pub use self::watch::{Look, MESSAGE_BYTES_MAX, Watch};
 use crate::run::RunId;

@@ -4,8 +4,9 @@ use jarvis_rules::run::{Ended, Run, RunState, TraceStep, What};
 
 use super::book::Kept;
 
-/// Most bytes of a run's row; the machine takes somewhat more.
-pub(super) const RUN_BYTES_MAX: usize = 100 * 1_024;
+/// Most bytes of a run's row; the machine takes somewhat more. A message of 64 KiB that started it takes up to half as much again
+/// where it stands in quotes.
+pub(super) const RUN_BYTES_MAX: usize = 120 * 1_024;
 /// Most bytes of a trace's row: of a larger one the variables are let go.
 pub(super) const TRACE_BYTES_MAX: usize = 32 * 1_024;
 /// A step that has so many bytes takes up nothing more. What one more run may add, its row and as much again in letters, still

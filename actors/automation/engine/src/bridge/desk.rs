@@ -50,6 +50,8 @@ pub(super) const MOST_WORK: usize = 256;
 const LETTERS: usize = 128;
 /// The clock is looked at so often at least: it may be set.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+/// How long what the broker kept is waited for at most before it is judged what fell due unless something came.
+const BACKLOG_WITHIN: Duration = Duration::from_secs(10);
 /// Problems that are told of.
 const MOST_PROBLEMS: usize = 50;
 /// Automations that are shown to Home Assistant: with more, none are.
@@ -118,6 +120,10 @@ pub(super) struct Desk {
     sender: mpsc::Sender<Work>,
     letters: Arc<Notify>,
     letters_wait: bool,
+    /// Until when it meant to sleep.
+    meant: Option<Instant>,
+    /// When what the broker kept is waited for no longer.
+    backlog_until: Instant,
     changes: broadcast::Receiver<Applied>,
     replica_state: watch::Receiver<ReplicaState>,
     /// Who led when nodes were last shown.
@@ -193,6 +199,8 @@ impl Desk {
             sender: work.0,
             letters,
             letters_wait: true,
+            meant: None,
+            backlog_until: Instant::now() + BACKLOG_WITHIN,
             changes,
             replica_state,
             leader: None,
@@ -207,7 +215,7 @@ impl Desk {
             shown: watch::channel((0, Vec::new())).0,
         };
         desk.connect();
-        desk.begin_acts();
+        desk.begin_acts(false);
         desk.write(draft, Vec::new()).await?;
         Ok(desk)
     }
@@ -226,7 +234,10 @@ impl Desk {
         let careful = self.shared.careful_turns.load(Ordering::Relaxed);
         let first = self.wait().await;
         let now_ms = self.shared.now_ms();
-        self.home.tick(now_ms, &mut draft);
+        let overslept = self.meant.take().map_or(Duration::ZERO, |until| until.elapsed());
+        self.look_at_backlog();
+        let overslept_ms = u64::try_from(overslept.as_millis()).unwrap_or(u64::MAX);
+        self.home.tick_late(now_ms, overslept_ms, &mut draft);
         if std::mem::take(&mut self.nodes_changed) {
             self.home.nodes_changed();
             let nodes = self.nodes()?;
@@ -250,7 +261,7 @@ impl Desk {
             }
             self.load(now_ms, &mut draft, &mut after);
             self.read_letters(LETTERS, now_ms, &mut draft)?;
-            self.begin_acts();
+            self.begin_acts(false);
             self.write(draft, after).await?;
         }
         self.follow_topics();
@@ -270,6 +281,11 @@ impl Desk {
             true => due.min(SHOW_RUNS_EVERY.saturating_sub(self.shown_at.elapsed())),
             false => due,
         };
+        let due = match self.home.hears_backlog() {
+            true => due.min(self.backlog_until.saturating_duration_since(Instant::now())),
+            false => due,
+        };
+        self.meant = Some(Instant::now() + due);
         let shows = self.broker.is_some() && self.shared.settings.announce;
         let status = async {
             if let Some(broker) = &mut self.broker
@@ -314,6 +330,14 @@ impl Desk {
             },
         }
         None
+    }
+
+    /// Has what waited for what the broker kept be judged, once that is taken in.
+    fn look_at_backlog(&mut self) {
+        let caught_up = (self.broker.as_ref()).is_none_or(|broker| broker.status.borrow().caught_up);
+        if self.home.hears_backlog() && (caught_up || Instant::now() >= self.backlog_until) {
+            self.home.heard_backlog();
+        }
     }
 
     async fn take(
@@ -395,7 +419,7 @@ impl Desk {
                 taken?;
                 match self.write_steps(draft).await {
                     Ok(()) => {
-                        self.begin_acts();
+                        self.begin_acts(true);
                         answer_all(after);
                         return Ok(());
                     }
@@ -656,9 +680,10 @@ impl Desk {
         Ok(row.map_err(fault)?.and_then(|row| decode(&row).ok()))
     }
 
-    /// Begins what is to be done. What asked for it is in the log, so the next owner would do it too.
-    fn begin_acts(&mut self) {
-        self.queue.extend(self.home.take_begun());
+    /// Begins what is to be done: before it is written what letters ask for, which are in the log, so that the next owner would do
+    /// it too. What a person or a message asks for would be decided on anew, and might come to something else.
+    fn begin_acts(&mut self, are_written: bool) {
+        self.queue.extend(self.home.take_begun(are_written));
         while let Some(act) = self.queue.pop_front() {
             let publisher = self.broker.as_ref().map(|broker| &broker.publisher);
             let begun = perform::begin(
@@ -683,6 +708,7 @@ impl Desk {
             self.shared.be_careful();
         }
         written?;
+        self.begin_acts(true);
         answer_all(after);
         Ok(())
     }

@@ -35,6 +35,8 @@ pub(super) struct Draft {
     bytes: usize,
     /// Of rows that can go ahead.
     ahead_bytes: usize,
+    /// It is to be written even without rows.
+    touched: bool,
     pub(super) taken: u64,
 }
 
@@ -103,6 +105,11 @@ impl Draft {
             .retain(|name, row| row.is_none() || !name.starts_with(rows::ACT));
     }
 
+    /// Something was seen that stands in no row: that it was is to be kept, by the time until when somebody watched.
+    pub(super) fn touch(&mut self) {
+        self.touched = true;
+    }
+
     /// Whether it holds enough to be written.
     pub(super) fn is_enough(&self) -> bool {
         self.bytes >= ENOUGH_BYTES || self.letters.len() >= ENOUGH_LETTERS
@@ -110,7 +117,7 @@ impl Draft {
 
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.letters.is_empty() && self.taken == 0
+        self.rows.is_empty() && self.letters.is_empty() && self.taken == 0 && !self.touched
     }
 
     /// The steps that make this version of the bridge, and those after it: one, but where a single message describes or changes more

@@ -20,7 +20,7 @@ use jarvis_mqtt::Remembered;
 use jarvis_rules::facts::Facts;
 use jarvis_rules::run::{Context, RunId};
 use jarvis_rules::triggers::{Change, Firing, Happening, HoldId, Look, Subscriber, Watch};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::act::Act;
 use super::draft::Draft;
@@ -47,6 +47,9 @@ const MOST_ACT_BYTES: usize = 120 * 1_024;
 const MOST_TRIGGERS_WAITING: u64 = 1_500;
 /// Before it is not told either that it was changed or is to stop. The rest of the box is for what came of what it asked for.
 const MOST_ORDERS_WAITING: u64 = 3_500;
+
+/// Topics that are remembered for messages that triggered nothing.
+const MOST_UNHEARD: usize = 100;
 
 /// What stands beside the bridge's own rows.
 #[derive(Clone)]
@@ -77,8 +80,10 @@ pub(super) struct Home {
     rooms: room::Rooms,
     announcer: Announcer,
     beside: Beside,
-    /// Since when this owner watches, Unix milliseconds.
-    since_ms: i64,
+    /// How much longer than it meant to this owner slept last, by the monotonic clock, in milliseconds.
+    overslept_ms: u64,
+    /// What the broker kept while nobody was there may not be taken in yet: what falls due unless a message comes waits.
+    hears_backlog: bool,
     /// Until when somebody has watched, by whichever clock was ahead, Unix milliseconds.
     watched_ms: i64,
     /// When the sun is next looked at.
@@ -93,6 +98,8 @@ pub(super) struct Home {
     shown_changed: bool,
     /// What cannot be watched, by automation.
     problems: BTreeMap<String, Vec<String>>,
+    /// Messages that should have triggered something and did not, by topic: why the last did not, and how many.
+    unheard: BTreeMap<String, (String, u64)>,
 }
 
 impl Home {
@@ -121,9 +128,11 @@ impl Home {
         &self.remembered
     }
 
-    /// Acts that are to begin.
-    pub(super) fn take_begun(&mut self) -> Vec<Act> {
-        std::mem::take(&mut self.begun)
+    /// Acts that are to begin, in their order; before they are written those up to the first that no letter asked for.
+    pub(super) fn take_begun(&mut self, are_written: bool) -> Vec<Act> {
+        let of_letters = self.begun.iter().take_while(|act| act.by.is_some()).count();
+        let ready = if are_written { self.begun.len() } else { of_letters };
+        self.begun.drain(..ready).collect()
     }
 
     /// Whether what is subscribed to may have changed since this was last asked.
@@ -164,6 +173,9 @@ impl Home {
             .registry
             .problems()
             .map(|problem| format!("{}: {} ({} times)", problem.topic, problem.why, problem.times));
+        let unheard = self.unheard.iter().map(|(topic, (why, times))| {
+            format!("a message at {topic} triggers nothing: {why} ({times} times)")
+        });
         let full = |room: &room::Room, what: &str| {
             let (most, times) = (room.most(), room.left_out());
             (times > 0).then(|| format!("{what} than is kept ({most}, {times} times): the newest of it would be forgotten with this node"))
@@ -175,6 +187,7 @@ impl Home {
         full.into_iter()
             .flatten()
             .chain(automations)
+            .chain(unheard)
             .chain(devices)
             .take(most)
             .collect()
@@ -183,9 +196,10 @@ impl Home {
     /// When it has to be ticked at the latest, Unix milliseconds.
     pub(super) fn next_due_ms(&self) -> Option<i64> {
         let reminder = self.due.first().map(|(due_ms, _)| *due_ms);
+        let deadline = self.registry.next_deadline_ms();
         [
             self.watch.next_due_ms(),
-            self.registry.next_deadline_ms(),
+            deadline.filter(|_| !self.hears_backlog),
             self.sun_due_ms,
             reminder,
         ]
@@ -194,10 +208,30 @@ impl Home {
         .min()
     }
 
+    /// Whether what the broker kept may not be taken in yet.
+    pub(super) fn hears_backlog(&self) -> bool {
+        self.hears_backlog
+    }
+
+    /// What the broker kept is taken in, or does not come: what waited for it is judged at the next tick.
+    pub(super) fn heard_backlog(&mut self) {
+        self.hears_backlog = false;
+        self.watch.hold_back(false);
+    }
+
+    /// Does what is due. It is looked at so much later than was meant.
+    pub(super) fn tick_late(&mut self, now_ms: i64, overslept_ms: u64, draft: &mut Draft) {
+        self.overslept_ms = overslept_ms;
+        self.tick(now_ms, draft);
+        self.overslept_ms = 0;
+    }
+
     /// Does what is due.
     pub(super) fn tick(&mut self, now_ms: i64, draft: &mut Draft) {
-        let changes = self.registry.tick(now_ms);
-        self.took(changes, now_ms, draft);
+        if !self.hears_backlog {
+            let changes = self.registry.tick(now_ms);
+            self.took(changes, now_ms, draft);
+        }
         self.look_at_sun(now_ms, draft);
         if self.watch.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let changes = self.watching(now_ms, Watch::tick);
@@ -215,7 +249,7 @@ impl Home {
         let with = Look {
             facts: &facts,
             templates: &shared.templates,
-            watched_since_ms: self.since_ms,
+            overslept_ms: self.overslept_ms,
         };
         look(&mut self.watch, &with)
     }
@@ -246,6 +280,8 @@ impl Home {
                         self.send(&id, &ToAutomation::Missed(missed), draft);
                     }
                 }
+                Change::Rearmed => draft.touch(),
+                Change::Unheard { topic, why } => self.not_heard(topic, why),
                 Change::Log(what) => tracing::warn!("{what}"),
             }
         }
@@ -273,7 +309,7 @@ impl Home {
     }
 
     /// Sends an automation something that it did not ask for, if it has room.
-    fn send(&self, automation: &str, letter: &ToAutomation, draft: &mut Draft) {
+    fn send(&mut self, automation: &str, letter: &ToAutomation, draft: &mut Draft) {
         if (self.beside.waiting)(automation) >= MOST_TRIGGERS_WAITING {
             tracing::error!(
                 automation,
@@ -284,7 +320,24 @@ impl Home {
                 automation,
                 "one message triggers more than a letter or a step may hold; what is too much is dropped"
             );
+            if let ToAutomation::Fired(Firing { data, .. }) = letter
+                && let Some(topic) = data.get("topic").and_then(Value::as_str)
+            {
+                let why = format!(
+                    "it is too large for what it is to trigger together, automation {automation} for one"
+                );
+                self.not_heard(topic.to_owned(), why);
+            }
         }
+    }
+
+    /// A message should have triggered something and did not.
+    fn not_heard(&mut self, topic: String, why: String) {
+        if self.unheard.len() >= MOST_UNHEARD && !self.unheard.contains_key(&topic) {
+            return;
+        }
+        let known = self.unheard.entry(topic).or_default();
+        *known = (why, known.1 + 1);
     }
 
     /// Tells an automation that it was changed or is to stop. Where it cannot be told it looks when it next does something.

@@ -15,6 +15,7 @@ use super::{
 use crate::model::CatchUp;
 use crate::program::{Op, Place, Program};
 use crate::template::truthy;
+use crate::triggers::late_by;
 
 /// A run while it is advanced.
 pub(super) struct Machine<'m> {
@@ -161,7 +162,7 @@ impl Machine<'_> {
                 }
             }
             WaitKind::Template => match self.waited_template(id, place) {
-                Ok(true) => self.wait_over(id, place, Some(Value::Null)),
+                Ok(true) => self.wait_over(id, place, None),
                 Ok(false) => {
                     if let Some(due_ms) = due {
                         self.timed_out(id, place, due_ms);
@@ -198,7 +199,8 @@ impl Machine<'_> {
         });
         match found {
             Some((id, place, WaitKind::Triggers)) => self.wait_over(id, place, Some(trigger)),
-            Some((id, _, WaitKind::Template)) => self.look(id),
+            // It was true, whether or not it still is.
+            Some((id, place, WaitKind::Template)) => self.wait_over(id, place, None),
             _ => {}
         }
     }
@@ -240,10 +242,9 @@ impl Machine<'_> {
 
     /// What the policy says of a wait whose time fell due unseen.
     fn late(&mut self, id: u32, due_ms: i64) -> Result<(), Halt> {
-        if due_ms >= self.env.watched_since_ms {
+        let Some(by_ms) = late_by(due_ms, self.env.now_ms(), self.env.overslept_ms) else {
             return Ok(());
-        }
-        let by_ms = u64::try_from(self.env.now_ms().saturating_sub(due_ms)).unwrap_or(0);
+        };
         let policy = self.program.automation().policy;
         self.note_thread(
             id,

@@ -1,7 +1,8 @@
 //! Whether conditions hold, by Home Assistant's rules.
 //!
 //! What cannot be looked at (an entity that is not known, a state that is no number) is an error. It makes the whole not hold,
-//! but an `or` in which another holds; so that `not` of something unknown does not hold either.
+//! but an `or` in which another holds; so that `not` of something unknown does not hold either. What is switched off is passed
+//! over: it counts neither as holding nor as not.
 
 mod number;
 mod place;
@@ -42,7 +43,7 @@ impl Check<'_> {
     /// # Errors
     /// What could not be looked at.
     pub fn all(&self, conditions: &[Condition]) -> Result<bool, ConditionError> {
-        for condition in conditions {
+        for condition in conditions.iter().filter(|condition| condition.enabled) {
             if !self.holds(condition)? {
                 return Ok(false);
             }
@@ -51,13 +52,7 @@ impl Check<'_> {
     }
 
     /// Whether it holds.
-    ///
-    /// # Errors
-    /// What could not be looked at.
-    pub fn holds(&self, condition: &Condition) -> Result<bool, ConditionError> {
-        if !condition.enabled {
-            return Ok(true);
-        }
+    fn holds(&self, condition: &Condition) -> Result<bool, ConditionError> {
         match &condition.kind {
             ConditionKind::And(list) => self.all(list),
             ConditionKind::Or(list) => self.any(list),
@@ -116,7 +111,7 @@ impl Check<'_> {
 
     fn any(&self, conditions: &[Condition]) -> Result<bool, ConditionError> {
         let mut error = None;
-        for condition in conditions {
+        for condition in conditions.iter().filter(|condition| condition.enabled) {
             match self.holds(condition) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}

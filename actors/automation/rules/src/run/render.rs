@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::facts::Facts;
 use crate::model::{Data, Span};
-use crate::template::{Rendered, TemplateError, Templates};
+use crate::template::{self, Rendered, TemplateError, Templates};
 
 /// Renders all templates in data, with these variables.
 ///
@@ -71,7 +71,7 @@ fn as_text(rendered: Rendered) -> Value {
         Value::Null => Value::Null,
         // More digits than a number holds stay as they are.
         Value::Number(number) if number.is_i64() || rendered.text.contains('.') => {
-            Value::String(number.to_string())
+            Value::String(template::printed(&number))
         }
         _ => Value::String(rendered.text),
     }
@@ -149,6 +149,7 @@ fn from_seconds(seconds: f64) -> Option<u64> {
 pub(crate) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Number(number) => template::printed(number),
         Value::Null => String::new(),
         other => other.to_string(),
     }

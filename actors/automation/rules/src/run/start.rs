@@ -78,12 +78,12 @@ impl Run {
         let mut variables = given;
         variables.insert("this".into(), this);
         variables.insert("trigger".into(), trigger);
-        let sets = [
-            Some(&automation.trigger_variables),
-            own.map(|own| &own.variables),
-            Some(&automation.variables),
-        ];
-        for (name, data) in sets.into_iter().flatten().flatten() {
+        // A variable of the automation takes the place of a trigger variable of its name.
+        let named = |name: &String| automation.variables.iter().find(|(own, _)| own == name);
+        let of_triggers = automation.trigger_variables.iter();
+        let of_triggers = of_triggers.map(|known| named(&known.0).unwrap_or(known));
+        let of_own = own.into_iter().flat_map(|own| &own.variables);
+        for (name, data) in of_own.chain(of_triggers).chain(&automation.variables) {
             // What the trigger brought is not overridden.
             if variables.contains_key(name) {
                 continue;
@@ -111,7 +111,7 @@ impl Run {
                 variables: &variables,
             };
             for (index, condition) in automation.conditions.iter().enumerate() {
-                match check.holds(condition) {
+                match check.all(std::slice::from_ref(condition)) {
                     Ok(true) => {}
                     Ok(false) => return Err(PassedOver::Conditions { index, error: None }),
                     Err(error) => {

@@ -48,14 +48,14 @@ impl Machine<'_> {
                 conditions,
                 otherwise,
             } => {
-                if self.all_hold(id, place, conditions) {
+                if self.all_hold(id, place, conditions) == Some(true) {
                     next
                 } else {
                     Ok(Next::Go(*otherwise))
                 }
             }
             Op::Require(condition) => {
-                if self.all_hold(id, place, std::slice::from_ref(condition)) {
+                if self.all_hold(id, place, std::slice::from_ref(condition)) == Some(true) {
                     return next;
                 }
                 Ok(self.leave_sequence(id, &step.path))
@@ -64,7 +64,8 @@ impl Machine<'_> {
             Op::Round { conditions, end } => self.begin_round(id, place, conditions, *end),
             Op::Again { round, until } => {
                 let last = match until {
-                    Some(conditions) => self.all_hold(id, place, conditions),
+                    // One that cannot be looked at would not end it in any later round either.
+                    Some(conditions) => self.all_hold(id, place, conditions) != Some(false),
                     None => false,
                 };
                 Ok(Next::Go(if last { place + 1 } else { *round }))
@@ -141,20 +142,24 @@ impl Machine<'_> {
         span_ms(span, self.env.templates, self.env.facts, &self.run.seen_by(id)).map_err(broken)
     }
 
-    /// Whether conditions hold; what could not be looked at is told, and does not.
-    fn all_hold(&mut self, id: u32, place: Place, conditions: &[Condition]) -> bool {
+    /// Whether conditions hold; none: they could not be looked at, which is told.
+    fn all_hold(&mut self, id: u32, place: Place, conditions: &[Condition]) -> Option<bool> {
         let variables = self.run.seen_by(id);
         let (holds, error) = match self.env.check(&variables).all(conditions) {
-            Ok(holds) => (holds, None),
+            Ok(holds) => (Some(holds), None),
             Err(error) => {
                 self.log(
                     Level::Warning,
                     format!("a condition could not be looked at: {error}"),
                 );
-                (false, Some(error.to_string()))
+                (None, Some(error.to_string()))
             }
         };
-        self.note(place, What::Condition { holds, error });
+        let step = What::Condition {
+            holds: holds == Some(true),
+            error,
+        };
+        self.note(place, step);
         holds
     }
 
@@ -256,7 +261,7 @@ impl Machine<'_> {
         }
         round.index += 1;
         let index = round.index;
-        if !conditions.is_empty() && !self.all_hold(id, place, conditions) {
+        if !conditions.is_empty() && self.all_hold(id, place, conditions) != Some(true) {
             return Ok(Next::Go(end));
         }
         self.note(place, What::Round { index });

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::numbers::printed;
+
 /// How deep lists and mappings stand in one another; what is deeper stays text.
 const DEPTH: usize = 32;
 
@@ -193,7 +195,7 @@ impl<'t> Reader<'t> {
 fn key_text(key: Value) -> Option<String> {
     match key {
         Value::String(text) => Some(text),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => Some(printed(&number)),
         Value::Bool(truth) => Some(if truth { "True" } else { "False" }.to_owned()),
         Value::Null => Some("None".to_owned()),
         Value::Array(_) | Value::Object(_) => None,

@@ -4,6 +4,7 @@ use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
 use super::limits;
+use super::numbers::{number, printed_real};
 use super::session::{Session, wrong};
 use super::states::One;
 use super::time::{Moment, Span};
@@ -75,13 +76,10 @@ fn write(value: &Value, out: &mut String, depth: usize, session: &Session) -> Re
             }
             out.push('}');
         }
-        _ => {
-            let text = value.to_string();
-            out.push_str(match text.as_str() {
-                "NaN" => "nan",
-                text => text,
-            });
+        ValueKind::Number if !value.is_integer() => {
+            out.push_str(&printed_real(number(value).unwrap_or(f64::NAN)));
         }
+        _ => out.push_str(&value.to_string()),
     }
     Ok(())
 }

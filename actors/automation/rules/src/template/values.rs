@@ -59,6 +59,14 @@ pub fn truthy(value: &Value) -> bool {
     }
 }
 
+/// What a message that triggered something says, if that is JSON. It is read where somebody looks, so that a run does not keep
+/// its message twice.
+fn payload_json(trigger: &Map<String, Value>) -> Option<Value> {
+    let is_message = trigger.get("platform").and_then(Value::as_str) == Some("mqtt");
+    let payload = trigger.get("payload").filter(|_| is_message)?;
+    serde_json::from_str(payload.as_str()?).ok()
+}
+
 /// JSON as templates see it.
 pub(super) fn to_template(value: &Value, session: &Arc<Session>) -> minijinja::Value {
     match value {
@@ -83,7 +91,8 @@ pub(super) fn to_template(value: &Value, session: &Arc<Session>) -> minijinja::V
             let pairs = map
                 .iter()
                 .map(|(key, value)| (key.as_str(), to_template(value, session)));
-            minijinja::Value::from_pairs(pairs)
+            let json = payload_json(map).map(|json| ("payload_json", to_template(&json, session)));
+            minijinja::Value::from_pairs(pairs.chain(json))
         }
     }
 }

@@ -17,6 +17,15 @@ pub enum Change {
     Forget(HoldId),
     /// What fell due unseen and is not made up for.
     Missed(Missed),
+    /// A trigger may fire again from here on. Nothing is done, but who takes over has to begin with what is so now.
+    Rearmed,
+    /// A message that triggers something triggers nothing.
+    Unheard {
+        /// Its topic.
+        topic: String,
+        /// Why not, in a sentence.
+        why: String,
+    },
     /// Something to know for who looks after the home.
     Log(String),
 }

@@ -2,24 +2,27 @@
 
 use crate::model::{CatchUp, Policy};
 
+/// What is no later than this is on time, in milliseconds: a node's load, or the moment in which another takes over.
+pub(crate) const ON_TIME_MS: u64 = 3_000;
+
 /// What a policy says of something that fell due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lateness {
-    /// Somebody watched when it fell due: it is done.
+    /// It is done.
     OnTime,
-    /// It fell due unseen and may be done late: `CatchUp` at once, `Recheck` if what led to it still holds.
+    /// It may be done late: `CatchUp` at once, `Recheck` if what led to it still holds.
     Late {
         /// By so much.
         by_ms: u64,
         /// What is decided on; never `Skip`.
         taken: CatchUp,
     },
-    /// It fell due unseen, and the policy is to skip it.
+    /// The policy is to skip it.
     Skipped {
         /// By so much it would be late.
         by_ms: u64,
     },
-    /// It fell due unseen, and longer ago than the policy bears.
+    /// It fell due longer ago than the policy bears.
     TooLate {
         /// By so much it would be late.
         by_ms: u64,
@@ -27,18 +30,36 @@ pub enum Lateness {
 }
 
 impl Lateness {
-    /// What a policy says of something that fell due, where somebody watches since then.
-    pub fn of(policy: Policy, due_ms: i64, watched_since_ms: i64, now_ms: i64) -> Self {
-        if due_ms >= watched_since_ms {
+    /// What a policy says of something that fell due.
+    ///
+    /// By wall time alone it might seem to be on time: where the clock was set back while the machine stood still. So who looks
+    /// says by how much longer than it meant to it slept, by the monotonic clock.
+    pub fn of(policy: Policy, due_ms: i64, now_ms: i64, overslept_ms: u64) -> Self {
+        let Some(by_ms) = late_by(due_ms, now_ms, overslept_ms) else {
             return Self::OnTime;
-        }
-        let by_ms = u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or(0);
+        };
         match policy.catch_up {
             _ if by_ms > policy.at_most_late_ms => Self::TooLate { by_ms },
             CatchUp::Skip => Self::Skipped { by_ms },
             taken @ (CatchUp::CatchUp | CatchUp::Recheck) => Self::Late { by_ms, taken },
         }
     }
+}
+
+impl Lateness {
+    /// By how much it is done late, and what was decided on, if it is.
+    pub(crate) fn taken(self) -> Option<(u64, CatchUp)> {
+        match self {
+            Self::Late { by_ms, taken } => Some((by_ms, taken)),
+            _ => None,
+        }
+    }
+}
+
+/// By how much something is late by the clock by which it is later; none: it is on time.
+pub(crate) fn late_by(due_ms: i64, now_ms: i64, overslept_ms: u64) -> Option<u64> {
+    let by_wall_ms = u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or(0);
+    Some(by_wall_ms.max(overslept_ms)).filter(|by_ms| *by_ms > ON_TIME_MS)
 }
 
 #[cfg(test)]
@@ -51,24 +72,26 @@ mod tests {
         use CatchUp::{CatchUp as Do, Recheck, Skip};
         #[rustfmt::skip]
         let table = [
-            // Due at, watched since, now.
-            (Do, 1_000, 500, 1_400, Lateness::OnTime),
-            (Skip, 500, 500, 9_000, Lateness::OnTime),
-            (Do, 400, 500, 900, Lateness::Late { by_ms: 500, taken: Do }),
-            (Do, 400, 500, 1_400, Lateness::Late { by_ms: 1_000, taken: Do }),
-            (Do, 400, 500, 1_401, Lateness::TooLate { by_ms: 1_001 }),
-            (Recheck, 400, 500, 900, Lateness::Late { by_ms: 500, taken: Recheck }),
-            (Skip, 400, 500, 900, Lateness::Skipped { by_ms: 500 }),
-            (Skip, 400, 500, 2_000, Lateness::TooLate { by_ms: 1_600 }),
-            // A clock that was set back.
-            (Do, 400, 500, 300, Lateness::Late { by_ms: 0, taken: Do }),
+            // Due at, now, overslept.
+            (Do, 10_000, 12_900, 0, Lateness::OnTime),
+            (Skip, 10_000, 13_000, 2_000, Lateness::OnTime),
+            (Do, 10_000, 13_001, 0, Lateness::Late { by_ms: 3_001, taken: Do }),
+            (Do, 10_000, 30_000, 0, Lateness::Late { by_ms: 20_000, taken: Do }),
+            (Do, 10_000, 30_001, 0, Lateness::TooLate { by_ms: 20_001 }),
+            (Recheck, 10_000, 15_000, 0, Lateness::Late { by_ms: 5_000, taken: Recheck }),
+            (Skip, 10_000, 15_000, 0, Lateness::Skipped { by_ms: 5_000 }),
+            (Skip, 10_000, 40_000, 0, Lateness::TooLate { by_ms: 30_000 }),
+            // A clock that was set back while nobody looked.
+            (Do, 10_000, 10_100, 14_000, Lateness::Late { by_ms: 14_000, taken: Do }),
+            (Skip, 10_000, 10_100, 14_000, Lateness::Skipped { by_ms: 14_000 }),
+            (Do, 10_000, 9_000, 0, Lateness::OnTime),
         ];
-        for (catch_up, due_ms, since_ms, now_ms, expected) in table {
+        for (catch_up, due_ms, now_ms, overslept_ms, expected) in table {
             let policy = Policy {
                 catch_up,
-                at_most_late_ms: 1_000,
+                at_most_late_ms: 20_000,
             };
-            assert_eq!(Lateness::of(policy, due_ms, since_ms, now_ms), expected);
+            assert_eq!(Lateness::of(policy, due_ms, now_ms, overslept_ms), expected);
         }
     }
 }

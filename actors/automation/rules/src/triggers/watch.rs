@@ -28,8 +28,8 @@ pub struct Look<'l> {
     pub facts: &'l Arc<dyn Facts>,
     /// Compiled templates.
     pub templates: &'l Templates,
-    /// Since when this watch looks, Unix milliseconds: what was due before fell due unseen.
-    pub watched_since_ms: i64,
+    /// How much later than it meant to the caller looks, by the monotonic clock, in milliseconds.
+    pub overslept_ms: u64,
 }
 
 /// A trigger, by its place in the index.
@@ -63,6 +63,8 @@ pub struct Watch {
     timers: BTreeSet<(i64, RuleId, usize)>,
     holds: BTreeMap<(RuleId, String), Hold>,
     hold_times: BTreeSet<(i64, RuleId, String)>,
+    /// What would end a hold may not have been heard yet.
+    holds_wait: bool,
 }
 
 /// One trigger.
@@ -232,6 +234,11 @@ impl Watch {
         true
     }
 
+    /// Whether holds that fall due wait, since what would end them may have come and is not taken in.
+    pub fn hold_back(&mut self, wait: bool) {
+        self.holds_wait = wait;
+    }
+
     /// The topics that triggers wait for, as filters; some more than once.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         let topics = self.rules.values().map(|rule| rule.fixed.topic.as_str());
@@ -259,6 +266,7 @@ impl Watch {
     pub fn next_due_ms(&self) -> Option<i64> {
         let timer = self.timers.first().map(|(due_ms, ..)| *due_ms);
         let hold = self.hold_times.first().map(|(due_ms, ..)| *due_ms);
+        let hold = hold.filter(|_| !self.holds_wait);
         let minute = self
             .minute
             .filter(|_| !self.read_now.is_empty())
@@ -301,7 +309,7 @@ impl Watch {
 
     /// What becomes of something that fell due: go on with how late it is, or not.
     fn lateness(rule: &Rule, due_ms: i64, look: &Look<'_>, changes: &mut Vec<Change>) -> Option<Lateness> {
-        let lateness = Lateness::of(rule.policy, due_ms, look.watched_since_ms, look.facts.now_ms());
+        let lateness = Lateness::of(rule.policy, due_ms, look.facts.now_ms(), look.overslept_ms);
         let (by_ms, why) = match lateness {
             Lateness::OnTime | Lateness::Late { .. } => return Some(lateness),
             Lateness::Skipped { by_ms } => (by_ms, String::from("its policy is skip")),

@@ -1,6 +1,6 @@
 //! Conditions among actions, `choose`, `if`, `sequence`.
 
-use jarvis_rules::model::{Action, ActionKind, Branch};
+use jarvis_rules::model::{Action, ActionKind, Branch, ConditionKind};
 
 use super::house::{House, action, condition, is, say};
 
@@ -124,4 +124,29 @@ fn a_condition_that_is_switched_off_holds() {
     off.enabled = false;
     let (said, _) = check(&[], vec![action(ActionKind::Condition(off)), say("test.one")]);
     assert_eq!(said, ["#1 test.one"]);
+}
+
+#[test]
+fn a_condition_that_is_switched_off_is_passed_over() {
+    let off = || {
+        let mut off = condition(is("switch.gone", "on").kind);
+        off.enabled = false;
+        off
+    };
+    let (yes, no) = (|| is("switch.a", "on"), || is("switch.a", "off"));
+    #[rustfmt::skip]
+    let table = [
+        (ConditionKind::Or(vec![off(), no()]), false),
+        (ConditionKind::Or(vec![off(), yes()]), true),
+        (ConditionKind::Or(vec![off()]), false),
+        (ConditionKind::Not(vec![off(), no()]), true),
+        (ConditionKind::Not(vec![off()]), true),
+        (ConditionKind::And(vec![off(), yes()]), true),
+        (ConditionKind::And(vec![off(), no()]), false),
+    ];
+    for (kind, holds) in table {
+        let step = action(ActionKind::Condition(condition(kind.clone())));
+        let (said, _) = check(&[("switch.a", "on")], vec![step, say("test.one")]);
+        assert_eq!(!said.is_empty(), holds, "{kind:?}");
+    }
 }

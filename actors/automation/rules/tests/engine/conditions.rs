@@ -15,7 +15,7 @@ fn check(house: &House, kind: ConditionKind) -> String {
         templates: &house.templates,
         variables: &variables,
     };
-    match check.holds(&condition(kind)) {
+    match check.all(&[condition(kind)]) {
         Ok(true) => "yes".into(),
         Ok(false) => "no".into(),
         Err(error) => error.to_string(),

@@ -65,7 +65,7 @@ pub(crate) struct House {
     pub(crate) world: World,
     pub(crate) templates: Templates,
     pub(crate) limits: Limits,
-    pub(crate) watched_since_ms: i64,
+    pub(crate) overslept_ms: u64,
     pub(crate) watch: Watch,
 }
 
@@ -85,7 +85,7 @@ impl House {
             },
             templates: Templates::new(),
             limits: Limits::default(),
-            watched_since_ms: 0,
+            overslept_ms: 0,
             watch: Watch::new(),
         }
     }
@@ -146,7 +146,7 @@ impl House {
     pub(crate) fn happens(&mut self, happening: &Happening) -> Vec<Change> {
         let facts = self.facts();
         self.watch
-            .happen(happening, &look(&facts, &self.templates, self.watched_since_ms))
+            .happen(happening, &look(&facts, &self.templates, self.overslept_ms))
     }
 
     /// So many milliseconds pass; what fell due, in words.
@@ -157,8 +157,7 @@ impl House {
     pub(crate) fn tick(&mut self, ms: i64) -> Vec<Change> {
         self.world.now_ms += ms;
         let facts = self.facts();
-        self.watch
-            .tick(&look(&facts, &self.templates, self.watched_since_ms))
+        self.watch.tick(&look(&facts, &self.templates, self.overslept_ms))
     }
 
     /// Watches triggers under the name `a`.
@@ -167,7 +166,7 @@ impl House {
         automation.triggers = triggers;
         let program = Program::compile(automation);
         let facts = self.facts();
-        let look = look(&facts, &self.templates, self.watched_since_ms);
+        let look = look(&facts, &self.templates, self.overslept_ms);
         let problems = self.watch.insert_automation(&program, self.world.now_ms, &look);
         assert_eq!(problems, Vec::<String>::new());
     }
@@ -213,21 +212,17 @@ impl House {
             facts,
             templates: &self.templates,
             node: "n1",
-            watched_since_ms: self.watched_since_ms,
+            overslept_ms: self.overslept_ms,
             limits: &self.limits,
         }
     }
 }
 
-pub(crate) fn look<'l>(
-    facts: &'l Arc<dyn Facts>,
-    templates: &'l Templates,
-    watched_since_ms: i64,
-) -> Look<'l> {
+pub(crate) fn look<'l>(facts: &'l Arc<dyn Facts>, templates: &'l Templates, overslept_ms: u64) -> Look<'l> {
     Look {
         facts,
         templates,
-        watched_since_ms,
+        overslept_ms,
     }
 }
 
@@ -369,8 +364,11 @@ pub(crate) fn words(changes: &[Change]) -> Vec<String> {
             Change::Keep(hold) => format!("keep {}", hold.id.entity).trim_end().into(),
             Change::Forget(id) => format!("forget {}", id.entity).trim_end().into(),
             Change::Missed(missed) => format!("missed: {}", missed.why),
+            Change::Rearmed => String::new(),
+            Change::Unheard { topic, why } => format!("unheard {topic}: {why}"),
             Change::Log(message) => format!("log: {message}"),
         })
+        .filter(|word| !word.is_empty())
         .collect()
 }
 

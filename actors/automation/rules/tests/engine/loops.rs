@@ -110,6 +110,25 @@ fn until_is_asked_after_each_round() {
 }
 
 #[test]
+fn until_that_cannot_be_looked_at_ends_the_loop() {
+    let mut running = House::new().run(vec![
+        repeat(
+            Until::Until(vec![is("switch.gone", "off")]),
+            vec![say("test.round")],
+        ),
+        say("test.after"),
+    ]);
+    assert_eq!(
+        running.settle(),
+        [
+            "#1 test.round",
+            "warning: a condition could not be looked at: the entity switch.gone is not known",
+            "#2 test.after"
+        ]
+    );
+}
+
+#[test]
 fn conditions_of_loops_see_the_round() {
     let mut running = House::new().run(vec![repeat(
         Until::While(vec![holds("{{ repeat.index <= 2 }}")]),

@@ -13,9 +13,11 @@ fn variables_are_had_in_order_and_do_not_override() {
     automation.trigger_variables = vec![
         ("room".into(), plain(json!("kitchen"))),
         ("fixed".into(), plain(json!(1))),
+        ("mine".into(), plain(json!("x"))),
+        ("of_fixed".into(), tpl("{{ fixed }}")),
     ];
     let mut own = trigger(TriggerKind::Start);
-    own.variables = vec![("mine".into(), tpl("{{ trigger.id }}"))];
+    own.variables = vec![("mine".into(), tpl("id {{ trigger.id }}"))];
     automation.triggers = vec![trigger(TriggerKind::Shutdown), own];
     automation.variables = vec![
         ("fixed".into(), plain(json!(2))),
@@ -26,8 +28,12 @@ fn variables_are_had_in_order_and_do_not_override() {
     let run = house
         .start(&Program::compile(automation), json!({ "id": "x", "idx": "1" }))
         .unwrap();
-    assert_eq!(run.variables["fixed"], 1);
-    assert_eq!(run.variables["mine"], "x");
+    assert_eq!(run.variables["fixed"], 2, "the automation's own counts");
+    assert_eq!(
+        run.variables["mine"], "id x",
+        "what the trigger brings is not overridden"
+    );
+    assert_eq!(run.variables["of_fixed"], 2);
     assert_eq!(run.variables["twice"], "light.kitchen,light.kitchen");
     assert_eq!(run.trace.steps[0].path, "trigger/1");
     assert_eq!(

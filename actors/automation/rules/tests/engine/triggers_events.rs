@@ -64,15 +64,22 @@ fn what_templates_see_of_a_message() {
         [Change::Fire(firing)] => firing.data.clone(),
         other => panic!("{other:?}"),
     };
+    let json_of = |house: &House, seen: &Value| {
+        let variables = map(json!({ "trigger": seen }));
+        let rendered = house
+            .templates
+            .render("{{ trigger.payload_json }}", house.facts(), &variables);
+        rendered.unwrap().value
+    };
     let seen = data(house.happens(&message("a/b", b"{\"x\": [1, 2.5]}")));
     assert_eq!(seen["platform"], "mqtt");
     assert_eq!(seen["topic"], "a/b");
     assert_eq!(seen["payload"], "{\"x\": [1, 2.5]}");
-    assert_eq!(seen["payload_json"], json!({ "x": [1, 2.5] }));
+    assert_eq!(json_of(&house, &seen), json!({ "x": [1, 2.5] }));
     assert_eq!(seen["qos"], 1);
     let seen = data(house.happens(&message("a/b", "é".as_bytes())));
     assert_eq!(seen["payload"], "é");
-    assert_eq!(seen.get("payload_json"), None);
+    assert_eq!(json_of(&house, &seen), json!(""));
 }
 
 #[test]
@@ -81,12 +88,12 @@ fn messages_that_nobody_can_use_are_told_and_trigger_nothing() {
     house.watch(vec![mqtt("a/b", None, None)]);
     assert_eq!(
         words(&house.happens(&message("a/b", &[0xff, 0xfe]))),
-        ["log: a message at a/b triggers nothing: it is not UTF-8"]
+        ["unheard a/b: it is not UTF-8"]
     );
     let large = vec![b'x'; MESSAGE_BYTES_MAX + 1];
     assert_eq!(
         words(&house.happens(&message("a/b", &large))),
-        ["log: a message of 65537 bytes at a/b triggers nothing: more than 65536"]
+        ["unheard a/b: it has 65537 bytes, and a run is started with 65536 at most"]
     );
     // That nobody waits for is nothing to tell.
     assert_eq!(words(&house.happens(&message("c", &large))), Vec::<String>::new());

@@ -289,7 +289,6 @@ fn taken_over(catch_up: CatchUp, after_ms: i64, changes: &[(i64, &str)]) -> Vec<
         other.set("light.a", to);
     }
     other.world.now_ms = begin_ms + after_ms;
-    other.watched_since_ms = begin_ms + after_ms;
     other.watch(vec![trigger]);
     let hold: Hold = serde_json::from_slice(&kept).unwrap();
     assert!(other.watch.restore(hold));
@@ -305,16 +304,16 @@ fn holds_go_on_at_the_next_owner() {
     let table = [
         // In time.
         (Do, 2_000, &[][..], "fire 0 by light.a"),
-        (Skip, 5_000, &[][..], "fire 0 by light.a"),
+        (Skip, 8_000, &[][..], "fire 0 by light.a"),
         // It fell due unseen.
-        (Do, 5_800, &[][..], "fire 0 by light.a, 800 ms late, CatchUp"),
-        (Recheck, 5_800, &[][..], "fire 0 by light.a, 800 ms late, Recheck"),
-        (Skip, 5_800, &[][..], "missed: its policy is skip"),
+        (Do, 9_000, &[][..], "fire 0 by light.a, 4000 ms late, CatchUp"),
+        (Recheck, 9_000, &[][..], "fire 0 by light.a, 4000 ms late, Recheck"),
+        (Skip, 9_000, &[][..], "missed: its policy is skip"),
         (Do, 65_001, &[][..], "missed: it would be 60001 ms late, and at most 60000 ms are allowed"),
         // It left before it was due, or after.
-        (Do, 5_800, &[(4_000, "off")], "missed: it was no longer so when it fell due"),
-        (Do, 5_800, &[(5_500, "off")], "fire 0 by light.a, 800 ms late, CatchUp"),
-        (Recheck, 5_800, &[(5_500, "off")], "missed: its policy is recheck, and it is no longer so"),
+        (Do, 9_000, &[(4_000, "off")], "missed: it was no longer so when it fell due"),
+        (Do, 9_000, &[(5_500, "off")], "fire 0 by light.a, 4000 ms late, CatchUp"),
+        (Recheck, 9_000, &[(5_500, "off")], "missed: its policy is recheck, and it is no longer so"),
     ];
     for (catch_up, after_ms, changes, expected) in table {
         assert_eq!(

@@ -229,6 +229,21 @@ fn a_template_that_is_waited_for_is_watched_like_a_trigger() {
 }
 
 #[test]
+fn a_template_that_was_true_for_a_moment_came() {
+    let mut running = at_door(None, true);
+    watch(&mut running);
+    let wait = running.run.threads[&0].wait.as_ref().unwrap().id;
+    // By the time at which the run is told it is false again.
+    running.house.set("door.a", "open");
+    let trigger = json!({});
+    assert_eq!(
+        running.input(Input::Triggered { wait, trigger }),
+        ["#1 test.after"]
+    );
+    assert_eq!(running.variable("wait")["completed"], true);
+}
+
+#[test]
 fn waits_have_numbers_of_their_own() {
     let mut running = House::new().run(vec![wait_for_door(Some(10), true), wait_for_door(None, true)]);
     running.pass(10);

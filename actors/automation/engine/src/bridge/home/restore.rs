@@ -104,7 +104,8 @@ impl Home {
             rooms: Rooms::default(),
             announcer,
             beside,
-            since_ms: now_ms,
+            overslept_ms: 0,
+            hears_backlog: false,
             watched_ms: now_ms,
             sun_due_ms: None,
             begun: Vec::new(),
@@ -112,7 +113,10 @@ impl Home {
             topics_changed: true,
             shown_changed: true,
             problems: BTreeMap::new(),
+            unheard: BTreeMap::new(),
         };
+        home.hears_backlog = home.shared.settings.mqtt.is_some();
+        home.watch.hold_back(home.hears_backlog);
         let all = Names(kept.rows);
         home.restore_registry(&all, now_ms);
         home.restore_session(&all);
@@ -137,7 +141,8 @@ impl Home {
             .map_or(now_ms, |(_, at_ms)| at_ms);
         home.watched_ms = believed(kept_ms, now_ms);
         let watched_ms = home.watched_ms;
-        home.look_at_sun(now_ms, &mut Draft::default());
+        // As it was when somebody last watched: what changed with the time alone since then is an edge that nobody saw.
+        home.look_at_sun(watched_ms, &mut Draft::default());
         let mut since = Vec::new();
         for (id, definition) in all.read::<Definition>(rows::DEFINITION) {
             since.push((id.clone(), watched_ms.max(believed(definition.loaded_ms, now_ms))));
@@ -146,10 +151,10 @@ impl Home {
         }
         // After all are shown: what is shown has the watch look at the time, and what it finds to be due is not to be thrown away.
         for (id, since_ms) in since {
-            home.watch_automation(&id, since_ms, now_ms, draft);
+            home.watch_automation(&id, since_ms, watched_ms, draft);
         }
         for run in kept.runs {
-            home.watch_waits(&run.automation.clone(), &run, now_ms, draft);
+            home.watch_waits(&run.automation.clone(), &run, watched_ms, draft);
         }
         for (name, hold) in all.read::<Hold>(rows::HOLD) {
             let (id, row) = (hold.id.clone(), format!("{}{name}", rows::HOLD));
@@ -160,6 +165,7 @@ impl Home {
                 draft.remove(row);
             }
         }
+        home.sun_due_ms = None;
         home.tick(now_ms, draft);
         home
     }

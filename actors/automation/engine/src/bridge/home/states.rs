@@ -7,7 +7,7 @@ use jarvis_rules::triggers::Happening;
 use super::super::act::{Act, Deed};
 use super::super::draft::Draft;
 use super::restore::Decided;
-use super::{Came, Home, none};
+use super::{Came, Changed, Home, none};
 use crate::api::ulid;
 use crate::rows;
 use crate::shown::sun_of;
@@ -119,6 +119,12 @@ impl Home {
         let (state, next_ms) = sun_of(&self.shared.settings.home, now_ms);
         self.sun_due_ms = next_ms;
         let change = self.registry.put_state("sun.sun", state, now_ms);
+        if let Some(Changed::State { old, new, .. }) = &change
+            && old.as_ref().map(|old| &old.state) != new.as_ref().map(|new| &new.state)
+        {
+            // It stands in no row.
+            draft.touch();
+        }
         self.took(change.into_iter().collect(), now_ms, draft);
     }
 }

@@ -110,6 +110,7 @@ impl House {
             sequence: 0,
         };
         house.write(draft);
+        house.heard_backlog();
         house
     }
 
@@ -146,8 +147,19 @@ impl House {
         came
     }
 
-    /// The owner dies without a word; the next one goes on with what was written, `later` after that.
+    /// The owner dies without a word; the next one goes on with what was written, `later` after that, and has taken in all that
+    /// the broker kept.
     fn next_owner(&mut self, later: Duration) {
+        self.take_over(later);
+        self.heard_backlog();
+    }
+
+    fn heard_backlog(&mut self) {
+        self.home.heard_backlog();
+        self.tick(Duration::ZERO);
+    }
+
+    fn take_over(&mut self, later: Duration) {
         self.now_ms += later.as_millis() as i64;
         let kept = Kept {
             rows: self.rows.clone().into_iter().collect(),
@@ -347,6 +359,138 @@ fn a_state_that_did_not_last_is_forgotten() {
 }
 
 #[test]
+fn what_falls_due_unless_a_message_comes_waits_for_what_the_broker_kept() {
+    for policy in ["catch_up", "recheck"] {
+        let mut house = with_lamp();
+        let delayed = json!({"name": "Motion", "unique_id": "m1", "state_topic": "motion", "off_delay": 5, "object_id": "motion"});
+        house.message("homeassistant/binary_sensor/m1/config", &delayed.to_string());
+        let yaml = format!(
+            "- {{id: off, alias: Off, jarvis: {{catch_up: {policy}}}, triggers: [{{trigger: state, entity_id: switch.lamp, to: 'off', for: 8}}], actions: [{{delay: 1}}]}}"
+        );
+        house.load(&yaml);
+        house.message("lamp/state", "ON");
+        house.message("lamp/state", "OFF");
+        house.message("motion", "ON");
+        house.sent();
+        house.take_over(Duration::from_secs(7));
+        house.tick(Duration::from_secs(2));
+        assert_eq!(fired(&house.sent()).len(), 0, "it waits");
+        assert_eq!(
+            house.state("binary_sensor.motion").as_deref(),
+            Some("on"),
+            "so does this"
+        );
+        // What it says next may be later than anything that the broker kept.
+        assert!(
+            house
+                .home
+                .next_due_ms()
+                .is_none_or(|due_ms| due_ms > house.now_ms)
+        );
+        house.message("lamp/state", "ON");
+        house.message("motion", "ON");
+        house.heard_backlog();
+        assert_eq!(
+            fired(&house.sent()).len(),
+            0,
+            "{policy}: it was not off for so long"
+        );
+        assert_eq!(house.state("binary_sensor.motion").as_deref(), Some("on"));
+        house.tick(Duration::from_secs(5));
+        assert_eq!(house.state("binary_sensor.motion").as_deref(), Some("off"));
+        // Where nothing came it fires, and is not late for that.
+        house.message("lamp/state", "OFF");
+        house.take_over(Duration::from_secs(9));
+        house.heard_backlog();
+        let sent = house.sent();
+        let [(_, ToAutomation::Fired(firing))] = sent.as_slice() else {
+            panic!("{sent:?}");
+        };
+        assert_eq!(firing.late, None);
+    }
+}
+
+#[test]
+fn an_edge_that_came_with_the_time_while_nobody_watched_fires_once() {
+    let yaml = "
+- {id: clock, alias: Clock, triggers: [{trigger: template, value_template: '{{ now().hour >= 13 }}'}], actions: [{delay: 1}]}
+- {id: sleepy, alias: Sleepy, jarvis: {catch_up: skip}, triggers: [{trigger: template, value_template: '{{ now().hour >= 13 }}'}], actions: [{delay: 1}]}
+- {id: evening, alias: Evening, triggers: [{trigger: state, entity_id: sun.sun, to: below_horizon}], actions: [{delay: 1}]}
+";
+    let mut house = House::new();
+    house.load(yaml);
+    house.tick(Duration::from_secs(59 * 60));
+    house.next_owner(Duration::from_secs(20 * 60));
+    let sent = house.sent();
+    assert_eq!(fired(&sent), ["clock"]);
+    let late = sent.iter().find_map(|(_, letter)| match letter {
+        ToAutomation::Fired(firing) => firing.late,
+        _ => None,
+    });
+    assert_eq!(
+        late.map(|(by_ms, _)| by_ms),
+        Some(19 * 60_000),
+        "from when it became true"
+    );
+    assert!(
+        sent.iter()
+            .any(|(id, letter)| id == "sleepy" && matches!(letter, ToAutomation::Missed(_))),
+        "{sent:?}"
+    );
+    // The sun sets at 16:17.
+    house.next_owner(Duration::from_secs(4 * 3_600));
+    assert_eq!(fired(&house.sent()), ["evening"]);
+    house.next_owner(Duration::from_secs(60));
+    assert_eq!(fired(&house.sent()), [""; 0], "once");
+    // It became false and true again, the one seen and the other not.
+    house.tick(Duration::from_secs(10 * 3_600));
+    assert_eq!(fired(&house.sent()), [""; 0]);
+    house.next_owner(Duration::from_secs(10 * 3_600));
+    assert_eq!(fired(&house.sent()), ["clock"]);
+}
+
+#[test]
+fn what_a_person_asks_for_begins_once_it_is_written() {
+    let mut house = with_lamp();
+    let now_ms = house.now_ms;
+    let ask = |house: &mut House, id: &str| {
+        let target = Target::entities(["switch.lamp".to_owned()]);
+        let data = Map::new();
+        let id = id.to_owned();
+        house.step(|home, now_ms, draft| {
+            let called = Called {
+                service: "switch.toggle",
+                target,
+                data: &data,
+            };
+            drop(home.call(id, None, called, now_ms, now_ms, draft));
+        });
+    };
+    ask(&mut house, "person");
+    let turn_on = intent(
+        "switch.turn_on",
+        json!({"entity_id": "switch.lamp"}),
+        json!({}),
+        now_ms,
+    );
+    house.step(|home, now_ms, draft| home.asked(by("door"), 1, turn_on, now_ms, draft));
+    assert_eq!(house.home.take_begun(false), [], "nor what came after it");
+    assert_eq!(house.home.take_begun(true).len(), 2);
+    let turn_on = intent(
+        "switch.turn_on",
+        json!({"entity_id": "switch.lamp"}),
+        json!({}),
+        now_ms,
+    );
+    house.step(|home, now_ms, draft| home.asked(by("door"), 2, turn_on, now_ms, draft));
+    assert_eq!(
+        house.home.take_begun(false).len(),
+        1,
+        "a letter is in the log already"
+    );
+}
+
+#[test]
 fn what_a_run_asks_for_is_gone_on_with_until_it_is_known() {
     let mut house = with_lamp();
     let now_ms = house.now_ms;
@@ -357,7 +501,7 @@ fn what_a_run_asks_for_is_gone_on_with_until_it_is_known() {
         now_ms,
     );
     house.step(|home, now_ms, draft| home.asked(by("door"), 1, asked, now_ms, draft));
-    let begun = house.home.take_begun();
+    let begun = house.home.take_begun(true);
     let [
         Act {
             id,
@@ -375,7 +519,7 @@ fn what_a_run_asks_for_is_gone_on_with_until_it_is_known() {
     );
     // Not known what came of it: the next owner does it again under the same name.
     house.next_owner(Duration::from_millis(300));
-    let again = house.home.take_begun();
+    let again = house.home.take_begun(true);
     assert_eq!(again, begun);
     assert!(house.sent().is_empty());
     house.step(|home, now_ms, draft| home.ended("01RUN.1", &Ended::Released, now_ms, draft));
@@ -519,15 +663,15 @@ fn home_assistant_switches_and_starts_automations() {
     assert_eq!(house.sent(), []);
     house.message("jarvis/node/node2/undrain", "PRESS");
     assert!(
-        matches!(&house.home.take_begun()[..], [Act { deed: Deed::Undrain { node }, .. }] if node == "node2")
+        matches!(&house.home.take_begun(true)[..], [Act { deed: Deed::Undrain { node }, .. }] if node == "node2")
     );
     house.message("jarvis/node/node2/drain", "PRESS");
     assert!(
-        matches!(&house.home.take_begun()[..], [Act { deed: Deed::Drain { node }, .. }] if node == "node2")
+        matches!(&house.home.take_begun(true)[..], [Act { deed: Deed::Drain { node }, .. }] if node == "node2")
     );
     house.message("jarvis/drill/kill-2dleader/run", "PRESS");
     assert!(
-        matches!(&house.home.take_begun()[..], [Act { deed: Deed::Drill { name }, .. }] if name == "kill-leader")
+        matches!(&house.home.take_begun(true)[..], [Act { deed: Deed::Drill { name }, .. }] if name == "kill-leader")
     );
     let mut acts = house.home.acts().iter();
     let drill = acts.find(|(_, act)| matches!(act.deed, Deed::Drill { .. }));
@@ -614,7 +758,7 @@ fn reminders_outlive_their_owner_and_are_said_once() {
     }
     assert_eq!(house.home.next_due_ms(), Some(NOON_MS + 60_000));
     house.next_owner(Duration::from_secs(90));
-    let begun = house.home.take_begun();
+    let begun = house.home.take_begun(true);
     assert!(
         matches!(&begun[..], [Act { id, deed: Deed::Remind { .. }, .. }] if id == "reminder-r1"),
         "{begun:?}"
@@ -622,13 +766,13 @@ fn reminders_outlive_their_owner_and_are_said_once() {
     assert_eq!(house.rows_of(rows::REMINDER).len(), 0);
     house.next_owner(Duration::from_secs(1));
     assert_eq!(
-        house.home.take_begun(),
+        house.home.take_begun(true),
         begun,
         "under the same name, until it is said"
     );
     house.step(|home, now_ms, draft| home.ended("reminder-r1", &Ended::Done, now_ms, draft));
     house.next_owner(Duration::from_secs(1));
-    assert_eq!(house.home.take_begun(), []);
+    assert_eq!(house.home.take_begun(true), []);
     let mut other = reminder;
     other.id = "r2".to_owned();
     house.step(|home, _, draft| home.keep_reminder(other, draft));
@@ -882,16 +1026,16 @@ fn whoever_goes_on_with_acts_keeps_to_their_order() {
         asked(&mut house, run, number);
     }
     let ids = |acts: Vec<Act>| acts.into_iter().map(|act| act.id).collect::<Vec<_>>();
-    let begun = ids(house.home.take_begun());
+    let begun = ids(house.home.take_begun(true));
     assert_eq!(begun, ["Z.1", "Z.2", "Z.10", "A.1"]);
     for _ in 0..2 {
         house.next_owner(Duration::from_secs(1));
-        assert_eq!(ids(house.home.take_begun()), begun);
+        assert_eq!(ids(house.home.take_begun(true)), begun);
     }
     asked(&mut house, "0", 1);
     house.next_owner(Duration::from_secs(1));
     assert_eq!(
-        ids(house.home.take_begun()).last().map(String::as_str),
+        ids(house.home.take_begun(true)).last().map(String::as_str),
         Some("0.1")
     );
 }
@@ -1049,7 +1193,7 @@ fn what_waits_are_for_is_watched_and_looked_at() {
         facts: &facts,
         templates: &shared.templates,
         node: "node1",
-        watched_since_ms: NOON_MS,
+        overslept_ms: 0,
         limits: &shared.limits,
     };
     let trigger = json!({"id": "0", "idx": "0", "platform": "event"});

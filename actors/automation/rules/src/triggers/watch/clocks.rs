@@ -4,7 +4,7 @@ use super::{Look, Rule, RuleId, Watch, time_data};
 use crate::clock::{self, Kept};
 use crate::facts::Facts;
 use crate::model::{At, TriggerKind};
-use crate::triggers::{Change, Firing, Lateness};
+use crate::triggers::{Change, Firing};
 
 /// A minute.
 pub(super) const MINUTE_MS: i64 = 60_000;
@@ -61,10 +61,11 @@ impl Watch {
         self.due_holds(look, changes);
         self.due_timers(look, changes);
         let minute = minute_of(look.facts.now_ms());
-        if self.minute.is_some_and(|last| last != minute) {
+        if let Some(last) = self.minute.filter(|last| *last != minute) {
             self.minute = Some(minute);
             for id in self.read_now.clone() {
-                self.look_again(id, None, look, changes);
+                let rose_ms = self.rose_ms(id, last, look).filter(|_| minute - last > 1);
+                self.look_again(id, None, rose_ms, look, changes);
             }
         }
     }
@@ -95,10 +96,7 @@ impl Watch {
                     slot: rule.slot.clone(),
                     data: time_data(rule, now_ms, entity),
                     due_ms: Some(last_ms),
-                    late: match lateness {
-                        Lateness::Late { by_ms, taken } => Some((by_ms, taken)),
-                        _ => None,
-                    },
+                    late: lateness.taken(),
                 }));
             }
             self.set_timer(id, which, now_ms, look);

@@ -27,7 +27,7 @@ impl Watch {
                     self.changed(id, change, look, &mut changes);
                 }
                 for id in self.readers(entity) {
-                    self.look_again(id, Some(change), look, &mut changes);
+                    self.look_again(id, Some(change), None, look, &mut changes);
                 }
             }
             Happening::Mqtt {
@@ -81,17 +81,19 @@ impl Watch {
         if rules.is_empty() {
             return;
         }
+        let unheard = |why| Change::Unheard {
+            topic: topic.to_owned(),
+            why,
+        };
         if payload.len() > MESSAGE_BYTES_MAX {
-            changes.push(Change::Log(format!(
-                "a message of {} bytes at {topic} triggers nothing: more than {MESSAGE_BYTES_MAX}",
+            changes.push(unheard(format!(
+                "it has {} bytes, and a run is started with {MESSAGE_BYTES_MAX} at most",
                 payload.len()
             )));
             return;
         }
         let Ok(text) = std::str::from_utf8(payload) else {
-            changes.push(Change::Log(format!(
-                "a message at {topic} triggers nothing: it is not UTF-8"
-            )));
+            changes.push(unheard("it is not UTF-8".to_owned()));
             return;
         };
         let json: Option<Value> = serde_json::from_str(text).ok();
@@ -105,9 +107,6 @@ impl Watch {
                     own.insert("topic".into(), topic.into());
                     own.insert("payload".into(), text.into());
                     own.insert("qos".into(), qos.into());
-                    if let Some(json) = &json {
-                        own.insert("payload_json".into(), json.clone());
-                    }
                     let description = format!("mqtt topic {topic}");
                     changes.push(Change::Fire(Firing {
                         slot: rule.slot.clone(),

@@ -18,6 +18,8 @@ pub(super) struct Beginning<'b> {
     pub(super) is: Value,
     pub(super) from: Option<&'b EntityState>,
     pub(super) to: Option<&'b EntityState>,
+    /// Since when it is so, Unix milliseconds, if that is not now: nobody looked.
+    pub(super) since_ms: Option<i64>,
 }
 
 impl Watch {
@@ -68,19 +70,24 @@ impl Watch {
                 }
             }
         };
-        let now_ms = look.facts.now_ms();
+        let since_ms = beginning.since_ms.unwrap_or(look.facts.now_ms());
         match held_ms.filter(|ms| *ms > 0) {
-            None => changes.push(Change::Fire(Firing {
-                slot: rule.slot.clone(),
-                data: show(rule, &beginning, held_ms),
-                due_ms: None,
-                late: None,
-            })),
+            None => {
+                let Some(lateness) = Self::lateness(rule, since_ms, look, changes) else {
+                    return;
+                };
+                changes.push(Change::Fire(Firing {
+                    slot: rule.slot.clone(),
+                    data: show(rule, &beginning, held_ms),
+                    due_ms: beginning.since_ms,
+                    late: lateness.taken(),
+                }));
+            }
             Some(ms) => {
                 let hold = Hold {
                     id: hold_id(rule, beginning.entity),
-                    since_ms: now_ms,
-                    due_ms: now_ms.saturating_add_unsigned(ms),
+                    since_ms,
+                    due_ms: since_ms.saturating_add_unsigned(ms),
                     was: beginning.was,
                     is: beginning.is,
                     about: beginning.about.to_owned(),
@@ -95,6 +102,9 @@ impl Watch {
 
     /// Fires the holds that have fallen due.
     pub(super) fn due_holds(&mut self, look: &Look<'_>, changes: &mut Vec<Change>) {
+        if self.holds_wait {
+            return;
+        }
         let now_ms = look.facts.now_ms();
         while let Some((due_ms, id, entity)) = self
             .hold_times
@@ -155,8 +165,8 @@ fn show(rule: &Rule, beginning: &Beginning<'_>, held_ms: Option<u64>) -> Value {
     )
 }
 
-/// Whether a hold that fell due unseen may be made up for. What changed before it was due had ended it; what changed after had not,
-/// but to recheck asks for what is so now.
+/// Whether a hold that is late may be made up for. What changed before it was due had ended it; what changed after had not, but to
+/// recheck asks for what is so now.
 fn still_counts(rule: &Rule, hold: &Hold, taken: CatchUp, look: &Look<'_>) -> Result<(), String> {
     if matches!(rule.trigger.kind, TriggerKind::Template { .. }) {
         return match (taken, rule.truth) {

@@ -105,6 +105,7 @@ impl Watch {
             is,
             from: change.old,
             to: change.new,
+            since_ms: None,
         };
         self.became(id, held_for.as_ref(), beginning, look, changes);
     }
@@ -128,7 +129,9 @@ impl Watch {
             }
         };
         if !within {
-            rule.armed.insert(change.entity.to_owned());
+            if rule.armed.insert(change.entity.to_owned()) {
+                changes.push(Change::Rearmed);
+            }
             return;
         }
         if !rule.armed.remove(change.entity) {
@@ -142,6 +145,7 @@ impl Watch {
             is: value_of(change.new, None),
             from: change.old,
             to: change.new,
+            since_ms: None,
         };
         self.became(id, held_for.as_ref(), beginning, look, changes);
     }

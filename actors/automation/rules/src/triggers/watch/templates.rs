@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::clocks::{MINUTE_MS, minute_of};
 use super::holds::Beginning;
 use super::states::Changed;
 use super::{Look, RuleId, Watch, insert, remove};
+use crate::facts::{EntityState, Facts, Group, Home};
 use crate::model::TriggerKind;
 use crate::template::{Depends, truthy};
 use crate::triggers::Change;
@@ -34,7 +36,7 @@ impl Watch {
             Ok(rendered) => {
                 self.reread(id, rendered.depends);
                 if self.minute.is_none() {
-                    self.minute = Some(super::clocks::minute_of(look.facts.now_ms()));
+                    self.minute = Some(minute_of(look.facts.now_ms()));
                 }
                 Some(Ok(truthy(&rendered.value)))
             }
@@ -87,11 +89,42 @@ impl Watch {
         readers
     }
 
-    /// Looks at a template again.
+    /// When a template that is false became true, as far as that is a matter of the time alone: the first minute in which it is
+    /// true of those between one in which it is not and the one at hand. Looked for by halves, so of several times one.
+    pub(super) fn rose_ms(&self, id: RuleId, after_minute: i64, look: &Look<'_>) -> Option<i64> {
+        let rule = self.rules.get(&id).filter(|rule| !rule.truth)?;
+        let TriggerKind::Template { template, .. } = &rule.trigger.kind else {
+            return None;
+        };
+        let is_true = |minute: i64| {
+            let then: Arc<dyn Facts> = Arc::new(Then {
+                now_ms: minute * MINUTE_MS,
+                facts: Arc::clone(look.facts),
+            });
+            let rendered = look.templates.render(&template.0, then, &rule.variables);
+            rendered.is_ok_and(|rendered| truthy(&rendered.value))
+        };
+        let (mut before, mut at) = (after_minute, minute_of(look.facts.now_ms()));
+        if !is_true(at) {
+            return None;
+        }
+        while at - before > 1 {
+            let middle = before + (at - before) / 2;
+            if is_true(middle) {
+                at = middle;
+            } else {
+                before = middle;
+            }
+        }
+        Some(at * MINUTE_MS)
+    }
+
+    /// Looks at a template again. If it comes true now it did so at `rose_ms` already, where that is known.
     pub(super) fn look_again(
         &mut self,
         id: RuleId,
         change: Option<Changed<'_>>,
+        rose_ms: Option<i64>,
         look: &Look<'_>,
         changes: &mut Vec<Change>,
     ) {
@@ -108,6 +141,9 @@ impl Watch {
         };
         let before = std::mem::replace(&mut rule.truth, truth);
         if !truth {
+            if before {
+                changes.push(Change::Rearmed);
+            }
             self.end_hold(id, "", changes);
             return;
         }
@@ -125,7 +161,37 @@ impl Watch {
             is: Value::Bool(true),
             from: change.and_then(|change| change.old),
             to: change.and_then(|change| change.new),
+            since_ms: rose_ms,
         };
         self.became(id, held_for.as_ref(), beginning, look, changes);
+    }
+}
+
+/// What is so, at another time.
+#[derive(Debug)]
+struct Then {
+    now_ms: i64,
+    facts: Arc<dyn Facts>,
+}
+
+impl Facts for Then {
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    fn home(&self) -> &Home {
+        self.facts.home()
+    }
+
+    fn entity(&self, id: &str) -> Option<Arc<EntityState>> {
+        self.facts.entity(id)
+    }
+
+    fn entities(&self, domain: Option<&str>) -> Vec<(String, Arc<EntityState>)> {
+        self.facts.entities(domain)
+    }
+
+    fn members(&self, of: Group<'_>) -> Vec<String> {
+        self.facts.members(of)
     }
 }
