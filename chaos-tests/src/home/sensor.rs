@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, EventLoop};
@@ -74,7 +74,7 @@ impl Sensor {
         let (at, mut tries) = (Instant::now(), 0);
         loop {
             tries += 1;
-            if self.try_publish(&topic, &payload).await {
+            if self.try_publish(&topic, &payload, false).await {
                 let confirmed = Instant::now();
                 return Ok((word, Sent { at, confirmed, tries }));
             }
@@ -83,14 +83,24 @@ impl Sensor {
         }
     }
 
+    /// Publishes anything, once: its device says no number.
+    ///
+    /// # Errors
+    /// Where the broker does not confirm it.
+    pub async fn publish(&mut self, topic: &str, payload: &str, retain: bool) -> Result<()> {
+        let confirmed = self.try_publish(topic, payload.as_bytes(), retain).await;
+        ensure!(confirmed, "the broker does not confirm {topic}");
+        Ok(())
+    }
+
     /// Whether the broker confirmed it.
-    async fn try_publish(&mut self, topic: &str, payload: &[u8]) -> bool {
+    async fn try_publish(&mut self, topic: &str, payload: &[u8], retain: bool) -> bool {
         let (client, events) = self.connection.get_or_insert_with(|| {
             self.connections += 1;
             let id = format!("sensor-{}-{}-{}", self.device, self.next, self.connections);
             AsyncClient::new(options(self.port, &id, false), MOST_REQUESTS)
         });
-        let published = client.publish(topic, QoS::AtLeastOnce, false, payload.to_vec());
+        let published = client.publish(topic, QoS::AtLeastOnce, retain, payload.to_vec());
         if published.await.is_err() {
             return false;
         }

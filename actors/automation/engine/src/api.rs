@@ -164,6 +164,9 @@ impl Automations {
             self.loaded(&asked, &mut report, request.clone(), ends).await?;
         }
         // Removed last, and one by one: whatever ends in between leaves more than there should be, never less.
+        let left = ends.saturating_duration_since(Instant::now());
+        let caught_up = self.replica.linearizable(left).await;
+        caught_up.map_err(|error| unavailable(error.to_string()))?;
         let seen = self.seen()?;
         for (id, definition) in seen.library.iter() {
             let automation = &definition.automation;

@@ -11,7 +11,9 @@
 //! | | `i/ID` | an act under way |
 //! | | `k/NAME` | what came of a drill last |
 //! | | `m/b`, `m/p/NNNN` | the broker's session; messages that were decided on, a ring |
+//! | | `m/f/…` | a filter that may be subscribed to |
 //! | | `n/NODE` | whether a node answered when automations were last told |
+//! | | `q/ID` | which filters of an automation are new, and what they have had of what the broker retains |
 //! | | `r/KEY` | a row of the registry of devices |
 //! | | `t/ID` | a reminder |
 //! | | `w` | until when somebody watched, Unix milliseconds |
@@ -41,6 +43,10 @@ pub const DRILL: &str = "k/";
 pub const SESSION: &str = "m/b";
 /// Messages decided on.
 pub const PACKET: &str = "m/p/";
+/// Filters that may be subscribed to.
+pub const FILTER: &str = "m/f/";
+/// Filters that are new.
+pub const NEW_FILTERS: &str = "q/";
 /// Nodes.
 pub const NODE: &str = "n/";
 /// The registry.

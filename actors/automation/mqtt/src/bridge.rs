@@ -7,7 +7,6 @@
 //!                                                                      └─ release ─► drain ─► farewell
 //! ```
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::link::connect::connect;
 use crate::link::dial::Dial;
-use crate::link::serve::{Books, Serving};
+use crate::link::serve::{Books, MAX_IDENTIFIER, Serving};
 use crate::metrics;
 use crate::options::Options;
 use crate::pause::Pauses;
@@ -28,6 +27,7 @@ use crate::publish::{MAX_WAITING, Publisher};
 use crate::session::Session;
 use crate::status::{State, Status};
 use crate::trouble::Trouble;
+use crate::wanted::Wanted;
 
 /// How long the broker may take to close after a farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ pub enum ReplayError {
 pub struct Bridge {
     publisher: Publisher,
     status: watch::Receiver<Status>,
-    wanted: watch::Sender<BTreeSet<String>>,
+    wanted: watch::Sender<Wanted>,
     commands: mpsc::Sender<Replay>,
     release: watch::Sender<Option<Instant>>,
     letters: Arc<dyn DeadLetters>,
@@ -111,14 +111,14 @@ impl Bridge {
         let tasks = tasks.child();
         let (requests, requests_rx) = mpsc::channel(MAX_WAITING);
         let (commands, commands_rx) = mpsc::channel(MAX_REPLAYS);
-        let (wanted, wanted_rx) = watch::channel(options.topics.iter().cloned().collect());
+        let (wanted, wanted_rx) = watch::channel(Wanted::of(options.topics.iter().cloned()));
         let (release, release_rx) = watch::channel(None);
         let (status, status_rx) = watch::channel(Status {
             broker: options.broker(),
             state: State::Connecting,
             connections: 0,
             epoch: 0,
-            subscribed: false,
+            settled: None,
             caught_up: false,
             refused_topics: Default::default(),
         });
@@ -129,6 +129,7 @@ impl Bridge {
             wanted_rx,
             Arc::clone(&parts.gate),
             Arc::clone(&parts.clock),
+            first_identifier(&*parts.entropy),
         );
         let owner = Owner {
             pauses: Pauses::new(options.patience),
@@ -166,10 +167,10 @@ impl Bridge {
     }
 
     /// What is subscribed to from here on: what is new is asked for, what is missing given up.
-    pub fn subscribe(&self, topics: BTreeSet<String>) {
+    pub fn subscribe(&self, wish: Wanted) {
         self.wanted.send_if_modified(|wanted| {
-            let differs = *wanted != topics;
-            *wanted = topics;
+            let differs = *wanted != wish;
+            *wanted = wish;
             differs
         });
     }
@@ -272,7 +273,7 @@ impl Owner {
 
     fn set_state(&self, state: State) {
         self.status.send_modify(|status| {
-            status.subscribed = false;
+            status.settled = None;
             status.caught_up = false;
             status.state = state;
         });
@@ -425,12 +426,12 @@ impl Owner {
 
     fn tell_of_service(&self, caught_up: bool) {
         let refused = self.books.subscriptions.refused();
-        let settled = self.books.subscriptions.is_settled();
+        let settled = self.books.subscriptions.settled();
         self.status.send_if_modified(|status| {
-            let differs = (status.subscribed, status.caught_up) != (settled, caught_up)
+            let differs = (status.settled, status.caught_up) != (settled, caught_up)
                 || status.refused_topics != *refused;
             if differs {
-                (status.subscribed, status.caught_up) = (settled, caught_up);
+                (status.settled, status.caught_up) = (settled, caught_up);
                 status.refused_topics.clone_from(refused);
             }
             differs
@@ -456,6 +457,13 @@ impl Owner {
             }
         }
     }
+}
+
+/// The number of this owner's first subscription: drawn, so that it is hardly ever one of those of an earlier owner.
+fn first_identifier(entropy: &dyn Entropy) -> usize {
+    let mut drawn = [0; 4];
+    entropy.fill(&mut drawn);
+    1 + u32::from_le_bytes(drawn) as usize % MAX_IDENTIFIER
 }
 
 /// Completes when the bridge is to be given up.

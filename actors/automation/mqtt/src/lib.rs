@@ -27,6 +27,7 @@ mod publish;
 mod session;
 mod status;
 mod trouble;
+mod wanted;
 
 pub use bridge::{Bridge, Gate, Parts, ReplayError};
 pub use link::dial::{Dial, Stream, Tcp};
@@ -40,3 +41,4 @@ pub use pipeline::sink::{
 pub use publish::{Confirmation, MAX_PAYLOAD_BYTES, Publication, PublishError, Publisher};
 pub use status::{State, Status};
 pub use trouble::Trouble;
+pub use wanted::Wanted;

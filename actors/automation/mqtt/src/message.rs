@@ -20,6 +20,8 @@ pub struct Message {
     pub payload: Bytes,
     /// Whether the broker kept it for those who come later: it tells a state, nothing happened.
     pub retained: bool,
+    /// Whether it came already, by another subscription: that it was decided on is kept, and nothing follows from it.
+    pub copy: bool,
     /// When it was taken in, Unix time.
     pub received_ms: u64,
 }

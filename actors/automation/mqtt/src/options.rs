@@ -1,5 +1,6 @@
 //! What a bridge is told: the broker, the session, the bounds. Read from `[mqtt]`, files included.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub client_id: String,
     /// What is subscribed to from the start.
     pub topics: Vec<String>,
+    /// What earlier owners may have subscribed to.
+    pub held: BTreeSet<String>,
     /// How long a broker keeps the session while nobody is there.
     pub session_expiry: Duration,
     /// What the broker says for the cluster once nobody has come back for a while.
@@ -187,6 +190,7 @@ impl Options {
             tls,
             client_id: settings.client_id.clone(),
             topics: settings.topics.clone(),
+            held: BTreeSet::new(),
             session_expiry: settings.session_expiry,
             will: None,
             receive_maximum: u16::try_from(settings.receive_maximum).unwrap_or(u16::MAX),

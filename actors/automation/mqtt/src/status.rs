@@ -17,8 +17,9 @@ pub struct Status {
     pub connections: u64,
     /// Sessions so far, over all owners: each more than one is a time at which the broker had forgotten what it kept for us.
     pub epoch: u64,
-    /// Whether the broker has answered for every topic that is wanted: what comes from here on is not missed.
-    pub subscribed: bool,
+    /// The last wish for which the broker has answered: what comes of it from here on is not missed, and nothing else is
+    /// subscribed to. None while something is asked for.
+    pub settled: Option<u64>,
     /// Whether what the broker kept while nobody was connected is decided on, as far as can be told: brokers do not say.
     pub caught_up: bool,
     /// Topics that the broker does not allow, with its codes.

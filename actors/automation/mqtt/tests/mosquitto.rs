@@ -4,7 +4,7 @@ mod support;
 use std::time::Duration;
 
 use jarvis_host::Tasks;
-use jarvis_mqtt::{Bridge, PublishError, State, Version};
+use jarvis_mqtt::{Bridge, PublishError, State, Version, Wanted};
 use support::sink::TestSink;
 use support::{
     DEADLINE, Mosquitto, assert_all_once, connected, options, parts, publication, publish_all, sensor, until,
@@ -247,7 +247,7 @@ async fn topics_come_and_go_while_it_runs() {
     let bridge = Bridge::own(&tasks, options(broker.port, "jarvis"), parts(&sink));
     connected(&bridge).await;
     let sensor = sensor(&tasks, broker.port).await;
-    bridge.subscribe(["cover/+/state".to_owned()].into());
+    bridge.subscribe(Wanted::of(["cover/+/state".to_owned()]));
     let publisher = sensor.publisher();
     timeout(DEADLINE, async {
         while sink.log().is_empty() {
@@ -260,7 +260,7 @@ async fn topics_come_and_go_while_it_runs() {
     })
     .await
     .expect("what is new arrives");
-    bridge.subscribe([].into());
+    bridge.subscribe(Wanted::default());
     // What is given up stays away, once the broker has confirmed it: until then a few may come.
     timeout(DEADLINE, async {
         loop {
@@ -281,6 +281,95 @@ async fn topics_come_and_go_while_it_runs() {
     })
     .await
     .expect("what is given up stays away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_one_filter_takes_the_place_of_another_nothing_comes_twice_or_is_left_out() {
+    let (broker, tasks, sink) = (Mosquitto::start().await, Tasks::new(), TestSink::new());
+    let bridge = Bridge::own(&tasks, options(broker.port, "jarvis"), parts(&sink));
+    connected(&bridge).await;
+    let sensor = sensor(&tasks, broker.port).await;
+    let publisher = sensor.publisher();
+    let talk = tasks.spawn(async move { publish_all(&publisher, 4, 0..500).await });
+    let wide = ["zigbee2mqtt/#", "+/+", "#", "zigbee2mqtt/+"];
+    for (version, filter) in (1..).zip(wide.iter().cycle()) {
+        let wish = Wanted {
+            version,
+            filters: [(*filter).to_owned()].into(),
+            // For a moment besides.
+            retained: [("zigbee2mqtt/d1".to_owned(), version)].into(),
+        };
+        bridge.subscribe(wish);
+        let settled = |status: &jarvis_mqtt::Status| status.settled == Some(version);
+        until(&mut bridge.status(), "settled", settled).await;
+        if talk.is_finished() {
+            break;
+        }
+    }
+    talk.await.expect("all is said");
+    sink.until_decided(4 * 500).await;
+    assert_all_once(&sink, 4, 500);
+    assert!(sink.copies() > 0, "the broker sends some by both");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_owner_that_died_subscribed_to_is_given_up_by_the_next() {
+    let (broker, tasks, sink) = (Mosquitto::start().await, Tasks::new(), TestSink::new());
+    let mut first = options(broker.port, "jarvis");
+    first.topics = vec!["zigbee2mqtt/+".to_owned()];
+    let bridge = Bridge::own(&tasks, first, parts(&sink));
+    connected(&bridge).await;
+    drop(bridge);
+    let mut next = options(broker.port, "jarvis");
+    next.topics = vec!["zigbee2mqtt/#".to_owned()];
+    next.held = ["zigbee2mqtt/+", "zigbee2mqtt/#", "never/asked/for"]
+        .map(str::to_owned)
+        .into();
+    let bridge = Bridge::own(&tasks, next, parts(&sink));
+    connected(&bridge).await;
+    let sensor = sensor(&tasks, broker.port).await;
+    publish_all(&sensor.publisher(), 2, 0..20).await;
+    sink.until_decided(40).await;
+    assert_all_once(&sink, 2, 20);
+    assert_eq!(
+        (sink.offered(), sink.copies()),
+        (40, 0),
+        "the broker sends each once"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_retained_comes_when_it_is_asked_for_and_not_with_every_owner() {
+    let (broker, tasks, sink) = (Mosquitto::start().await, Tasks::new(), TestSink::new());
+    let sensor = sensor(&tasks, broker.port).await;
+    for device in ["d1", "d2"] {
+        let mut message = publication(&format!("zigbee2mqtt/{device}"), "on");
+        message.retain = true;
+        sensor
+            .publisher()
+            .publish(message, DEADLINE)
+            .await
+            .expect("confirmed");
+    }
+    let bridge = Bridge::own(&tasks, options(broker.port, "jarvis"), parts(&sink));
+    connected(&bridge).await;
+    sink.until_decided(2).await;
+    drop(bridge);
+    let bridge = Bridge::own(&tasks, options(broker.port, "jarvis"), parts(&sink));
+    until(&mut bridge.status(), "caught up", |status| status.caught_up).await;
+    assert_eq!(sink.offered(), 2, "the next owner knows it");
+    bridge.subscribe(Wanted {
+        version: 1,
+        filters: ["zigbee2mqtt/#".to_owned()].into(),
+        retained: [("zigbee2mqtt/d2".to_owned(), 1)].into(),
+    });
+    sink.until_decided(3).await;
+    until(&mut bridge.status(), "settled", |status| {
+        status.settled == Some(1)
+    })
+    .await;
+    let again: Vec<_> = sink.log().split_off(2);
+    assert_eq!(again, [("zigbee2mqtt/d2".to_owned(), "on".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

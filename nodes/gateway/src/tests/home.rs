@@ -240,6 +240,7 @@ impl AutomationBackend for FakeHome {
                 topic: "t/1".to_owned(),
                 payload: vec![0xff; 5_000].into(),
                 retained: false,
+                copy: false,
                 received_ms: 1,
             },
             why: "it is no JSON".to_owned(),

@@ -21,7 +21,7 @@ use jarvis_machine::change::Change;
 use jarvis_machine::rows::NodeIntent;
 use jarvis_mesh::api::Answer;
 use jarvis_mqtt::{
-    Bridge, DeadLetter, Message, Outcome, Parts, Publisher, ReplayError, State, Status, device_of,
+    Bridge, DeadLetter, Message, Outcome, Parts, Publisher, ReplayError, State, Status, Wanted, device_of,
 };
 use jarvis_replica::api::{Applied, ReadError, ReplicaState};
 use jarvis_replica::simulated::Bite;
@@ -50,8 +50,12 @@ pub(super) const MOST_WORK: usize = 256;
 const LETTERS: usize = 128;
 /// The clock is looked at so often at least: it may be set.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+/// Who wakes so much later than it meant to stood still.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// How long what the broker kept is waited for at most before it is judged what fell due unless something came.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(10);
+/// So long after the last message that the broker retains it is taken to have sent all that new filters are for.
+const RETAINED_QUIET: Duration = Duration::from_secs(2);
 /// Problems that are told of.
 const MOST_PROBLEMS: usize = 50;
 /// Automations that are shown to Home Assistant: with more, none are.
@@ -120,9 +124,12 @@ pub(super) struct Desk {
     sender: mpsc::Sender<Work>,
     letters: Arc<Notify>,
     letters_wait: bool,
+    /// When something that the broker retains came last, while that is waited for.
+    retained_at: Option<Instant>,
     /// Until when it meant to sleep.
     meant: Option<Instant>,
-    /// When what the broker kept is waited for no longer.
+    /// From when on it may be believed that what the broker kept is taken in, and when it is waited for no longer.
+    backlog_from: Instant,
     backlog_until: Instant,
     changes: broadcast::Receiver<Applied>,
     replica_state: watch::Receiver<ReplicaState>,
@@ -148,7 +155,6 @@ struct Broker {
     bridge: Arc<Bridge>,
     publisher: Publisher,
     status: watch::Receiver<Status>,
-    subscribed: BTreeSet<String>,
 }
 
 impl Desk {
@@ -199,7 +205,9 @@ impl Desk {
             sender: work.0,
             letters,
             letters_wait: true,
+            retained_at: None,
             meant: None,
+            backlog_from: Instant::now(),
             backlog_until: Instant::now() + BACKLOG_WITHIN,
             changes,
             replica_state,
@@ -214,9 +222,10 @@ impl Desk {
             sayings: Sayings::new(),
             shown: watch::channel((0, Vec::new())).0,
         };
-        desk.connect();
-        desk.begin_acts(false);
+        let wish = desk.home.wish(&mut draft);
         desk.write(draft, Vec::new()).await?;
+        desk.connect(wish.unwrap_or_default());
+        desk.begin_acts(true);
         Ok(desk)
     }
 
@@ -235,6 +244,12 @@ impl Desk {
         let first = self.wait().await;
         let now_ms = self.shared.now_ms();
         let overslept = self.meant.take().map_or(Duration::ZERO, |until| until.elapsed());
+        if overslept >= STOOD_STILL && self.broker.is_some() {
+            // What came meanwhile is not read, and the link may not have noticed yet.
+            self.home.hear_backlog();
+            self.backlog_until = Instant::now() + BACKLOG_WITHIN;
+            self.backlog_from = Instant::now() + STOOD_STILL / 2;
+        }
         self.look_at_backlog();
         let overslept_ms = u64::try_from(overslept.as_millis()).unwrap_or(u64::MAX);
         self.home.tick_late(now_ms, overslept_ms, &mut draft);
@@ -247,10 +262,12 @@ impl Desk {
                 .collect();
             self.home.saw_nodes(&seen, now_ms, &mut draft);
         }
-        if careful > 0 {
+        let wish = if careful > 0 {
             self.shared.careful_turns.store(careful - 1, Ordering::Relaxed);
+            let wish = self.look_at_topics(&mut draft);
             self.write(draft, after).await?;
             self.take_carefully(first, now_ms).await?;
+            wish
         } else {
             let mut next = first;
             while let Some(work) = next.take() {
@@ -262,15 +279,17 @@ impl Desk {
             self.load(now_ms, &mut draft, &mut after);
             self.read_letters(LETTERS, now_ms, &mut draft)?;
             self.begin_acts(false);
+            let wish = self.look_at_topics(&mut draft);
             self.write(draft, after).await?;
-        }
-        self.follow_topics();
+            wish
+        };
+        self.follow_topics(wish);
         self.follow_shown()
     }
 
     /// Waits until there is something to do.
     async fn wait(&mut self) -> Option<Work> {
-        if self.letters_wait || self.nodes_changed || !self.loads.is_empty() {
+        if self.letters_wait || self.nodes_changed || !self.loads.is_empty() || self.home.topics_changed() {
             return self.work.try_recv().ok();
         }
         let now_ms = self.shared.now_ms();
@@ -282,8 +301,18 @@ impl Desk {
             false => due,
         };
         let due = match self.home.hears_backlog() {
-            true => due.min(self.backlog_until.saturating_duration_since(Instant::now())),
+            true => {
+                let now = Instant::now();
+                let next = [self.backlog_from, self.backlog_until]
+                    .into_iter()
+                    .find(|at| *at > now);
+                next.map_or(due, |at| due.min(at - now))
+            }
             false => due,
+        };
+        let due = match self.retained_at {
+            Some(last) => due.min(RETAINED_QUIET.saturating_sub(last.elapsed())),
+            None => due,
         };
         self.meant = Some(Instant::now() + due);
         let shows = self.broker.is_some() && self.shared.settings.announce;
@@ -335,7 +364,8 @@ impl Desk {
     /// Has what waited for what the broker kept be judged, once that is taken in.
     fn look_at_backlog(&mut self) {
         let caught_up = (self.broker.as_ref()).is_none_or(|broker| broker.status.borrow().caught_up);
-        if self.home.hears_backlog() && (caught_up || Instant::now() >= self.backlog_until) {
+        let now = Instant::now();
+        if self.home.hears_backlog() && (caught_up && now >= self.backlog_from || now >= self.backlog_until) {
             self.home.heard_backlog();
         }
     }
@@ -349,6 +379,9 @@ impl Desk {
     ) -> Result<(), EntityError> {
         match work {
             Work::Decide { batch, reply } => {
+                if batch.iter().any(|message| message.retained) {
+                    self.retained_at = self.retained_at.map(|_| Instant::now());
+                }
                 let outcomes = self.decide(&batch, now_ms, draft).await?;
                 after.push(After::Decided(reply, outcomes));
             }
@@ -728,12 +761,12 @@ impl Desk {
         Ok(())
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, wish: Wanted) {
         let Some(mut options) = self.shared.settings.mqtt.clone() else {
             return;
         };
-        let topics = self.home.topics();
-        options.topics = topics.iter().cloned().collect();
+        options.topics = wish.filters.iter().cloned().collect();
+        options.held = self.home.held_filters();
         options.will = self.shared.settings.announce.then(|| self.home.will(WILL_DELAY));
         let desk = ToDesk {
             work: self.sender.clone(),
@@ -751,6 +784,7 @@ impl Desk {
             entropy: Arc::clone(&self.shared.entropy),
         };
         let bridge = Bridge::own(&self.cx.tasks, options, parts);
+        bridge.subscribe(wish);
         let publisher = bridge.publisher();
         let showing = show(publisher.clone(), self.shown.subscribe());
         self.cx.tasks.spawn_until_cancelled(showing);
@@ -758,20 +792,36 @@ impl Desk {
             publisher,
             status: bridge.status(),
             bridge: Arc::new(bridge),
-            subscribed: topics,
         });
     }
 
-    fn follow_topics(&mut self) {
-        if !self.home.take_topics_changed() {
-            return;
+    /// Looks what has become of what the broker was asked for; what is to be asked for next may be, once the draft is written.
+    fn look_at_topics(&mut self, draft: &mut Draft) -> Option<Wanted> {
+        let settled = self
+            .broker
+            .as_ref()
+            .and_then(|broker| broker.status.borrow().settled);
+        if let Some(wish) = settled {
+            self.home.settled(wish, draft);
         }
-        if let Some(broker) = &mut self.broker {
-            let topics = self.home.topics();
-            if topics != broker.subscribed {
-                broker.bridge.subscribe(topics.clone());
-                broker.subscribed = topics;
+        if self
+            .home
+            .waits_for_retained()
+            .is_some_and(|wish| settled == Some(wish))
+        {
+            let last = *self.retained_at.get_or_insert_with(Instant::now);
+            if last.elapsed() >= RETAINED_QUIET {
+                self.home.retained_has_come(draft);
             }
+        } else {
+            self.retained_at = None;
+        }
+        self.home.wish(draft)
+    }
+
+    fn follow_topics(&self, wish: Option<Wanted>) {
+        if let (Some(broker), Some(wish)) = (&self.broker, wish) {
+            broker.bridge.subscribe(wish);
         }
     }
 
@@ -849,7 +899,7 @@ impl Desk {
             let seen = broker.status.borrow();
             status.broker = Some(seen.broker.clone());
             status.sessions_lost = seen.epoch.saturating_sub(1);
-            status.subscribed = seen.subscribed;
+            status.subscribed = seen.settled.is_some();
             status.refused_topics = seen.refused_topics.keys().cloned().collect();
             match &seen.state {
                 State::Connecting => status.state = "connecting".to_owned(),

@@ -76,6 +76,13 @@ impl Draft {
         self.rows.insert(name, None);
     }
 
+    /// Removes a row, if there is one to be named.
+    pub(super) fn remove_if(&mut self, name: Option<String>) {
+        if let Some(name) = name {
+            self.remove(name);
+        }
+    }
+
     fn count(&mut self, name: &str, value: &Option<Vec<u8>>) {
         let bytes = row_bytes(name, value);
         self.bytes += bytes;

@@ -9,6 +9,7 @@ mod library;
 mod restore;
 mod room;
 mod states;
+mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,7 +93,8 @@ pub(super) struct Home {
     begun: Vec<Act>,
     /// The order of the act that was begun last.
     begun_so_far: u64,
-    /// What is subscribed to may have changed.
+    subscriptions: subscriptions::Subscriptions,
+    /// What is to be subscribed to may have changed.
     topics_changed: bool,
     /// What Jarvis shows of itself may have changed.
     shown_changed: bool,
@@ -135,9 +137,9 @@ impl Home {
         self.begun.drain(..ready).collect()
     }
 
-    /// Whether what is subscribed to may have changed since this was last asked.
-    pub(super) fn take_topics_changed(&mut self) -> bool {
-        std::mem::take(&mut self.topics_changed)
+    /// Whether something else may be to be subscribed to than was last wished.
+    pub(super) fn topics_changed(&self) -> bool {
+        self.topics_changed
     }
 
     /// Nodes may be shown differently from now on.
@@ -150,8 +152,8 @@ impl Home {
         std::mem::take(&mut self.shown_changed)
     }
 
-    /// All that is to be subscribed to.
-    pub(super) fn topics(&self) -> BTreeSet<String> {
+    /// All that something is to be heard of.
+    fn filters(&self) -> BTreeSet<String> {
         let mut wanted: BTreeSet<String> = self.registry.filters().into_iter().collect();
         wanted.extend(self.watch.topics().map(str::to_owned));
         if self.shared.settings.announce {
@@ -160,7 +162,7 @@ impl Home {
         if let Some(mqtt) = &self.shared.settings.mqtt {
             wanted.extend(mqtt.topics.iter().cloned());
         }
-        super::topics::without_overlap(wanted)
+        wanted
     }
 
     /// What is wrong with automations and devices, in sentences.
@@ -211,6 +213,12 @@ impl Home {
     /// Whether what the broker kept may not be taken in yet.
     pub(super) fn hears_backlog(&self) -> bool {
         self.hears_backlog
+    }
+
+    /// What falls due unless a message comes waits from here on.
+    pub(super) fn hear_backlog(&mut self) {
+        self.hears_backlog = true;
+        self.watch.hold_back(true);
     }
 
     /// What the broker kept is taken in, or does not come: what waited for it is judged at the next tick.
@@ -281,6 +289,7 @@ impl Home {
                     }
                 }
                 Change::Rearmed => draft.touch(),
+                Change::Retained { slot, topic } => self.had_retained(&slot, topic, draft),
                 Change::Unheard { topic, why } => self.not_heard(topic, why),
                 Change::Log(what) => tracing::warn!("{what}"),
             }
@@ -360,6 +369,7 @@ impl Home {
     /// Watches no more what a subscriber waited for.
     fn unwatch(&mut self, subscriber: &Subscriber, draft: &mut Draft) {
         self.topics_changed |= self.watch.has_topics(subscriber);
+        self.expects_nothing(subscriber, draft);
         self.watch.remove(subscriber);
         let held: Vec<String> = self
             .holds
@@ -453,14 +463,13 @@ impl Home {
 }
 
 fn hold_row(id: &HoldId) -> String {
-    // Its text may be longer than a row's name: two sums of it are as good as the whole.
-    let text = encode(id);
-    format!(
-        "{}{:016x}{:016x}",
-        rows::HOLD,
-        xxhash_rust::xxh64::xxh64(&text, 0),
-        xxhash_rust::xxh64::xxh64(&text, 1)
-    )
+    hash_row(rows::HOLD, &encode(id))
+}
+
+/// The row of what may be longer than a row's name: two sums of it are as good as the whole.
+fn hash_row(prefix: &str, text: &[u8]) -> String {
+    let sum = |seed| xxhash_rust::xxh64::xxh64(text, seed);
+    format!("{prefix}{:016x}{:016x}", sum(0), sum(1))
 }
 
 /// No data.

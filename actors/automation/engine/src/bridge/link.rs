@@ -71,6 +71,7 @@ impl Buried {
                 topic: self.topic,
                 payload: Bytes::from(payload),
                 retained: self.retained,
+                copy: false,
                 received_ms: self.received_ms,
             },
             why,

@@ -6,7 +6,6 @@
 //! A publication that waits here for a slow broker may outlive the permission to act. Then the connection is ended and the
 //! publication with it, in the middle of its bytes perhaps: it stays in the outbox, to be sent again once that is permitted.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,13 +31,18 @@ use crate::pipeline::Pipeline;
 use crate::publish::{MAX_WAITING, PublishError, Request};
 use crate::session::Arrival;
 use crate::trouble::Trouble;
+use crate::wanted::Wanted;
 
 /// Read at once.
 const READ_BYTES: usize = 16 * 1_024;
 /// With so much unwritten, nothing is read or published: acknowledgements must not pile up either.
 const MAX_UNWRITTEN_BYTES: usize = 512 * 1_024;
+/// The largest number of a subscription (MQTT 5, 3.8.2.1.2).
+pub(crate) const MAX_IDENTIFIER: usize = 268_435_455;
 /// How long nothing may come after a connection until what the broker kept is taken to have come.
 const QUIET: Duration = Duration::from_millis(150);
+/// Who wakes so much later than it meant to stood still.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// How soon it is asked again whether this node may act.
 const GATE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -47,7 +51,9 @@ pub(crate) struct Books {
     pub(crate) outbox: Outbox,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) wanted: watch::Receiver<BTreeSet<String>>,
+    pub(crate) wanted: watch::Receiver<Wanted>,
+    /// The number of the next subscription, for brokers that say by which one a message comes.
+    identifier: usize,
     pub(crate) client_id: String,
     pub(crate) receive_maximum: u16,
     pub(crate) max_packet_bytes: usize,
@@ -60,13 +66,15 @@ impl Books {
     pub(crate) fn new(
         options: &Options,
         requests: mpsc::Receiver<Request>,
-        wanted: watch::Receiver<BTreeSet<String>>,
+        wanted: watch::Receiver<Wanted>,
         gate: Gate,
         clock: Arc<dyn Clock>,
+        identifier: usize,
     ) -> Self {
         Self {
             outbox: Outbox::new(),
-            subscriptions: Subscriptions::default(),
+            identifier,
+            subscriptions: Subscriptions::new(options.held.clone()),
             requests,
             wanted,
             client_id: options.client_id.clone(),
@@ -77,6 +85,15 @@ impl Books {
             clock,
         }
     }
+}
+
+/// A message that may come again.
+struct Copied {
+    digest: Digest,
+    /// So many times.
+    left: usize,
+    /// The subscriptions by which it came.
+    identifiers: Vec<usize>,
 }
 
 /// A connection in use.
@@ -104,6 +121,8 @@ pub(crate) struct Serving {
     caught_up_at: Option<Instant>,
     /// The broker has answered since the connection stands.
     answered: bool,
+    /// What came last, if it may come again by another subscription.
+    copied: Option<Copied>,
     /// Messages are let be: the next owner gets them.
     draining: bool,
 }
@@ -138,6 +157,7 @@ impl Serving {
             ask_gate_at: None,
             caught_up_at: Some(now + QUIET),
             answered: false,
+            copied: None,
             draining: false,
         }
     }
@@ -207,6 +227,11 @@ impl Serving {
             },
             _ = room.acquire(), if is_parked => self.heard_at = Instant::now(),
             () = sleep_until(wake_at) => {}
+        }
+        if wake_at.elapsed() >= STOOD_STILL {
+            // The machine or the process stood still: what came meanwhile lies in the socket.
+            let now = Instant::now();
+            (self.answered, self.ping_at, self.caught_up_at) = (false, now, Some(now + QUIET));
         }
         self.check(books, pipeline)
     }
@@ -292,9 +317,12 @@ impl Serving {
         if self.draining {
             return Ok(());
         }
+        let digest = Digest::of(&publish.topic, &publish.payload, publish.retained);
         let Some(packet_id) = publish.packet_id else {
             metrics::received("0");
-            pipeline.take_unconfirmed(message(publish, books));
+            if !self.is_copy(&publish, digest, books) {
+                pipeline.take_unconfirmed(message(publish, books));
+            }
             return Ok(());
         };
         let Some(room) = pipeline.room() else {
@@ -304,7 +332,7 @@ impl Serving {
         };
         metrics::received("1");
         self.caught_up_at = self.caught_up_at.map(|_| Instant::now() + QUIET);
-        let digest = Digest::of(&publish.topic, &publish.payload, publish.retained);
+        let copy = self.is_copy(&publish, digest, books);
         let arrival = pipeline
             .shared
             .session()
@@ -317,11 +345,41 @@ impl Serving {
             }
             Arrival::New(id) => {
                 let mut message = message(publish, books);
-                message.id = Some(id);
+                (message.id, message.copy) = (Some(id), copy);
                 pipeline.take(message, id, room);
             }
         }
         Ok(())
+    }
+
+    /// Whether a message is the one before it, by another subscription. While one filter takes the place of another both are
+    /// subscribed to, and brokers send such copies one after the other.
+    fn is_copy(&mut self, publish: &Publish, digest: Digest, books: &Books) -> bool {
+        let copies = match publish.retained {
+            // Of what it retains it sends what is asked for.
+            true => 1,
+            false => books.subscriptions.copies(&publish.topic),
+        };
+        if copies < 2 {
+            self.copied = None;
+            return false;
+        }
+        let by = &publish.identifiers;
+        if let Some(last) = &mut self.copied
+            && last.digest == digest
+            && last.left > 0
+            && !by.iter().any(|one| last.identifiers.contains(one))
+        {
+            last.left -= 1;
+            last.identifiers.extend(by);
+            return true;
+        }
+        self.copied = Some(Copied {
+            digest,
+            left: copies.saturating_sub(by.len().max(1)),
+            identifiers: by.clone(),
+        });
+        false
     }
 
     fn on_answer(&mut self, incoming: Incoming, books: &mut Books) -> Result<(), Trouble> {
@@ -384,8 +442,10 @@ impl Serving {
             let ask = books.subscriptions.next(&books.wanted.borrow_and_update());
             let Some(ask) = ask else { return };
             let packet_id = books.outbox.take_id();
+            let identifier = self.terms.identifiers.then_some(books.identifier);
+            books.identifier = 1 + books.identifier % MAX_IDENTIFIER;
             self.written(|out| match &ask {
-                Ask::Subscribe(filters) => wire::subscription(version, packet_id, filters, out),
+                Ask::Subscribe(filters) => wire::subscription(version, packet_id, filters, identifier, out),
                 Ask::Unsubscribe(filters) => wire::unsubscription(version, packet_id, filters, out),
             });
             books.subscriptions.asked(packet_id, ask);
@@ -428,6 +488,7 @@ fn message(publish: Publish, books: &Books) -> Message {
     Message {
         id: None,
         replay_of: None,
+        copy: false,
         topic: publish.topic,
         payload: publish.payload,
         retained: publish.retained,

@@ -94,6 +94,8 @@ pub(crate) struct Terms {
     pub(crate) max_packet_bytes: usize,
     pub(crate) max_qos: u8,
     pub(crate) retain: bool,
+    /// Whether it says by which subscriptions a message comes.
+    pub(crate) identifiers: bool,
     pub(crate) keep_alive_s: Option<u16>,
     /// Shorter than what was asked for, perhaps.
     pub(crate) session_expiry_s: Option<u32>,
@@ -106,6 +108,7 @@ impl Default for Terms {
             max_packet_bytes: MAX_REMAINING_BYTES,
             max_qos: 2,
             retain: true,
+            identifiers: true,
             keep_alive_s: None,
             session_expiry_s: None,
         }
@@ -118,6 +121,8 @@ pub(crate) struct Publish {
     pub(crate) packet_id: Option<u16>,
     pub(crate) duplicate: bool,
     pub(crate) retained: bool,
+    /// The subscriptions by which it comes, where the broker says so.
+    pub(crate) identifiers: Vec<usize>,
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
 }
@@ -274,6 +279,7 @@ fn conn_ack(version: Version, mut body: Bytes) -> Result<ConnAck, WireError> {
         terms.max_packet_bytes = most.unwrap_or(terms.max_packet_bytes);
         terms.max_qos = said.max_qos.unwrap_or(terms.max_qos);
         terms.retain = said.retain_available != Some(0);
+        terms.identifiers = said.subscription_identifiers_available != Some(0);
         terms.keep_alive_s = said.server_keep_alive;
         terms.session_expiry_s = said.session_expiry_interval;
     }
@@ -291,7 +297,8 @@ fn publish(version: Version, frame: &Frame) -> Result<Publish, WireError> {
         Version::V5 => {
             let header = v5::FixedHeader::new(frame.first, frame.length_bytes, length);
             let read = v5::Publish::read(header, bytes).map_err(malformed)?;
-            if read.properties.is_some_and(|p| p.topic_alias.is_some()) {
+            let properties = read.properties.unwrap_or_default();
+            if properties.topic_alias.is_some() {
                 return Err(malformed("a topic alias, of which none was allowed"));
             }
             let topic =
@@ -300,6 +307,7 @@ fn publish(version: Version, frame: &Frame) -> Result<Publish, WireError> {
                 packet_id: Some(read.pkid),
                 duplicate: read.dup,
                 retained: read.retain,
+                identifiers: properties.subscription_identifiers,
                 topic: topic.to_owned(),
                 payload: read.payload,
             };
@@ -312,6 +320,7 @@ fn publish(version: Version, frame: &Frame) -> Result<Publish, WireError> {
                 packet_id: Some(read.pkid),
                 duplicate: read.dup,
                 retained: read.retain,
+                identifiers: Vec::new(),
                 topic: read.topic,
                 payload: read.payload,
             };
@@ -444,25 +453,38 @@ pub(crate) fn acknowledgement(packet_id: u16, out: &mut BytesMut) {
     v4::PubAck::new(packet_id).write(out).expect(FITS);
 }
 
-pub(crate) fn subscription(version: Version, packet_id: u16, filters: &[String], out: &mut BytesMut) {
+/// Of filters with a number what the broker retains is to be sent also where it knows the subscription; MQTT 3.1.1 always does that.
+pub(crate) fn subscription(
+    version: Version,
+    packet_id: u16,
+    filters: &[(String, u64)],
+    identifier: Option<usize>,
+    out: &mut BytesMut,
+) {
     match version {
         Version::V5 => {
-            let filters = filters.iter().map(|filter| v5::Filter {
+            let filters = filters.iter().map(|(filter, number)| v5::Filter {
                 path: filter.clone(),
                 qos: QoS::AtLeastOnce,
                 nolocal: false,
                 preserve_retain: false,
-                // Asked again for what it knows, a broker does not send what it keeps once more.
-                retain_forward_rule: v5::RetainForwardRule::OnNewSubscribe,
+                retain_forward_rule: match number {
+                    0 => v5::RetainForwardRule::OnNewSubscribe,
+                    _ => v5::RetainForwardRule::OnEverySubscribe,
+                },
             });
-            let mut subscribe = v5::Subscribe::new_many(filters, None);
+            let properties = identifier.map(|id| v5::SubscribeProperties {
+                id: Some(id),
+                user_properties: Vec::new(),
+            });
+            let mut subscribe = v5::Subscribe::new_many(filters, properties);
             subscribe.pkid = packet_id;
             subscribe.write(out).expect(FITS);
         }
         Version::V3 => {
             let filters = filters
                 .iter()
-                .map(|filter| v4::SubscribeFilter::new(filter.clone(), old::QoS::AtLeastOnce));
+                .map(|(filter, _)| v4::SubscribeFilter::new(filter.clone(), old::QoS::AtLeastOnce));
             let mut subscribe = v4::Subscribe::new_many(filters);
             subscribe.pkid = packet_id;
             subscribe.write(out).expect(FITS);

@@ -208,7 +208,7 @@ pub(crate) async fn until(
 
 pub(crate) async fn connected(bridge: &Bridge) -> Status {
     until(&mut bridge.status(), "connected", |status| {
-        status.state.is_connected() && status.subscribed
+        status.state.is_connected() && status.settled.is_some()
     })
     .await
 }

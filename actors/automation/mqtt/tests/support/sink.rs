@@ -37,6 +37,7 @@ pub(crate) struct TestSink {
     /// Without a permit nothing is decided on.
     gate: Semaphore,
     offered: AtomicUsize,
+    copies: AtomicUsize,
     /// Answers to the next offers, before anything else.
     answers: Mutex<VecDeque<Answer>>,
 }
@@ -58,6 +59,7 @@ impl TestSink {
             delay_us: AtomicU64::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             offered: AtomicUsize::new(0),
+            copies: AtomicUsize::new(0),
             answers: Mutex::new(VecDeque::new()),
         })
     }
@@ -80,6 +82,11 @@ impl TestSink {
 
     pub(crate) fn payloads(&self) -> Vec<String> {
         self.log().into_iter().map(|(_, payload)| payload).collect()
+    }
+
+    /// Messages that came by a second subscription.
+    pub(crate) fn copies(&self) -> usize {
+        self.copies.load(Ordering::SeqCst)
     }
 
     pub(crate) fn offered(&self) -> usize {
@@ -138,6 +145,10 @@ impl TestSink {
                     return Ok(());
                 }
                 remembered.decide(id);
+            }
+            if message.copy {
+                self.copies.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
             }
             self.log
                 .lock()

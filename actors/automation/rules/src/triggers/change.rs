@@ -19,6 +19,13 @@ pub enum Change {
     Missed(Missed),
     /// A trigger may fire again from here on. Nothing is done, but who takes over has to begin with what is so now.
     Rearmed,
+    /// A retained message was taken for a trigger whose filter is new: it is not taken again ([`super::Watch::expect_retained`]).
+    Retained {
+        /// Which trigger.
+        slot: Slot,
+        /// Stands for its topic.
+        topic: u64,
+    },
     /// A message that triggers something triggers nothing.
     Unheard {
         /// Its topic.

@@ -84,6 +84,8 @@ struct Rule {
     depends: Depends,
     /// The times it waits for.
     due: BTreeMap<usize, i64>,
+    /// While its filter is new: the topics of which it has had what the broker retains.
+    retained: Option<BTreeSet<u64>>,
 }
 
 /// Templates that are rendered once.
@@ -184,6 +186,7 @@ impl Watch {
                 truth: false,
                 depends: Depends::default(),
                 due: BTreeMap::new(),
+                retained: None,
             };
             let id = self.next_rule;
             self.next_rule = self.next_rule.wrapping_add(1);
@@ -250,6 +253,32 @@ impl Watch {
         let own = self.subscribers.get(subscriber).into_iter().flatten();
         let mut rules = own.filter_map(|id| self.rules.get(id));
         rules.any(|rule| !rule.fixed.topic.is_empty())
+    }
+
+    /// A subscriber's filters, each with its trigger's place.
+    pub fn filters(&self, subscriber: &Subscriber) -> Vec<(usize, String)> {
+        let own = self.subscribers.get(subscriber).into_iter().flatten();
+        let rules = own.filter_map(|id| self.rules.get(id));
+        let with_topic = rules.filter(|rule| !rule.fixed.topic.is_empty());
+        with_topic
+            .map(|rule| (rule.slot.trigger, rule.fixed.topic.clone()))
+            .collect()
+    }
+
+    /// The filter of a trigger is new: what the broker retains is for it, once of each topic, and not of those in `had`. For every
+    /// other trigger it was said before.
+    pub fn expect_retained(&mut self, slot: &Slot, had: BTreeSet<u64>) {
+        let own = self.subscribers.get(&slot.subscriber).into_iter().flatten();
+        for id in own {
+            if let Some(rule) = self.rules.get_mut(id).filter(|rule| rule.slot == *slot) {
+                rule.retained = Some(had.clone());
+            }
+        }
+    }
+
+    /// What the broker retains for new filters has come.
+    pub fn retained_has_come(&mut self) {
+        self.rules.values_mut().for_each(|rule| rule.retained = None);
     }
 
     /// How many triggers are watched.

@@ -364,7 +364,7 @@ pub(crate) fn words(changes: &[Change]) -> Vec<String> {
             Change::Keep(hold) => format!("keep {}", hold.id.entity).trim_end().into(),
             Change::Forget(id) => format!("forget {}", id.entity).trim_end().into(),
             Change::Missed(missed) => format!("missed: {}", missed.why),
-            Change::Rearmed => String::new(),
+            Change::Rearmed | Change::Retained { .. } => String::new(),
             Change::Unheard { topic, why } => format!("unheard {topic}: {why}"),
             Change::Log(message) => format!("log: {message}"),
         })

@@ -73,7 +73,7 @@ impl Home {
             loading.unchanged += 1;
             return;
         }
-        self.watch_automation(&id, now_ms, now_ms, draft);
+        self.watch_anew(&id, now_ms, draft);
         if known.is_some() {
             self.order(&id, &ToAutomation::Defined, draft);
             loading.changed.push(id.clone());
@@ -123,13 +123,21 @@ impl Home {
             draft.put_bytes(name, bytes);
             self.library.set(id, Some(definition));
             self.put_shown(id, None, now_ms, draft);
-            self.watch_automation(id, now_ms, now_ms, draft);
+            self.watch_anew(id, now_ms, draft);
         }
         if !on && stop_actions {
             let why = "it was switched off".to_owned();
             self.order(id, &ToAutomation::Stop { why }, draft);
         }
         true
+    }
+
+    /// Watches an automation that was changed or switched. What the broker retains is for filters that it did not have.
+    fn watch_anew(&mut self, id: &str, now_ms: i64, draft: &mut Draft) {
+        let subscriber = Subscriber::Automation(id.to_owned());
+        let had = self.known_filters(&subscriber);
+        self.watch_automation(id, now_ms, now_ms, draft);
+        self.expect_retained(&subscriber, &had, draft);
     }
 
     /// Watches an automation's triggers, if it is on.
@@ -183,7 +191,8 @@ impl Home {
                 watch.insert_wait(&run.id, waiting, policy, look)
             });
             let (run_id, wait) = (run.id.clone(), waiting.wait);
-            self.topics_changed |= self.watch.has_topics(&Subscriber::Wait { run: run_id, wait });
+            let subscriber = Subscriber::Wait { run: run_id, wait };
+            self.expect_retained(&subscriber, &BTreeSet::new(), draft);
             for problem in problems {
                 tracing::warn!(
                     automation,

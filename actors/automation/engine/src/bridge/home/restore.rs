@@ -110,13 +110,15 @@ impl Home {
             sun_due_ms: None,
             begun: Vec::new(),
             begun_so_far: 0,
+            subscriptions: Default::default(),
             topics_changed: true,
             shown_changed: true,
             problems: BTreeMap::new(),
             unheard: BTreeMap::new(),
         };
-        home.hears_backlog = home.shared.settings.mqtt.is_some();
-        home.watch.hold_back(home.hears_backlog);
+        if home.shared.settings.mqtt.is_some() {
+            home.hear_backlog();
+        }
         let all = Names(kept.rows);
         home.restore_registry(&all, now_ms);
         home.restore_session(&all);
@@ -156,6 +158,7 @@ impl Home {
         for run in kept.runs {
             home.watch_waits(&run.automation.clone(), &run, watched_ms, draft);
         }
+        home.restore_subscriptions(&all, draft);
         for (name, hold) in all.read::<Hold>(rows::HOLD) {
             let (id, row) = (hold.id.clone(), format!("{}{name}", rows::HOLD));
             debug_assert_eq!(row, hold_row(&id), "a hold's row is named after it");
@@ -233,7 +236,7 @@ fn believed(kept_ms: i64, now_ms: i64) -> i64 {
 }
 
 /// Rows by name.
-struct Names(Vec<KeyValue>);
+pub(super) struct Names(Vec<KeyValue>);
 
 impl Names {
     /// What stands behind a prefix, with the rest of its name.
@@ -245,7 +248,10 @@ impl Names {
     }
 
     /// The same, read. What does not decode is a newer build's: it is left alone.
-    fn read<'n, T: DeserializeOwned>(&'n self, prefix: &'n str) -> impl Iterator<Item = (String, T)> {
+    pub(super) fn read<'n, T: DeserializeOwned>(
+        &'n self,
+        prefix: &'n str,
+    ) -> impl Iterator<Item = (String, T)> {
         self.of(prefix).filter_map(move |(rest, value)| match decode(value) {
             Ok(read) => Some((rest.to_owned(), read)),
             Err(error) => {

@@ -28,6 +28,9 @@ impl Home {
             self.remembered.decide(id);
             draft.put(packet_row(&id), &Decided::from(id));
         }
+        if message.copy {
+            return Outcome::Done;
+        }
         let changes = self
             .registry
             .message(&message.topic, &message.payload, message.retained, now_ms);

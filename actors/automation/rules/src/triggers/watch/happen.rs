@@ -31,8 +31,11 @@ impl Watch {
                 }
             }
             Happening::Mqtt {
-                topic, payload, qos, ..
-            } => self.message(topic, payload, *qos, look, &mut changes),
+                topic,
+                payload,
+                qos,
+                retain,
+            } => self.message(topic, payload, (*qos, *retain), look, &mut changes),
             Happening::Event { event_type, data, .. } => {
                 for id in found(&self.events, event_type) {
                     self.fire(id, &mut changes, |rule| event(rule, happening, data));
@@ -76,8 +79,18 @@ impl Watch {
         }
     }
 
-    fn message(&mut self, topic: &str, payload: &[u8], qos: u8, look: &Look<'_>, changes: &mut Vec<Change>) {
-        let rules = self.topics.matches(topic);
+    fn message(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        (qos, retained): (u8, bool),
+        look: &Look<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        let mut rules = self.topics.matches(topic);
+        if retained {
+            rules.retain(|id| self.takes_retained(*id, topic, changes));
+        }
         if rules.is_empty() {
             return;
         }
@@ -117,6 +130,22 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+impl Watch {
+    /// Whether what the broker retains of a topic is new to a trigger. It is not, the next time.
+    fn takes_retained(&mut self, id: RuleId, topic: &str, changes: &mut Vec<Change>) -> bool {
+        let Some(rule) = self.rules.get_mut(&id) else {
+            return false;
+        };
+        let topic = xxhash_rust::xxh64::xxh64(topic.as_bytes(), 0);
+        let is_new = rule.retained.as_mut().is_some_and(|had| had.insert(topic));
+        if is_new {
+            let slot = rule.slot.clone();
+            changes.push(Change::Retained { slot, topic });
+        }
+        is_new
     }
 }
 
