@@ -120,10 +120,7 @@ impl EntityKind for AutomationKind {
 }
 
 /// Look again: the time has come, or more is to be done.
-pub struct Look {
-    /// How many milliseconds longer than it meant to who waited for the time slept, by the monotonic clock.
-    overslept_ms: u64,
-}
+pub struct Look;
 
 /// An automation.
 pub struct AutomationEntity {
@@ -178,7 +175,7 @@ impl Entity for AutomationEntity {
             unseen,
             timer: None,
         });
-        self.work(cx, 0).await
+        self.work(cx).await
     }
 
     async fn on_message(&mut self, _: &Cx<Look>, message: Inbound) -> Result<(), EntityError> {
@@ -187,11 +184,11 @@ impl Entity for AutomationEntity {
     }
 
     async fn on_letters(&mut self, cx: &Cx<Look>) -> Result<(), EntityError> {
-        self.work(cx, 0).await
+        self.work(cx).await
     }
 
-    async fn on_event(&mut self, cx: &Cx<Look>, look: Look) -> Result<(), EntityError> {
-        self.work(cx, look.overslept_ms).await
+    async fn on_event(&mut self, cx: &Cx<Look>, Look: Look) -> Result<(), EntityError> {
+        self.work(cx).await
     }
 
     fn is_idle(&self) -> bool {
@@ -202,12 +199,12 @@ impl Entity for AutomationEntity {
 
 impl AutomationEntity {
     /// Does what there is to do, one step after the other, and sets the timer for what comes next.
-    async fn work(&mut self, cx: &Cx<Look>, overslept_ms: u64) -> Result<(), EntityError> {
+    async fn work(&mut self, cx: &Cx<Look>) -> Result<(), EntityError> {
         let Some(started) = &mut self.started else {
             return Ok(());
         };
         for _ in 0..STEPS_PER_TURN {
-            let wake_at_ms = match started.step(cx, &self.shared, overslept_ms).await? {
+            let wake_at_ms = match started.step(cx, &self.shared).await? {
                 Stepped::Wrote => continue,
                 Stepped::Idle => started.book.wake_at_ms(),
                 Stepped::Refused => Some(self.shared.now_ms() + millis(REFUSED_PAUSE)),
@@ -215,18 +212,13 @@ impl AutomationEntity {
             started.set_timer(cx, &self.shared, wake_at_ms);
             return Ok(());
         }
-        (cx.events())(Look { overslept_ms });
+        (cx.events())(Look);
         Ok(())
     }
 }
 
 impl Started {
-    async fn step(
-        &mut self,
-        cx: &Cx<Look>,
-        shared: &Shared,
-        overslept_ms: u64,
-    ) -> Result<Stepped, EntityError> {
+    async fn step(&mut self, cx: &Cx<Look>, shared: &Shared) -> Result<Stepped, EntityError> {
         let now_ms = shared.now_ms();
         let letters = self.ledger.letters(cx, LETTERS_PER_STEP).map_err(fault)?;
         // After the letters, so that what is seen is no older than what they tell of.
@@ -256,7 +248,6 @@ impl Started {
                         facts: &facts,
                         templates: &shared.templates,
                         node: &shared.settings.node,
-                        overslept_ms,
                         limits: &shared.limits,
                     },
                     fresh: &fresh,
@@ -306,9 +297,7 @@ impl Started {
         let events = cx.events();
         self.timer = at_ms.map(|at_ms| {
             let clock = Arc::clone(&shared.clock);
-            Timer::set(&cx.tasks, clock, at_ms, move |overslept_ms| {
-                events(Look { overslept_ms })
-            })
+            Timer::set(&cx.tasks, clock, at_ms, move || events(Look))
         });
     }
 }

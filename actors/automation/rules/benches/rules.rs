@@ -202,7 +202,6 @@ fn bench(criterion: &mut Criterion) {
         let look = Look {
             facts: &low,
             templates: &templates,
-            overslept_ms: 0,
         };
         for program in programs.values() {
             watch.insert_automation(program, NOW_MS, &look);
@@ -225,13 +224,11 @@ fn bench(criterion: &mut Criterion) {
             let look = Look {
                 facts,
                 templates: &templates,
-                overslept_ms: 0,
             };
             let env = Env {
                 facts,
                 templates: &templates,
                 node: "n1",
-                overslept_ms: 0,
                 limits: &limits,
             };
             let mut calls = 0;
@@ -266,7 +263,6 @@ fn bench(criterion: &mut Criterion) {
         let look = Look {
             facts: &low,
             templates: &templates,
-            overslept_ms: 0,
         };
         bencher.iter(|| {
             for event in &idle {

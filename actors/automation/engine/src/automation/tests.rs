@@ -194,7 +194,6 @@ impl Bench {
                 facts: &facts,
                 templates: &templates,
                 node: "attic",
-                overslept_ms: 0,
                 limits: &self.limits,
             },
             fresh: &fresh,

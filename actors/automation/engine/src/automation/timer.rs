@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jarvis_host::{Clock, Tasks};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// The longest sleep: after it the clock is looked at, which may have been set forward.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -17,25 +16,21 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Rings once the clock shows `at_ms`, Unix milliseconds; says how many milliseconds longer than it meant to it slept last, which
-    /// is what a machine that stood still is known by where its clock was set back meanwhile.
+    /// Rings once the clock shows `at_ms`, Unix milliseconds.
     pub(super) fn set(
         tasks: &Tasks,
         clock: Arc<dyn Clock>,
         at_ms: i64,
-        ring: impl FnOnce(u64) + Send + 'static,
+        ring: impl FnOnce() + Send + 'static,
     ) -> Self {
         let task = tasks.spawn_until_cancelled(async move {
-            let mut overslept = Duration::ZERO;
             loop {
                 let now_ms = i64::try_from(clock.now_ms()).unwrap_or(i64::MAX);
                 let left = Duration::from_millis(at_ms.saturating_sub(now_ms).max(0).unsigned_abs());
                 if left.is_zero() {
-                    return ring(u64::try_from(overslept.as_millis()).unwrap_or(u64::MAX));
+                    return ring();
                 }
-                let until = Instant::now() + left.min(SLEEP_MAX);
-                tokio::time::sleep_until(until).await;
-                overslept = until.elapsed();
+                tokio::time::sleep(left.min(SLEEP_MAX)).await;
             }
         });
         Self { at_ms, task }
@@ -57,14 +52,14 @@ impl Drop for Timer {
 mod tests {
     use jarvis_host::ManualClock;
     use tokio::sync::oneshot;
-    use tokio::time::timeout;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
     fn set(clock: &Arc<ManualClock>, at_ms: i64) -> (Timer, oneshot::Receiver<()>) {
         let (rings, rung) = oneshot::channel();
         let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
-        let ring = move |_| rings.send(()).expect("somebody listens");
+        let ring = move || rings.send(()).expect("somebody listens");
         (Timer::set(&Tasks::new(), clock, at_ms, ring), rung)
     }
 

@@ -251,8 +251,7 @@ impl Desk {
             self.backlog_from = Instant::now() + STOOD_STILL / 2;
         }
         self.look_at_backlog();
-        let overslept_ms = u64::try_from(overslept.as_millis()).unwrap_or(u64::MAX);
-        self.home.tick_late(now_ms, overslept_ms, &mut draft);
+        self.home.tick(now_ms, &mut draft);
         if std::mem::take(&mut self.nodes_changed) {
             self.home.nodes_changed();
             let nodes = self.nodes()?;

@@ -81,8 +81,6 @@ pub(super) struct Home {
     rooms: room::Rooms,
     announcer: Announcer,
     beside: Beside,
-    /// How much longer than it meant to this owner slept last, by the monotonic clock, in milliseconds.
-    overslept_ms: u64,
     /// What the broker kept while nobody was there may not be taken in yet: what falls due unless a message comes waits.
     hears_backlog: bool,
     /// Until when somebody has watched, by whichever clock was ahead, Unix milliseconds.
@@ -227,13 +225,6 @@ impl Home {
         self.watch.hold_back(false);
     }
 
-    /// Does what is due. It is looked at so much later than was meant.
-    pub(super) fn tick_late(&mut self, now_ms: i64, overslept_ms: u64, draft: &mut Draft) {
-        self.overslept_ms = overslept_ms;
-        self.tick(now_ms, draft);
-        self.overslept_ms = 0;
-    }
-
     /// Does what is due.
     pub(super) fn tick(&mut self, now_ms: i64, draft: &mut Draft) {
         if !self.hears_backlog {
@@ -257,7 +248,6 @@ impl Home {
         let with = Look {
             facts: &facts,
             templates: &shared.templates,
-            overslept_ms: self.overslept_ms,
         };
         look(&mut self.watch, &with)
     }

@@ -65,8 +65,11 @@ impl Subscriptions {
             return;
         }
         for ask in unanswered.into_values() {
-            // The broker may have taken it.
-            self.held.extend(ask.names().into_iter().cloned());
+            // The broker may have taken it, or not.
+            for filter in ask.names() {
+                self.confirmed.remove(filter);
+                self.held.insert(filter.clone());
+            }
         }
     }
 
@@ -283,6 +286,23 @@ mod tests {
         let mut subscriptions = Subscriptions::new(["a/+".to_owned()].into());
         subscriptions.connected(false);
         assert_eq!(subscriptions.next(&set(&[])), None);
+    }
+
+    #[test]
+    fn what_was_not_answered_may_be_so_or_not() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.asked(1, ask(&["a", "b"]).expect("some"));
+        subscriptions.subscribed(1, &[1, 1]);
+        let give_up = subscriptions.next(&set(&["a"])).expect("b");
+        subscriptions.asked(2, give_up);
+        subscriptions.connected(true);
+        assert_eq!(
+            subscriptions.next(&set(&["a", "b"])),
+            ask(&["b"]),
+            "it is wanted again"
+        );
+        let give_up = Ask::Unsubscribe(vec!["b".to_owned()]);
+        assert_eq!(subscriptions.next(&set(&["a"])), Some(give_up));
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Machine<'_> {
 
     /// What the policy says of a wait whose time fell due unseen.
     fn late(&mut self, id: u32, due_ms: i64) -> Result<(), Halt> {
-        let Some(by_ms) = late_by(due_ms, self.env.now_ms(), self.env.overslept_ms) else {
+        let Some(by_ms) = late_by(due_ms, self.env.now_ms()) else {
             return Ok(());
         };
         let policy = self.program.automation().policy;

@@ -60,8 +60,6 @@ pub struct Env<'e> {
     pub templates: &'e Templates,
     /// The node that it happens on, for traces.
     pub node: &'e str,
-    /// How much later than it meant to the caller looks, by the monotonic clock, in milliseconds.
-    pub overslept_ms: u64,
     /// Bounds.
     pub limits: &'e Limits,
 }

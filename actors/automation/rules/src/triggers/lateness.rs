@@ -31,11 +31,8 @@ pub enum Lateness {
 
 impl Lateness {
     /// What a policy says of something that fell due.
-    ///
-    /// By wall time alone it might seem to be on time: where the clock was set back while the machine stood still. So who looks
-    /// says by how much longer than it meant to it slept, by the monotonic clock.
-    pub fn of(policy: Policy, due_ms: i64, now_ms: i64, overslept_ms: u64) -> Self {
-        let Some(by_ms) = late_by(due_ms, now_ms, overslept_ms) else {
+    pub fn of(policy: Policy, due_ms: i64, now_ms: i64) -> Self {
+        let Some(by_ms) = late_by(due_ms, now_ms) else {
             return Self::OnTime;
         };
         match policy.catch_up {
@@ -56,10 +53,10 @@ impl Lateness {
     }
 }
 
-/// By how much something is late by the clock by which it is later; none: it is on time.
-pub(crate) fn late_by(due_ms: i64, now_ms: i64, overslept_ms: u64) -> Option<u64> {
-    let by_wall_ms = u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or(0);
-    Some(by_wall_ms.max(overslept_ms)).filter(|by_ms| *by_ms > ON_TIME_MS)
+/// By how much something is late, whoever looked when; none: it is on time.
+pub(crate) fn late_by(due_ms: i64, now_ms: i64) -> Option<u64> {
+    let by_ms = u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or(0);
+    Some(by_ms).filter(|by_ms| *by_ms > ON_TIME_MS)
 }
 
 #[cfg(test)]
@@ -72,26 +69,24 @@ mod tests {
         use CatchUp::{CatchUp as Do, Recheck, Skip};
         #[rustfmt::skip]
         let table = [
-            // Due at, now, overslept.
-            (Do, 10_000, 12_900, 0, Lateness::OnTime),
-            (Skip, 10_000, 13_000, 2_000, Lateness::OnTime),
-            (Do, 10_000, 13_001, 0, Lateness::Late { by_ms: 3_001, taken: Do }),
-            (Do, 10_000, 30_000, 0, Lateness::Late { by_ms: 20_000, taken: Do }),
-            (Do, 10_000, 30_001, 0, Lateness::TooLate { by_ms: 20_001 }),
-            (Recheck, 10_000, 15_000, 0, Lateness::Late { by_ms: 5_000, taken: Recheck }),
-            (Skip, 10_000, 15_000, 0, Lateness::Skipped { by_ms: 5_000 }),
-            (Skip, 10_000, 40_000, 0, Lateness::TooLate { by_ms: 30_000 }),
-            // A clock that was set back while nobody looked.
-            (Do, 10_000, 10_100, 14_000, Lateness::Late { by_ms: 14_000, taken: Do }),
-            (Skip, 10_000, 10_100, 14_000, Lateness::Skipped { by_ms: 14_000 }),
-            (Do, 10_000, 9_000, 0, Lateness::OnTime),
+            // Due at, now.
+            (Do, 10_000, 12_900, Lateness::OnTime),
+            (Skip, 10_000, 13_000, Lateness::OnTime),
+            (Do, 10_000, 13_001, Lateness::Late { by_ms: 3_001, taken: Do }),
+            (Do, 10_000, 30_000, Lateness::Late { by_ms: 20_000, taken: Do }),
+            (Do, 10_000, 30_001, Lateness::TooLate { by_ms: 20_001 }),
+            (Recheck, 10_000, 15_000, Lateness::Late { by_ms: 5_000, taken: Recheck }),
+            (Skip, 10_000, 15_000, Lateness::Skipped { by_ms: 5_000 }),
+            (Skip, 10_000, 40_000, Lateness::TooLate { by_ms: 30_000 }),
+            // A clock that was set back.
+            (Do, 10_000, 9_000, Lateness::OnTime),
         ];
-        for (catch_up, due_ms, now_ms, overslept_ms, expected) in table {
+        for (catch_up, due_ms, now_ms, expected) in table {
             let policy = Policy {
                 catch_up,
                 at_most_late_ms: 20_000,
             };
-            assert_eq!(Lateness::of(policy, due_ms, now_ms, overslept_ms), expected);
+            assert_eq!(Lateness::of(policy, due_ms, now_ms), expected);
         }
     }
 }

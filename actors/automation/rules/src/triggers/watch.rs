@@ -28,8 +28,6 @@ pub struct Look<'l> {
     pub facts: &'l Arc<dyn Facts>,
     /// Compiled templates.
     pub templates: &'l Templates,
-    /// How much later than it meant to the caller looks, by the monotonic clock, in milliseconds.
-    pub overslept_ms: u64,
 }
 
 /// A trigger, by its place in the index.
@@ -338,7 +336,7 @@ impl Watch {
 
     /// What becomes of something that fell due: go on with how late it is, or not.
     fn lateness(rule: &Rule, due_ms: i64, look: &Look<'_>, changes: &mut Vec<Change>) -> Option<Lateness> {
-        let lateness = Lateness::of(rule.policy, due_ms, look.facts.now_ms(), look.overslept_ms);
+        let lateness = Lateness::of(rule.policy, due_ms, look.facts.now_ms());
         let (by_ms, why) = match lateness {
             Lateness::OnTime | Lateness::Late { .. } => return Some(lateness),
             Lateness::Skipped { by_ms } => (by_ms, String::from("its policy is skip")),

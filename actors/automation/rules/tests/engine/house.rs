@@ -65,7 +65,6 @@ pub(crate) struct House {
     pub(crate) world: World,
     pub(crate) templates: Templates,
     pub(crate) limits: Limits,
-    pub(crate) overslept_ms: u64,
     pub(crate) watch: Watch,
 }
 
@@ -85,7 +84,6 @@ impl House {
             },
             templates: Templates::new(),
             limits: Limits::default(),
-            overslept_ms: 0,
             watch: Watch::new(),
         }
     }
@@ -145,8 +143,7 @@ impl House {
 
     pub(crate) fn happens(&mut self, happening: &Happening) -> Vec<Change> {
         let facts = self.facts();
-        self.watch
-            .happen(happening, &look(&facts, &self.templates, self.overslept_ms))
+        self.watch.happen(happening, &look(&facts, &self.templates))
     }
 
     /// So many milliseconds pass; what fell due, in words.
@@ -157,7 +154,7 @@ impl House {
     pub(crate) fn tick(&mut self, ms: i64) -> Vec<Change> {
         self.world.now_ms += ms;
         let facts = self.facts();
-        self.watch.tick(&look(&facts, &self.templates, self.overslept_ms))
+        self.watch.tick(&look(&facts, &self.templates))
     }
 
     /// Watches triggers under the name `a`.
@@ -166,7 +163,7 @@ impl House {
         automation.triggers = triggers;
         let program = Program::compile(automation);
         let facts = self.facts();
-        let look = look(&facts, &self.templates, self.overslept_ms);
+        let look = look(&facts, &self.templates);
         let problems = self.watch.insert_automation(&program, self.world.now_ms, &look);
         assert_eq!(problems, Vec::<String>::new());
     }
@@ -212,18 +209,13 @@ impl House {
             facts,
             templates: &self.templates,
             node: "n1",
-            overslept_ms: self.overslept_ms,
             limits: &self.limits,
         }
     }
 }
 
-pub(crate) fn look<'l>(facts: &'l Arc<dyn Facts>, templates: &'l Templates, overslept_ms: u64) -> Look<'l> {
-    Look {
-        facts,
-        templates,
-        overslept_ms,
-    }
+pub(crate) fn look<'l>(facts: &'l Arc<dyn Facts>, templates: &'l Templates) -> Look<'l> {
+    Look { facts, templates }
 }
 
 /// A run under way, which is written down and read again after every step.

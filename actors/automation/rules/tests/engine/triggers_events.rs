@@ -111,7 +111,7 @@ fn topics_that_are_no_filters_are_told_when_they_are_inserted() {
     automation.trigger_variables = vec![("x".into(), plain(json!("#/b")))];
     automation.triggers = vec![mqtt("a/{{ x }}", None, None), mqtt("b", None, None)];
     let facts = house.facts();
-    let look = look(&facts, &house.templates, 0);
+    let look = look(&facts, &house.templates);
     let problems = house
         .watch
         .insert_automation(&Program::compile(automation), 0, &look);

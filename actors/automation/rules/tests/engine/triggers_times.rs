@@ -134,7 +134,7 @@ fn after_gap(mut trigger: Trigger, catch_up: CatchUp, gap_ms: i64) -> Vec<String
     let mut house = House::new();
     house.world.now_ms += gap_ms;
     let facts = house.facts();
-    let look = look(&facts, &house.templates, 0);
+    let look = look(&facts, &house.templates);
     house
         .watch
         .insert_automation(&Program::compile(automation), NOON_MS, &look);

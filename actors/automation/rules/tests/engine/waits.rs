@@ -154,7 +154,7 @@ fn watch(running: &mut Running) {
     let facts = running.house.facts();
     for waiting in running.run.waits(&running.program) {
         let policy = running.program.automation().policy;
-        let look = look(&facts, &running.house.templates, 0);
+        let look = look(&facts, &running.house.templates);
         let problems = running
             .house
             .watch

@@ -104,7 +104,6 @@ impl Home {
             rooms: Rooms::default(),
             announcer,
             beside,
-            overslept_ms: 0,
             hears_backlog: false,
             watched_ms: now_ms,
             sun_due_ms: None,

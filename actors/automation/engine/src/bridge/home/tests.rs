@@ -1291,7 +1291,6 @@ fn what_waits_are_for_is_watched_and_looked_at() {
         facts: &facts,
         templates: &shared.templates,
         node: "node1",
-        overslept_ms: 0,
         limits: &shared.limits,
     };
     let trigger = json!({"id": "0", "idx": "0", "platform": "event"});
