@@ -50,9 +50,9 @@ pub(super) const MOST_WORK: usize = 256;
 const LETTERS: usize = 128;
 /// The clock is looked at so often at least: it may be set.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
-/// Who wakes so much later than it meant to stood still.
+/// A sleep that ends so much later than it was meant to: the machine or the process stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
-/// How long what the broker kept is waited for at most before it is judged what fell due unless something came.
+/// The longest wait for the broker's backlog, after which holds and deadlines are judged without it.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(10);
 /// So long after the last message that the broker retains it is taken to have sent all that new filters are for.
 const RETAINED_QUIET: Duration = Duration::from_secs(2);

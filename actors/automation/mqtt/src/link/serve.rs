@@ -41,7 +41,7 @@ const MAX_UNWRITTEN_BYTES: usize = 512 * 1_024;
 pub(crate) const MAX_IDENTIFIER: usize = 268_435_455;
 /// How long nothing may come after a connection until what the broker kept is taken to have come.
 const QUIET: Duration = Duration::from_millis(150);
-/// Who wakes so much later than it meant to stood still.
+/// A sleep that ends so much later than it was meant to: the machine or the process stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 /// How soon it is asked again whether this node may act.
 const GATE_PAUSE: Duration = Duration::from_millis(20);
@@ -317,10 +317,9 @@ impl Serving {
         if self.draining {
             return Ok(());
         }
-        let digest = Digest::of(&publish.topic, &publish.payload, publish.retained);
         let Some(packet_id) = publish.packet_id else {
             metrics::received("0");
-            if !self.is_copy(&publish, digest, books) {
+            if !self.is_copy(&publish, books) {
                 pipeline.take_unconfirmed(message(publish, books));
             }
             return Ok(());
@@ -332,7 +331,8 @@ impl Serving {
         };
         metrics::received("1");
         self.caught_up_at = self.caught_up_at.map(|_| Instant::now() + QUIET);
-        let copy = self.is_copy(&publish, digest, books);
+        let copy = self.is_copy(&publish, books);
+        let digest = Digest::of(&publish.topic, &publish.payload, publish.retained);
         let arrival = pipeline
             .shared
             .session()
@@ -354,7 +354,7 @@ impl Serving {
 
     /// Whether a message is the one before it, by another subscription. While one filter takes the place of another both are
     /// subscribed to, and brokers send such copies one after the other.
-    fn is_copy(&mut self, publish: &Publish, digest: Digest, books: &Books) -> bool {
+    fn is_copy(&mut self, publish: &Publish, books: &Books) -> bool {
         let copies = match publish.retained {
             // Of what it retains it sends what is asked for.
             true => 1,
@@ -364,6 +364,7 @@ impl Serving {
             self.copied = None;
             return false;
         }
+        let digest = Digest::of(&publish.topic, &publish.payload, publish.retained);
         let by = &publish.identifiers;
         if let Some(last) = &mut self.copied
             && last.digest == digest

@@ -26,7 +26,7 @@ pub(super) struct Subscriptions {
     new: BTreeMap<Subscriber, New>,
     /// Wishes for what is retained so far, and wishes so far.
     wishes: u64,
-    /// What was wished last.
+    /// The last wish.
     wanted: Wanted,
 }
 

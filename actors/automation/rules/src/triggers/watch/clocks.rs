@@ -64,7 +64,10 @@ impl Watch {
         if let Some(last) = self.minute.filter(|last| *last != minute) {
             self.minute = Some(minute);
             for id in self.read_now.clone() {
-                let rose_ms = self.rose_ms(id, last, look).filter(|_| minute - last > 1);
+                let rose_ms = match minute - last {
+                    ..=1 => None,
+                    _ => self.rose_ms(id, last, look),
+                };
                 self.look_again(id, None, rose_ms, look, changes);
             }
         }

@@ -131,9 +131,7 @@ impl Watch {
             }
         }
     }
-}
 
-impl Watch {
     /// Whether what the broker retains of a topic is new to a trigger. It is not, the next time.
     fn takes_retained(&mut self, id: RuleId, topic: &str, changes: &mut Vec<Change>) -> bool {
         let Some(rule) = self.rules.get_mut(&id) else {
